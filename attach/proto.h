@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The attach protocol: what libmigd-guest and migd say to each other. docs/attach-protocol.md has it as prose.
+ *
+ * Two kinds of connection, both AF_UNIX SOCK_SEQPACKET, framed by attach/conn.h:
+ *
+ *   control     VMM <-> daemon, for as long as both live. The VMM says HELLO first.
+ *   migration   library <-> worker, for one migration: a socketpair end that the daemon hands to the
+ *               library with MIG_OPEN. Its end (EOF) is what drives the library's rollback.
+ *
+ * Everything is little-endian. A message is a header and a body; the body's fields follow each other
+ * without padding, in the order of the tables below. Every request gets exactly one reply of the same type,
+ * with reply_to = the request's seq; a reply with error != 0 has a text (UTF-8, no NUL) for a body.
+ * Replies may come late and out of order. Events are messages that want no reply.
+ */
+#ifndef MIGD_ATTACH_PROTO_H
+#define MIGD_ATTACH_PROTO_H
+
+#include <stdint.h>
+
+#define ATTACH_MAGIC 0x4147494dU	/* "MIGA" */
+#define ATTACH_VERSION 1
+/* One datagram; a longer one cannot be sent whole over every kernel's default buffers. */
+#define ATTACH_MESSAGE_MAX 65536U
+#define ATTACH_HEADER_LEN 32U
+#define ATTACH_BODY_MAX (ATTACH_MESSAGE_MAX - ATTACH_HEADER_LEN)
+/* Descriptors with one message; well below the kernel's SCM_MAX_FD (253). */
+#define ATTACH_FDS_MAX 64U
+#define ATTACH_STR_MAX 127U	/* bytes of a `str`, without NUL */
+#define ATTACH_ID_LEN 16U	/* migration and handover ids, uuids */
+#define ATTACH_RAM_BLOCKS_MAX 64U
+#define ATTACH_CLEAR_RANGES_MAX 1000U
+#define ATTACH_CONFIG_MAX 60000U	/* a guest description (CONFIG_GET) */
+
+/* error of the header: names, not the platform's numbers. attach_error_to_errno() and back. */
+enum attach_error {
+	ATTACH_OK = 0,
+	ATTACH_ERR_NOT_SUPPORTED = 1,
+	ATTACH_ERR_BAD_STATE = 2,
+	ATTACH_ERR_BUSY = 3,
+	ATTACH_ERR_TIMEOUT = 4,
+	ATTACH_ERR_INCOMPATIBLE = 5,
+	ATTACH_ERR_IO = 6,
+	ATTACH_ERR_PEER_LOST = 7,
+	ATTACH_ERR_BAD_MESSAGE = 8,
+	ATTACH_ERR_PERMISSION = 9,
+	ATTACH_ERR_NO_MEMORY = 10,
+	ATTACH_ERR_GUEST_GONE = 11,
+	ATTACH_ERR_STALE_EPOCH = 12,
+	ATTACH_ERR_IN_DOUBT = 13,
+	ATTACH_ERR_EXISTS = 14,
+	ATTACH_ERR_CANCELLED = 15,
+};
+
+/*
+ * Fields: F(kind, member). u8 u16 u32 u64: C integers. id: uint8_t[16]. str: u16 length and at most 127 bytes,
+ * char[128] with NUL in memory. blob: u32 length and bytes, up to the end of the body; struct
+ * attach_blob in memory, which borrows the message's buffer when decoded.
+ */
+#define ATTACH_HELLO_FIELDS(F)                                                              \
+	F(u16, proto_min)                                                                   \
+	F(u16, proto_max)                                                                   \
+	F(u64, features)                                                                    \
+	F(id, uuid)                                                                         \
+	F(str, name)                                                                        \
+	F(str, arch)	/* "x86_64" */                                                      \
+	F(u8, role)	/* enum migd_guest_role: 1 running, 2 incoming */                   \
+	F(u8, run_state)	/* enum migd_guest_run_state */                             \
+	F(u8, handover_state)	/* enum handover_state */                                   \
+	F(id, handover_id)                                                                  \
+	F(u32, page_size)                                                                   \
+	F(u32, n_vcpus)                                                                     \
+	F(u64, ram_bytes)                                                                   \
+	F(u32, prev_epoch)	/* 0: first attachment */                                   \
+	F(u32, pid)
+#define ATTACH_HELLO_REPLY_FIELDS(F) F(u16, version) F(u64, features) F(u32, epoch) F(u32, lease_ms)
+
+#define ATTACH_EMPTY_FIELDS(F)
+/* reason: 1 operator, 2 migration. */
+#define ATTACH_PAUSE_FIELDS(F) F(u32, deadline_ms)
+#define ATTACH_QUERY_REPLY_FIELDS(F) \
+	F(u8, role) F(u8, run_state) F(u8, handover_state) F(id, handover_id)
+#define ATTACH_MIG_OPEN_FIELDS(F) F(id, migration_id) F(u8, role) /* 1 source, 2 target */
+#define ATTACH_RESOLVE_FIELDS(F) F(id, handover_id) F(u8, run) /* 1: run here, 0: discard here */
+#define ATTACH_EVENT_FIELDS(F)                                                              \
+	F(u16, kind)	/* enum attach_event */                                             \
+	F(u8, run_state)	/* after the event */                                       \
+	F(u8, handover_state)                                                               \
+	F(id, handover_id)                                                                  \
+	F(u64, value)	/* by kind: vCPU index, microseconds */                             \
+	F(str, text)
+
+#define ATTACH_RAM_TABLE_FIELDS(F) F(u32, first)
+/* n times a RAM_BLOCK follow in `blocks`; descriptor k belongs to block first + k. */
+#define ATTACH_RAM_TABLE_REPLY_FIELDS(F) F(u32, total) F(u32, n) F(blob, blocks)
+#define ATTACH_RAM_BLOCK_FIELDS(F)                                                          \
+	F(str, name)                                                                        \
+	F(u64, len)                                                                         \
+	F(u64, fd_offset)                                                                   \
+	F(u64, host_base)	/* address in the VMM, for userfaultfd */                   \
+	F(u64, gpa)	/* of the block's first slot */                                     \
+	F(u64, page_size)	/* of its memory: 4096, or a huge page's */                 \
+	F(u32, flags)	/* enum migd_guest_ram_flags */
+#define ATTACH_CONFIG_FIELDS(F) F(blob, config)
+#define ATTACH_HANDOVER_FIELDS(F) F(id, handover_id)
+#define ATTACH_HANDOVER_LOADED_FIELDS(F)                                                    \
+	F(id, handover_id)                                                                  \
+	F(u8, paused)	/* 1: activate, but do not run: the source was paused */
+#define ATTACH_HANDOVER_REPLY_FIELDS(F) F(u8, handover_state) F(u64, took_us)
+/* engine: 0 the best there is, 1 KVM bitmap, 2 KVM dirty ring. */
+#define ATTACH_DIRTY_START_FIELDS(F) F(u8, engine)
+#define ATTACH_DIRTY_START_REPLY_FIELDS(F) F(u8, engine)
+#define ATTACH_DIRTY_SYNC_REPLY_FIELDS(F) F(u64, took_us)
+/* n times u64 first page, u64 pages follow in `ranges`, ascending, 64-page aligned but for the end. */
+#define ATTACH_DIRTY_CLEAR_FIELDS(F) F(u32, block) F(u32, n) F(blob, ranges)
+#define ATTACH_MIG_PAUSE_FIELDS(F) F(id, handover_id) F(u32, deadline_ms)
+#define ATTACH_MIG_PAUSE_REPLY_FIELDS(F)                                                    \
+	F(u8, run_state_before)                                                             \
+	F(u64, request_ns)	/* CLOCK_MONOTONIC when the kick began */                   \
+	F(u64, took_us)
+#define ATTACH_STATE_SAVE_FIELDS(F) F(u32, first_section_id)
+/* With the memfd that holds `len` bytes: FULL sections with footers, no EOF (WIRE 1.2). */
+#define ATTACH_STATE_SAVE_REPLY_FIELDS(F)                                                   \
+	F(u64, len)                                                                         \
+	F(u32, n_sections)                                                                  \
+	F(u64, took_us)                                                                     \
+	F(u64, vmdesc_len)	/* JSON of the "devices" array's elements, behind the sections */
+/* With a memfd of at least `len` bytes, as STATE_SAVE gave it. Every section must be consumed. */
+#define ATTACH_STATE_LOAD_FIELDS(F) F(u64, len)
+#define ATTACH_STATE_LOAD_REPLY_FIELDS(F) F(u64, took_us)
+#define ATTACH_THROTTLE_FIELDS(F) F(u8, percent)
+
+/*
+ * M(number, NAME, request fields, reply fields). Numbers are for ever.
+ * Control connection: 1..31; migration channel: 32..95; both: 96...
+ */
+#define ATTACH_MESSAGES(M)                                                                  \
+	M(1, HELLO, HELLO, HELLO_REPLY)			/* V->D, + decision page */         \
+	M(2, PAUSE, PAUSE, EMPTY)			/* D->V; reply when parked */       \
+	M(3, RESUME, EMPTY, EMPTY)			/* D->V */                          \
+	M(4, MIG_OPEN, MIG_OPEN, EMPTY)			/* D->V, + channel */               \
+	M(5, RESOLVE, RESOLVE, HANDOVER_REPLY)		/* D->V, operator's word */         \
+	M(6, REQUEST_RESET, EMPTY, EMPTY)		/* D->V */                          \
+	M(7, REQUEST_SHUTDOWN, EMPTY, EMPTY)		/* D->V */                          \
+	M(32, RAM_TABLE, RAM_TABLE, RAM_TABLE_REPLY)	/* W->V, reply + memfds */          \
+	M(33, CONFIG_GET, EMPTY, CONFIG)		/* W->V, source */                  \
+	M(34, CONFIG_CHECK, CONFIG, EMPTY)		/* W->V, target */                  \
+	M(35, HANDOVER_BEGIN, HANDOVER, HANDOVER_REPLY)	/* RUNNING>PRECOPY, EMPTY>INCOMING */ \
+	M(36, DIRTY_START, DIRTY_START, DIRTY_START_REPLY) /* reply + one dirty map per block */ \
+	M(37, DIRTY_SYNC, EMPTY, DIRTY_SYNC_REPLY)                                          \
+	M(38, DIRTY_CLEAR, DIRTY_CLEAR, EMPTY)                                              \
+	M(39, DIRTY_STOP, EMPTY, EMPTY)                                                     \
+	M(40, MIG_PAUSE, MIG_PAUSE, MIG_PAUSE_REPLY)	/* PRECOPY>PAUSED */                \
+	M(41, MIG_ABORT, HANDOVER, HANDOVER_REPLY)	/* >RUNNING, or >DISCARDED */       \
+	M(42, STATE_SAVE, STATE_SAVE, STATE_SAVE_REPLY)	/* reply + memfd */                 \
+	M(43, STATE_LOAD, STATE_LOAD, STATE_LOAD_REPLY)	/* + memfd */                       \
+	M(44, HANDOVER_LOADED, HANDOVER_LOADED, HANDOVER_REPLY) /* INCOMING>LOADED */       \
+	M(45, RELEASE, HANDOVER, HANDOVER_REPLY)	/* PAUSED>RELEASED */               \
+	M(46, ACTIVATE, HANDOVER, HANDOVER_REPLY)	/* LOADED>RUNNING */                \
+	M(47, RETIRE, HANDOVER, HANDOVER_REPLY)		/* RELEASED>RETIRED */              \
+	M(48, RECLAIM, HANDOVER, HANDOVER_REPLY)	/* RELEASED>RUNNING: target NOT_ACTIVE */ \
+	M(49, THROTTLE, THROTTLE, EMPTY)                                                    \
+	M(96, QUERY, EMPTY, QUERY_REPLY)                                                    \
+	M(97, HEARTBEAT, EMPTY, EMPTY)                                                      \
+	M(98, EVENT, EVENT, EMPTY)			/* V->D and V->W; no reply */
+
+enum attach_type {
+#define ATTACH_TYPE(number, name, req, rep) ATTACH_##name = number,
+	ATTACH_MESSAGES(ATTACH_TYPE)
+#undef ATTACH_TYPE
+};
+
+enum attach_event {
+	ATTACH_EVENT_STOPPED = 1,	/* vCPUs parked */
+	ATTACH_EVENT_RESUMED = 2,
+	ATTACH_EVENT_SHUTDOWN = 3,
+	ATTACH_EVENT_RESET = 4,
+	ATTACH_EVENT_PANIC = 5,
+	ATTACH_EVENT_SUSPEND = 6,
+	ATTACH_EVENT_WAKEUP = 7,
+	ATTACH_EVENT_HANDOVER = 8,	/* the handover state changed */
+	ATTACH_EVENT_ROLLED_BACK = 9,	/* by the library on its own: text says why */
+	ATTACH_EVENT_RING_BROKEN = 10,	/* the dirty ring lost entries: the migration must fail */
+	ATTACH_EVENT_VCPU_ERROR = 11,	/* value: vCPU index */
+};
+
+/* Bytes inside a message. Decoded: borrowed from it. To be encoded: the caller's. */
+struct attach_blob {
+	const uint8_t *data;
+	uint32_t len;
+};
+
+#define ATTACH_C_u8(m) uint8_t m;
+#define ATTACH_C_u16(m) uint16_t m;
+#define ATTACH_C_u32(m) uint32_t m;
+#define ATTACH_C_u64(m) uint64_t m;
+#define ATTACH_C_id(m) uint8_t m[ATTACH_ID_LEN];
+#define ATTACH_C_str(m) char m[ATTACH_STR_MAX + 1];
+#define ATTACH_C_blob(m) struct attach_blob m;
+#define ATTACH_C_FIELD(kind, member) ATTACH_C_##kind(member)
+
+/* B(Name in the tables, C struct tag): struct attach_hello, struct attach_hello_reply, ... */
+#define ATTACH_BODIES(B)                             \
+	B(HELLO, hello)                              \
+	B(HELLO_REPLY, hello_reply)                  \
+	B(EMPTY, empty)                              \
+	B(PAUSE, pause)                              \
+	B(QUERY_REPLY, query_reply)                  \
+	B(MIG_OPEN, mig_open)                        \
+	B(RESOLVE, resolve)                          \
+	B(EVENT, event_body)                         \
+	B(RAM_TABLE, ram_table)                      \
+	B(RAM_TABLE_REPLY, ram_table_reply)          \
+	B(RAM_BLOCK, ram_block)                      \
+	B(CONFIG, config)                            \
+	B(HANDOVER, handover)                        \
+	B(HANDOVER_LOADED, handover_loaded)          \
+	B(HANDOVER_REPLY, handover_reply)            \
+	B(DIRTY_START, dirty_start)                  \
+	B(DIRTY_START_REPLY, dirty_start_reply)      \
+	B(DIRTY_SYNC_REPLY, dirty_sync_reply)        \
+	B(DIRTY_CLEAR, dirty_clear)                  \
+	B(MIG_PAUSE, mig_pause)                      \
+	B(MIG_PAUSE_REPLY, mig_pause_reply)          \
+	B(STATE_SAVE, state_save)                    \
+	B(STATE_SAVE_REPLY, state_save_reply)        \
+	B(STATE_LOAD, state_load)                    \
+	B(STATE_LOAD_REPLY, state_load_reply)        \
+	B(THROTTLE, throttle)
+
+/* `empty` has no field; a struct needs one in ISO C. */
+#define ATTACH_STRUCT(upper, lower)                           \
+	struct attach_##lower {                               \
+		ATTACH_##upper##_FIELDS(ATTACH_C_FIELD)       \
+	};
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+ATTACH_BODIES(ATTACH_STRUCT)
+#pragma GCC diagnostic pop
+#undef ATTACH_STRUCT
+
+#endif

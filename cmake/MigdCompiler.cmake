@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# One set of compiler flags for everything.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+option(MIGD_WERROR "Warnings are errors" ON)
+set(MIGD_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined or thread")
+option(MIGD_FAULT_POINTS "Compile the named fault points in (test builds only)" OFF)
+
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
+add_compile_options(-Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes
+  -Wpointer-arith -Wwrite-strings -Wundef -fno-common)
+if(MIGD_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(MIGD_SANITIZE)
+  add_compile_options(-fsanitize=${MIGD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${MIGD_SANITIZE})
+else()
+  add_compile_options($<$<CONFIG:Release,RelWithDebInfo>:-D_FORTIFY_SOURCE=2> -fstack-protector-strong)
+  add_link_options(LINKER:-z,relro,-z,now)
+endif()
+if(MIGD_FAULT_POINTS)
+  add_compile_definitions(MIGD_FAULT_POINTS)
+endif()
+include_directories("${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/include" "${CMAKE_BINARY_DIR}/gen")

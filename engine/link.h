@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker link: daemon <-> worker, a SOCK_SEQPACKET socketpair framed by attach/conn.h, with JSON bodies whose
+ * types are in schema/worker.json. Version 1.
+ *
+ * The daemon starts the worker (its own executable from an open descriptor, argv[0] "migd-worker", the link
+ * as descriptor 3, nothing else open but 0-2) and sends START at once. The link may break when the daemon
+ * ends: the worker goes on. It listens on a socket that the daemon bound in the state directory
+ * (STATE/workers/ID.sock); a successor daemon connects there, and gets ADOPT, then the same messages
+ * as before.
+ *
+ *   daemon -> worker   START        WorkerStart      + descriptors, in the order of enum link_start_fd
+ *                      PARAMETERS   WorkerParameters
+ *                      CANCEL       {}
+ *                      CONTINUE     {}               leave pre-switchover
+ *                      CONNECTION   WorkerConnection + the connected socket, or an error
+ *                      RESOLVE      WorkerResolve
+ *                      FINISHED     {}               the outcome is recorded: the worker may exit
+ *   worker -> daemon   STATE        WorkerState      status, error, handover: at each change
+ *                      PASS         WorkerPass
+ *                      CONNECT      {}               a (new) connection to the peer is wanted
+ *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
+ *                      DONE         WorkerOutcome    the last word; then it waits for FINISHED
+ *   Nothing has a reply. All are events in conn's sense.
+ */
+#ifndef MIGD_ENGINE_LINK_H
+#define MIGD_ENGINE_LINK_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "attach/conn.h"
+#include "base/err.h"
+
+#define LINK_VERSION 1
+#define LINK_FD 3	/* where the worker finds its end */
+
+enum link_type {
+	LINK_START = 200,
+	LINK_PARAMETERS,
+	LINK_CANCEL,
+	LINK_CONTINUE,
+	LINK_CONNECTION,
+	LINK_RESOLVE,
+	LINK_FINISHED,
+	LINK_STATE = 230,
+	LINK_PASS,
+	LINK_CONNECT,
+	LINK_ADOPT,
+	LINK_DONE,
+};
+
+/* Descriptors of START. All are always sent; an absent one is /dev/null's. */
+enum link_start_fd {
+	LINK_START_FD_GUEST,	/* migration channel to the library; the other end went with MIG_OPEN */
+	LINK_START_FD_STATS,	/* memfd of a struct stats_page (engine/stats-page.h) */
+	LINK_START_FD_ADOPT,	/* listening socket in the state directory */
+	LINK_START_FD_DECISION,	/* the guest's decision page */
+	LINK_START_FD_STREAM,	/* outgoing: connected; incoming: listening */
+	LINK_START_N_FDS,
+};
+
+/* Send TYPE with BODY (borrowed, may be NULL: {}). Errors as conn_send(). */
+int link_send(struct conn *c, enum link_type type, const json_t *body, const int *fds, size_t n_fds);
+
+/* The JSON body of a received message; -EBADMSG with ERR if it is not one object. Caller decrefs. */
+int link_body(const struct conn_msg *m, json_t **ret, struct merr *err);
+
+/*
+ * The worker's main(): called by the executable's main() when argv[0] is "migd-worker". Returns the exit status.
+ */
+#define WORKER_ARGV0 "migd-worker"
+int worker_main(void);
+
+#endif

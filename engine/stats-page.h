@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The statistics of one migration, in a one-page memfd that the daemon makes and the worker writes. The daemon
+ * reads it for query-migrate at any time, also after the worker died. Every value is one atomic
+ * 64-bit number with relaxed order: exact each, not a snapshot of all. The reader trusts none of them to make
+ * sense together (the worker may be compromised): they are shown, never computed with as lengths.
+ */
+#ifndef MIGD_ENGINE_STATS_PAGE_H
+#define MIGD_ENGINE_STATS_PAGE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define STATS_MAGIC 0x5344474dU	/* "MGDS" */
+#define STATS_VERSION 1
+#define STATS_PAGE_LEN 4096U
+
+/* S(member): units in the name, else as QMP.md 2.2 and 9 say. *_ns without "took" are CLOCK_MONOTONIC. */
+#define STATS_MEMBERS(S)                                                                    \
+	S(start_ns)		/* the daemon writes it, at `migrate` */                    \
+	S(end_ns)		/* completed, failed or cancelled; 0 before */              \
+	S(setup_took_ms)                                                                    \
+	S(downtime_ms)		/* of the guest, as measured: pause request to running again */ \
+	S(expected_downtime_ms)                                                             \
+	S(transferred_bytes)	/* written to the stream */                                 \
+	S(received_bytes)	/* incoming: read from the stream */                        \
+	S(total_bytes)                                                                      \
+	S(remaining_bytes)                                                                  \
+	S(duplicate_pages)	/* sent as zero */                                          \
+	S(normal_pages)                                                                     \
+	S(hole_pages)		/* never touched: neither read nor sent */                  \
+	S(page_size_bytes)                                                                  \
+	S(dirty_pages_rate)	/* pages/s */                                               \
+	S(dirty_sync_count)                                                                 \
+	S(bandwidth_bps)	/* bytes/s in the last window */                            \
+	S(pages_per_second)                                                                 \
+	S(precopy_bytes)                                                                    \
+	S(downtime_bytes)                                                                   \
+	S(throttle_percent)                                                                 \
+	/* The blackout, piece by piece, in the order they happen; microseconds. */         \
+	S(blackout_pause_us)                                                                \
+	S(blackout_save_us)                                                                 \
+	S(blackout_sync_us)                                                                 \
+	S(blackout_ram_us)                                                                  \
+	S(blackout_transfer_us)                                                             \
+	S(blackout_load_us)                                                                 \
+	S(blackout_commit_us)                                                               \
+	S(blackout_resume_us)
+
+struct stats_page {
+	uint32_t magic;
+	uint32_t version;
+#define STATS_MEMBER(m) _Atomic uint64_t m;
+	STATS_MEMBERS(STATS_MEMBER)
+#undef STATS_MEMBER
+};
+_Static_assert(sizeof(struct stats_page) <= STATS_PAGE_LEN, "the statistics fit their page");
+
+#define stats_set(page, member, v) \
+	atomic_store_explicit(&(page)->member, (uint64_t)(v), memory_order_relaxed)
+#define stats_add(page, member, v) \
+	((void)atomic_fetch_add_explicit(&(page)->member, (uint64_t)(v), memory_order_relaxed))
+#define stats_get(page, member) atomic_load_explicit(&(page)->member, memory_order_relaxed)
+
+/* Daemon: a new page and its memfd. Worker: map the memfd that came with START. 0 or -errno. */
+int stats_page_create(struct stats_page **ret, int *ret_fd);
+int stats_page_open(int fd, struct stats_page **ret);
+void stats_page_unmap(struct stats_page *page);
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libmigd-guest: what a KVM VMM links to be live-migrated by migd.
+ *
+ * The VMM keeps all it owns: KVM descriptors, vCPU threads, guest memory, devices. The library adds one
+ * *service thread*, which talks to migd and carries out what it asks, and a *gate* in front of KVM_RUN,
+ * where vCPU threads stop while the guest is paused. It is the last authority on whether the
+ * guest may run (see "Handover" in docs/design.md): a guest that was given away never enters KVM_RUN
+ * here again, whatever becomes of migd.
+ *
+ * Life of a guest:
+ *
+ *     migd_guest_new()
+ *     migd_guest_set_kvm()            the VM exists
+ *     migd_guest_add_ram(), migd_guest_add_ram_slot(), migd_guest_add_device()
+ *     migd_guest_add_vcpu()           before any KVM_RUN
+ *     migd_guest_start()              attaches; the tables are frozen
+ *     migd_guest_vcpu_run() ...       in each vCPU thread, in place of ioctl(KVM_RUN)
+ *     migd_guest_stop()               vCPU threads are told to leave
+ *     migd_guest_free()
+ *
+ * Functions return 0 (or what they say) on success and a negative errno on failure;
+ * migd_guest_error() then has the text. "Any thread" means that the call locks what it needs; none may be
+ * called from a signal handler except migd_guest_mark_dirty*(). Callbacks run on the service thread unless
+ * they say otherwise and may call nothing here but migd_guest_mark_dirty*(), migd_guest_notify() and
+ * migd_guest_error(); anything else returns -EDEADLK.
+ *
+ * The library prints nothing, never ends the process, keeps no globals, and makes no thread but the
+ * service thread. Plain C99 and C++.
+ */
+#ifndef MIGD_GUEST_H
+#define MIGD_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <migd/vmstate.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The ABI described here. A library of the same major version serves every older minor version. */
+#define MIGD_GUEST_API_MAJOR 1
+#define MIGD_GUEST_API_MINOR 0
+
+struct kvm_run;
+struct migd_guest;		/* one VM */
+struct migd_guest_vcpu;		/* one of its vCPUs */
+
+/* Longest names, terminating NUL included. */
+#define MIGD_GUEST_NAME_MAX 128
+
+enum migd_guest_role {
+	MIGD_GUEST_RUNNING = 1,	/* has, or will have, a guest of its own */
+	MIGD_GUEST_INCOMING = 2,	/* waits for a guest to arrive; vCPUs stay in the gate until then */
+};
+
+/* What a guest told the VMM, for migd_guest_notify(). */
+enum migd_guest_event {
+	MIGD_GUEST_EVENT_SHUTDOWN = 1,	/* powered itself off; may not run again */
+	MIGD_GUEST_EVENT_RESET = 2,	/* about to start anew; the VMM resets its devices itself */
+	MIGD_GUEST_EVENT_PANIC = 3,	/* crashed, or KVM cannot go on with it */
+	MIGD_GUEST_EVENT_SUSPEND = 4,	/* went to sleep; vCPUs wait for a wake-up in the VMM */
+	MIGD_GUEST_EVENT_WAKEUP = 5,
+};
+
+/* Whether the guest runs, and why not. migd_guest_run_state(). */
+enum migd_guest_run_state {
+	MIGD_GUEST_RS_RUNNING = 1,
+	MIGD_GUEST_RS_PAUSED = 2,		/* by an operator */
+	MIGD_GUEST_RS_INMIGRATE = 3,		/* incoming, not here yet */
+	MIGD_GUEST_RS_FINISH_MIGRATE = 4,	/* stopped for switchover, or in doubt after RELEASE */
+	MIGD_GUEST_RS_POSTMIGRATE = 5,		/* runs elsewhere now; never again here */
+	MIGD_GUEST_RS_SHUTDOWN = 6,
+	MIGD_GUEST_RS_PANICKED = 7,
+	MIGD_GUEST_RS_SUSPENDED = 8,
+	MIGD_GUEST_RS_DISCARDED = 9,		/* an incoming guest that will not arrive any more */
+};
+
+/*
+ * What the VMM does at the turning points. Each may be NULL. Those that return int: 0, or a negative
+ * errno that fails the step (the migration is then rolled back).
+ *
+ * Source:    quiesce, before_save, [unquiesce on rollback | release, retire]
+ * Target:    after_load, activate, unquiesce     (or discard)
+ * stop/cont: quiesce, then unquiesce
+ */
+struct migd_guest_hooks {
+	size_t size;	/* sizeof(struct migd_guest_hooks) */
+	/*
+	 * vCPUs are parked: stop request sources and wait until in-flight disk requests are done, so that
+	 * nothing writes guest memory or raises interrupts any more. Bounded by the pause deadline.
+	 */
+	int (*quiesce)(void *opaque);
+	/* The guest is about to run (again): start what quiesce stopped. */
+	void (*unquiesce)(void *opaque);
+	/* Quiesced; device state is about to be saved. May still write guest memory. */
+	int (*before_save)(void *opaque);
+	/* Device state was loaded; check it as a whole. Nothing the guest can see yet. */
+	int (*after_load)(void *opaque);
+	/*
+	 * Point of no return on the target: the guest runs here from now on. Take disk locks, re-assert
+	 * interrupt levels, start backends. Cannot fail: what can be checked belongs into after_load.
+	 */
+	void (*activate)(void *opaque);
+	/* The source gives the guest away: drop disk locks. A failure stops the handover, guest goes on. */
+	int (*release)(void *opaque);
+	/* The source got a released guest back (the target proved not to run it): take disk locks again. */
+	int (*reclaim)(void *opaque);
+	/* The target runs; this VMM is done with its guest and may exit. */
+	void (*retire)(void *opaque);
+	/* The incoming guest will not arrive. */
+	void (*discard)(void *opaque);
+	/*
+	 * Kick a vCPU thread out of KVM_RUN or a system call, instead of the library's signal. Any
+	 * thread. TID is the one that called migd_guest_add_vcpu().
+	 */
+	void (*kick)(void *opaque, unsigned int index, int tid);
+	/* LEVEL is a syslog level; TEXT one line. Any thread. */
+	void (*log)(void *opaque, int level, const char *text);
+	/* The operator asked for it: MIGD_GUEST_EVENT_RESET or _SHUTDOWN. Any time. */
+	void (*request)(void *opaque, enum migd_guest_event what);
+};
+
+struct migd_guest_options {
+	size_t size;		/* sizeof(struct migd_guest_options) */
+	const char *name;	/* 1..127 bytes, printable, unique on the host */
+	uint8_t uuid[16];	/* all zero: none */
+	enum migd_guest_role role;
+	/*
+	 * Exactly one of the two. attach_path: migd's attach socket, connected to again and again, with a
+	 * back-off from 10 ms to 1 s, as long as the guest exists; no migd is no error. listen_path: a
+	 * socket made here (mode 0600) for migd's guest-attach.
+	 */
+	const char *attach_path;
+	const char *listen_path;
+	/* The signal that kicks vCPUs; 0: SIGRTMIN+1. Its handler is installed here, without SA_RESTART. */
+	int kick_signal;
+	/*
+	 * While the guest is paused for a migration and its worker stays silent for so long, the
+	 * library takes it back and resumes it. 0: 10000 ms. Has no effect once released.
+	 */
+	unsigned int lease_ms;
+	const struct migd_guest_hooks *hooks;	/* copied; NULL: none */
+	void *opaque;				/* first argument of each hook */
+};
+
+/* How the VMM made its VM; compared with the peer's before anything moves. */
+struct migd_guest_kvm {
+	size_t size;		/* sizeof(struct migd_guest_kvm) */
+	int kvm_fd;		/* /dev/kvm; borrowed, must outlive the guest, as vm_fd */
+	int vm_fd;
+	bool irqchip;		/* KVM_CREATE_IRQCHIP */
+	bool pit;		/* KVM_CREATE_PIT2 */
+	bool split_irqchip;	/* KVM_CAP_SPLIT_IRQCHIP */
+	uint32_t dirty_ring_entries;	/* KVM_CAP_DIRTY_LOG_RING was enabled with so many; 0: not */
+};
+
+enum migd_guest_ram_flags {
+	MIGD_GUEST_RAM_READONLY = 1 << 0,	/* ROM: the guest cannot write it; sent once */
+};
+
+struct migd_guest_ram {
+	size_t size;		/* sizeof(struct migd_guest_ram) */
+	const char *name;	/* 1..127 bytes; the same on both sides */
+	void *host;		/* where LEN bytes of FD from FD_OFFSET are mapped MAP_SHARED here */
+	uint64_t len;		/* bytes, a multiple of the page size */
+	int fd;			/* memfd, tmpfs or hugetlbfs file; borrowed, duplicated */
+	uint64_t fd_offset;	/* bytes, a multiple of the page size */
+	uint32_t flags;		/* enum migd_guest_ram_flags */
+};
+
+/*
+ * Make a guest. *ret_guest is set on success only. -EINVAL: an option is wrong; -ENOMEM. Any thread.
+ */
+int migd_guest_new(const struct migd_guest_options *options, struct migd_guest **ret_guest);
+
+/*
+ * Stop the service thread, detach, free. All vCPU threads must have left migd_guest_vcpu_run(). NULL is
+ * fine. Not from a callback.
+ */
+void migd_guest_free(struct migd_guest *guest);
+
+/* The text of the calling thread's last failure; "" if none. Valid until its next call here. */
+const char *migd_guest_error(void);
+
+/* Before any other table call. -EINVAL, -EBUSY (called twice or after start), -ENOTSUP (KVM lacks X). */
+int migd_guest_set_kvm(struct migd_guest *guest, const struct migd_guest_kvm *kvm);
+
+/*
+ * Register a block of guest memory; its index (0, 1, ...) is returned. The library adds
+ * F_SEAL_SHRINK | F_SEAL_GROW to a memfd without them. -EINVAL: alignment, overlap, name taken, mapping
+ * not MAP_SHARED of FD; -ENOTSUP: anonymous memory (fd -1), a file system that is neither tmpfs nor
+ * hugetlbfs; -EBUSY: started; -E2BIG: more than 64 blocks.
+ */
+int migd_guest_add_ram(struct migd_guest *guest, const struct migd_guest_ram *ram);
+
+/*
+ * Say that the KVM memory slot SLOT maps LEN bytes of block BLOCK from OFFSET at guest-physical address
+ * GPA. Every byte the guest can write must be covered. The VMM made the slot with flags 0 (or
+ * KVM_MEM_READONLY); from migd_guest_start() on it must not change it: the library toggles
+ * KVM_MEM_LOG_DIRTY_PAGES. -EINVAL, -EBUSY, -E2BIG (128 slots).
+ */
+int migd_guest_add_ram_slot(struct migd_guest *guest, unsigned int block, uint32_t slot, uint64_t gpa,
+			    uint64_t offset, uint64_t len);
+
+/*
+ * Register a device's state. NAME (1..127 bytes) and INSTANCE identify it on the wire; it is loaded
+ * into, and saved from, OPAQUE by the description DESC. Devices are saved by falling priority, in
+ * the order of registration within one. -EEXIST, -EINVAL (the description is inconsistent: the
+ * text says where), -EBUSY.
+ */
+int migd_guest_add_device(struct migd_guest *guest, const char *name, uint32_t instance,
+			  const struct migd_vmstate *desc, void *opaque, int priority);
+
+/*
+ * Register a vCPU, from the thread that will run it, before its first KVM_RUN. FD and RUN are borrowed
+ * until migd_guest_free(). The kick signal is unblocked in the calling thread. INDEX: 0..1023, unique.
+ */
+int migd_guest_add_vcpu(struct migd_guest *guest, unsigned int index, int fd, struct kvm_run *run,
+			struct migd_guest_vcpu **ret_vcpu);
+
+/*
+ * Attach and serve: start the service thread. A guest whose role is INCOMING waits in
+ * migd_guest_vcpu_run(). All vCPUs must have been added. -EINVAL: no KVM, no RAM, no vCPU, or a slot is
+ * missing.
+ */
+int migd_guest_start(struct migd_guest *guest);
+
+/*
+ * Run a vCPU until it has an exit for the VMM: in place of ioctl(fd, KVM_RUN). Parks here while the guest
+ * may not run; before it parks it lets KVM finish the I/O instruction whose exit the VMM just handled.
+ *
+ * 0: run->exit_reason is to be handled, then call again. -EINTR: a signal other than the kick (or a
+ * spurious one) arrived; call again. -ECANCELED: migd_guest_stop(): leave the thread. Other: what
+ * KVM_RUN said; report MIGD_GUEST_EVENT_PANIC and call again to park. Only on the vCPU's own thread.
+ */
+int migd_guest_vcpu_run(struct migd_guest_vcpu *vcpu);
+
+/* Wake every vCPU out of migd_guest_vcpu_run() for good. Any thread, not a callback. */
+void migd_guest_stop(struct migd_guest *guest);
+
+/*
+ * A device wrote [GPA, GPA + LEN) or the bytes at HOST: KVM does not see what a VMM writes. Call it *after*
+ * the write. Wait-free, any thread, signal handlers too; a predictable branch while nobody migrates. A
+ * range outside the registered memory is ignored.
+ */
+void migd_guest_mark_dirty(struct migd_guest *guest, uint64_t gpa, uint64_t len);
+void migd_guest_mark_dirty_host(struct migd_guest *guest, const void *host, uint64_t len);
+
+/* Tell what happened to the guest. Any thread, callbacks too. -EINVAL: no such event. */
+int migd_guest_notify(struct migd_guest *guest, enum migd_guest_event event);
+
+/* Any thread. */
+enum migd_guest_run_state migd_guest_run_state(struct migd_guest *guest);
+
+/*
+ * Block until the guest's run state is not INMIGRATE any more (role INCOMING), or TIMEOUT_MS passed (-1:
+ * never). 0: it was activated; -ECANCELED: discarded or stopped; -ETIMEDOUT. Any thread, no callback.
+ */
+int migd_guest_wait_active(struct migd_guest *guest, int timeout_ms);
+
+/*
+ * Block until the guest may be given up: it was retired (0), discarded (-ECANCELED) or migd_guest_stop()
+ * was called (-ESHUTDOWN). -ETIMEDOUT. Any thread, no callback.
+ */
+int migd_guest_wait_gone(struct migd_guest *guest, int timeout_ms);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
