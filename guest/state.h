@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A stopped guest's state outside RAM: the architecture's VM and vCPU state and the VMM's devices, as FULL sections of
+ * QEMU's stream (WIRE.md 1.2, 2) and back. Service thread only, all vCPUs parked.
+ */
+#ifndef MIGD_GUEST_STATE_H
+#define MIGD_GUEST_STATE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "guest/tables.h"
+
+/* Architecture state that lives from start to free: buffers, capabilities, what was probed. */
+struct arch_state;
+
+/* Probe what KVM offers for this VM. -ENOTSUP with ERR naming the missing capability. */
+int arch_state_new(const struct guest_tables *t, struct arch_state **ret, struct merr *err);
+struct arch_state *arch_state_free(struct arch_state *a);
+
+/*
+ * Right after the last vCPU parked: read the VM clock (once per pause). Right before they run again on this side, or for the
+ * first time on the target: set the clock (target only, from what was loaded) and tell every vCPU's kvmclock that it was
+ * stopped. Failures of KVMCLOCK_CTRL are no errors.
+ */
+int arch_clock_stopped(struct arch_state *a, struct merr *err);
+int arch_clock_resume(struct arch_state *a, bool loaded, struct merr *err);
+
+/*
+ * Append every section, ids counting up from FIRST_ID, to SECTIONS (header, body, footer each) and its
+ * self-description to VMDESC ("{...}, {...}": the elements of "devices"). *ret_n: how many.
+ */
+int guest_state_save(struct arch_state *a, const struct guest_tables *t, uint32_t first_id,
+		     struct buf *sections, struct buf *vmdesc, uint32_t *ret_n, struct merr *err);
+
+/*
+ * Load LEN bytes of sections as guest_state_save() made them; hostile input. Every section that the local guest would save
+ * unconditionally must be there once. Fails with section, offset and field in ERR; the guest is then unusable (the
+ * handover goes to DISCARDED) but nothing outside its own structs was touched.
+ */
+int guest_state_load(struct arch_state *a, const struct guest_tables *t, const uint8_t *data,
+		     size_t len, struct merr *err);
+
+/*
+ * The description that decides whether a guest fits: architecture, RAM blocks and slots, vCPU indexes, CPUID of each vCPU,
+ * feature MSRs, XSAVE size and mask, TSC frequency, irqchip kind, caps, devices with versions. At most
+ * ATTACH_CONFIG_MAX bytes. Check names every mismatch's path ("ram block 'ram': 512 MiB here, 1 GiB at the
+ * source") and what to do.
+ */
+int guest_config_get(struct arch_state *a, const struct guest_tables *t, struct buf *out,
+		     struct merr *err);
+int guest_config_check(struct arch_state *a, const struct guest_tables *t, const uint8_t *data,
+		       size_t len, struct merr *err);
+
+#endif
