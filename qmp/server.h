@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The QMP server: sessions on libevent, requests checked against the schema, handlers called, replies and events sent.
+ *
+ * One thread: the event loop's. A handler answers with exactly one qmp_return*() or qmp_fail(), before it returns or at any
+ * later time (the call lives until then, also when its client left: the answer is then dropped). In-band calls of
+ * one session run one after another, in order. Limits are in qmp/limits.h; a client that does not read what is sent to
+ * it is dropped when its queue is full, and never holds up the others.
+ */
+#ifndef MIGD_QMP_SERVER_H
+#define MIGD_QMP_SERVER_H
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct qmp_server;
+struct qmp_call;
+
+/* One row of the generated table (gen/schema/commands.c). ARGS is checked and converted before the handler. */
+struct qmp_command {
+	const char *name;
+	bool allow_oob;
+	bool guest_scoped;	/* takes the optional argument "guest", added by the generator */
+	/* Convert ARGS and call the handler. 0, or -errno with ERR: the handler was not called. */
+	int (*dispatch)(struct qmp_call *call, json_t *args, struct merr *err);
+};
+/* Ended by a row without a name. */
+extern const struct qmp_command qmp_commands[];
+
+struct qmp_server_options {
+	struct event_base *base;	/* borrowed */
+	const struct qmp_command *commands;
+	int major, minor, micro;	/* greeting */
+	const char *package;
+	void *opaque;			/* qmp_call_opaque() */
+};
+
+struct qmp_server *qmp_server_new(const struct qmp_server_options *options);
+struct qmp_server *qmp_server_free(struct qmp_server *s);
+
+/* Accept clients on the listening socket FD (taken over). GUEST: sessions on it are bound to that guest; NULL: none. */
+int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct merr *err);
+
+/* Serve one connected socket (taken over), e.g. in tests. */
+int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, struct merr *err);
+
+/* Send an event to every session that finished negotiation and is bound to GUEST or to none. DATA is borrowed; NULL: no data. */
+void qmp_server_event(struct qmp_server *s, const char *name, const char *guest, json_t *data);
+
+/* For handlers. */
+void *qmp_call_opaque(const struct qmp_call *call);
+/* The guest a session is bound to, or NULL. */
+const char *qmp_call_session_guest(const struct qmp_call *call);
+/* The first descriptor sent with the request, or -1; the caller owns it. */
+int qmp_call_take_fd(struct qmp_call *call);
+/* Answer {"return": VALUE}; takes over VALUE; NULL: {}. */
+void qmp_return(struct qmp_call *call, json_t *value);
+/* Answer an error; ERR's class and text. */
+void qmp_fail(struct qmp_call *call, const struct merr *err);
+
+#endif
