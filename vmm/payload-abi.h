@@ -1,17 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a built-in payload and those who watch it share: where things are in guest memory. Observers map the VMM's
- * --memory-file and look at the result page; guest-physical addresses below 3 GiB are offsets in that file.
+ * What a built-in payload, the VMM that runs it and those who watch it share: where things are in guest memory, which
+ * ports and windows the platform has, and in which state a vCPU enters.
+ *
+ * Observers map the VMM's --memory-file and look at the result page; guest-physical addresses below 3 GiB are offsets
+ * in that file.
+ *
+ * Entry. Every vCPU starts at PAYLOAD_LOAD_GPA in 64-bit mode, ring 0, flat segments, interrupts off, CR4.OSFXSR set
+ * (SSE), RDI = vCPU index, RSI = PAYLOAD_PARAM_GPA, RSP = PAYLOAD_STACK_TOP(index). The first 4 GiB are identity mapped
+ * with writable 2 MiB pages, so that RAM, the virtio windows and the APICs are all reachable. All vCPUs are runnable
+ * from the start (no SIPI) and their APIC id is their index. The payload brings its own GDT and IDT. The VMM's page
+ * tables must lie in [PAYLOAD_BOOT_GPA, PAYLOAD_BOOT_END), which no payload touches.
+ *
+ * Reset (port 0x64 <- 0xfe, or a triple fault if the VMM resets on those) starts everything again from the image, with
+ * the parameter page written anew. RAM outside image, parameter page, page tables and stacks keeps its contents:
+ * heartbeat and PAYLOAD_KEEP_GPA go on counting across resets.
  */
 #ifndef MIGD_VMM_PAYLOAD_ABI_H
 #define MIGD_VMM_PAYLOAD_ABI_H
 
 #include <stdint.h>
 
-#define PAYLOAD_LOAD_GPA 0x100000	/* flat binary, entered in 64-bit mode, identity mapped */
+#define PAYLOAD_BOOT_GPA 0x1000		/* the VMM's page tables and whatever else it needs to enter: 7 pages do */
+#define PAYLOAD_BOOT_END 0x10000
 #define PAYLOAD_RESULT_GPA 0x10000	/* struct payload_result */
 #define PAYLOAD_PARAM_GPA 0x11000	/* struct payload_param, written by the VMM before the start */
+#define PAYLOAD_KEEP_GPA 0x12000	/* a page of the payload's that neither VMM nor reset touches */
+#define PAYLOAD_STACK_GPA 0x20000	/* one page a vCPU */
+#define PAYLOAD_STACK_TOP(vcpu) (PAYLOAD_STACK_GPA + ((uint64_t)(vcpu) + 1) * 0x1000)
+#define PAYLOAD_MAX_VCPUS 64
+#define PAYLOAD_LOAD_GPA 0x100000	/* flat binary, entered in 64-bit mode, identity mapped */
+#define PAYLOAD_IMAGE_MAX 0x100000	/* an image with its .bss ends below 2 MiB */
 #define PAYLOAD_WORK_GPA 0x1000000	/* 16 MiB: the working set starts here */
+
+/* Ports (I/O space). The PIC, PIT, CMOS and i8042 are where a PC has them. */
+#define PAYLOAD_PORT_SERIAL 0x3f8	/* 16550A, IRQ 4 */
+#define PAYLOAD_PORT_EXIT 0x501		/* a byte written ends the VMM with that status */
+#define PAYLOAD_PORT_POWEROFF 0x600	/* PAYLOAD_POWEROFF_VALUE powers the guest off */
+#define PAYLOAD_POWEROFF_VALUE 0x34
+#define PAYLOAD_PORT_SLEEP 0x604	/* PAYLOAD_SLEEP_VALUE suspends until woken; then goes on after the OUT */
+#define PAYLOAD_SLEEP_VALUE 1
+#define PAYLOAD_PORT_RESET 0x64		/* i8042 command port */
+#define PAYLOAD_RESET_VALUE 0xfe
+
+/*
+ * virtio-mmio (virtio 1.2, section 4.2: register layout version 2, VIRTIO_F_VERSION_1, split rings). Window k belongs
+ * to the k-th device: the disks in command line order, then the entropy device. An absent window reads as zero.
+ * Interrupts: a level, high while InterruptStatus is not zero, at GSI 5 + k (I/O APIC pin and PIC line of that number).
+ */
+#define PAYLOAD_VIRTIO_GPA 0xd0000000
+#define PAYLOAD_VIRTIO_STRIDE 0x1000
+#define PAYLOAD_VIRTIO_GSI 5
+#define PAYLOAD_VIRTIO_WINDOWS 8
 
 #define PAYLOAD_MAGIC 0x444c5950	/* "PYLD" */
 
@@ -30,6 +70,7 @@ struct payload_result {
 	uint64_t failures;
 	uint64_t detail[8];	/* by payload; see vmm/payloads/NAME.c */
 	char text[128];		/* what failed */
+	uint64_t vcpu_beat[PAYLOAD_MAX_VCPUS];	/* each vCPU's own heartbeat */
 };
 
 struct payload_param {
@@ -39,7 +80,7 @@ struct payload_param {
 	uint64_t working_set_bytes;	/* writer */
 	uint64_t pages_per_second;	/* writer: 0 = as fast as it goes */
 	uint64_t tsc_khz;
-	uint64_t arg[8];
+	uint64_t arg[8];		/* by payload; 0 asks for the default; see vmm/payloads/NAME.c */
 };
 
 #endif
