@@ -29,7 +29,7 @@
 #define ATTACH_STR_MAX 127U	/* bytes of a `str`, without NUL */
 #define ATTACH_ID_LEN 16U	/* migration and handover ids, uuids */
 #define ATTACH_RAM_BLOCKS_MAX 64U
-#define ATTACH_CLEAR_RANGES_MAX 1000U
+#define ATTACH_CLEAR_PAGES_MAX 65536U	/* pages of one DIRTY_CLEAR: 256 MiB, 8 KiB of bits */
 #define ATTACH_CONFIG_MAX 60000U	/* a guest description (CONFIG_GET) */
 
 /* error of the header: names, not the platform's numbers. attach_error_to_errno() and back. */
@@ -111,8 +111,12 @@ enum attach_error {
 #define ATTACH_DIRTY_START_FIELDS(F) F(u8, engine)
 #define ATTACH_DIRTY_START_REPLY_FIELDS(F) F(u8, engine)
 #define ATTACH_DIRTY_SYNC_REPLY_FIELDS(F) F(u64, took_us)
-/* n times u64 first page, u64 pages follow in `ranges`, ascending, 64-page aligned but for the end. */
-#define ATTACH_DIRTY_CLEAR_FIELDS(F) F(u32, block) F(u32, n) F(blob, ranges)
+/*
+ * The pages about to be sent: bit k of `bits` (64-bit little-endian words) stands for page first_page + k of the block;
+ * first_page is a multiple of 64. Exactly these bits are dropped from KVM's log and re-protected: a bit
+ * that is not set here may stand for a write that no sync has fetched yet and must survive.
+ */
+#define ATTACH_DIRTY_CLEAR_FIELDS(F) F(u32, block) F(u64, first_page) F(blob, bits)
 #define ATTACH_MIG_PAUSE_FIELDS(F) F(id, handover_id) F(u32, deadline_ms)
 #define ATTACH_MIG_PAUSE_REPLY_FIELDS(F)                                                    \
 	F(u8, run_state_before)                                                             \
