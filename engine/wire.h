@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The numbers of the stream: QEMU's (WIRE.md), and those that only two migds use between themselves once they have
+ * recognised each other (engine/hello.h). Big-endian throughout.
+ */
+#ifndef MIGD_ENGINE_WIRE_H
+#define MIGD_ENGINE_WIRE_H
+
+#include <stdint.h>
+
+#define WIRE_MAGIC 0x5145564dU	/* "QEVM" */
+#define WIRE_VERSION 3U
+#define WIRE_MACHINE_NAME "none"	/* what `qemu -M none` calls itself */
+#define WIRE_NAME_MAX 255U		/* idstr, block and machine names */
+#define WIRE_PAGE_SIZE 4096U
+#define WIRE_PAGE_MASK (~(uint64_t)(WIRE_PAGE_SIZE - 1))
+
+enum wire_section {
+	WIRE_EOF = 0x00,
+	WIRE_SECTION_START = 0x01,
+	WIRE_SECTION_PART = 0x02,
+	WIRE_SECTION_END = 0x03,
+	WIRE_SECTION_FULL = 0x04,
+	WIRE_CONFIGURATION = 0x07,
+	WIRE_COMMAND = 0x08,
+	WIRE_FOOTER = 0x7e,
+};
+
+#define WIRE_RAM_IDSTR "ram"
+#define WIRE_RAM_VERSION 4U
+
+enum wire_ram_flag {
+	WIRE_RAM_ZERO = 0x002,
+	WIRE_RAM_MEM_SIZE = 0x004,
+	WIRE_RAM_PAGE = 0x008,
+	WIRE_RAM_EOS = 0x010,
+	WIRE_RAM_CONTINUE = 0x020,
+	/*
+	 * Between migds, feature HELLO_FEATURE_RUNS, beside PAGE or ZERO: the block's name (unless CONTINUE) is followed
+	 * by be32 n, 1..WIRE_RUN_PAGES_MAX, and the record stands for n pages from the address on: n * 4096 bytes
+	 * follow for PAGE, nothing (no fill byte either) for ZERO.
+	 */
+	WIRE_RAM_RUN = 0x400,
+};
+
+/* 1 GiB: bounds what one record can ask of a receiver, and never the size of a sender's runs. */
+#define WIRE_RUN_PAGES_MAX 262144U
+
+/* Commands, source to destination: be16 number, be16 length, payload. */
+enum wire_command {
+	WIRE_CMD_OPEN_RETURN_PATH = 1,
+	WIRE_CMD_PING = 2,
+	WIRE_CMD_PACKAGED = 7,
+	WIRE_CMD_SWITCHOVER_START = 11,
+	/* Between migds. */
+	WIRE_CMD_HELLO = 0x4d01,	/* be16 version, be64 features, id handover, str8 guest */
+	WIRE_CMD_CONFIG = 0x4d02,	/* the guest's description, as the library made it */
+	WIRE_CMD_COMMIT = 0x4d03,	/* id */
+	WIRE_CMD_ASK = 0x4d04,		/* id: which side runs? */
+};
+
+/* Return path, destination to source: be16 type, be16 length, payload. */
+enum wire_reply {
+	WIRE_RP_SHUT = 1,		/* be32 0 or error */
+	WIRE_RP_PONG = 2,		/* be32 */
+	/* Between migds. */
+	WIRE_RP_HELLO = 0x4d01,		/* be16 version, be64 features; ahead of the PONG */
+	WIRE_RP_CONFIG_OK = 0x4d02,
+	WIRE_RP_ERROR = 0x4d03,		/* text */
+	WIRE_RP_LOADED = 0x4d04,	/* id, be64 load µs */
+	WIRE_RP_ACTIVE = 0x4d05,	/* id, be64 resume µs */
+	WIRE_RP_NOT_ACTIVE = 0x4d06,	/* id: and it never will be */
+};
+
+#define WIRE_RP_LEN_MAX 1024U
+#define WIRE_PING_MIGD 0x6d696764U	/* "migd": asks for a HELLO */
+
+#define WIRE_GLOBALSTATE_IDSTR "globalstate"
+#define WIRE_GLOBALSTATE_LEN 104U
+#define WIRE_RUNSTATE_MAX 32U
+
+/* Policy: a package larger than this is refused (WIRE.md 11). */
+#define WIRE_PACKAGE_MAX (256U * 1024 * 1024)
+
+#endif

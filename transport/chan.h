@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A channel: one bidirectional byte stream of a migration, plain (TLS comes as another kind behind the same calls).
+ *
+ * One thread writes and reads. Calls wait by poll, never in the system call itself; every wait ends when the
+ * cancel descriptor becomes readable (-ECANCELED) or the deadline given passes (-ETIMEDOUT). While a write
+ * waits for room, bytes that arrive are noticed: chan_write() then returns -EAGAIN *before* it
+ * has written anything of the rest, if the caller asked for that by `mind_input` (a peer that failed says
+ * why and stops reading; waiting for room would wait for ever).
+ */
+#ifndef MIGD_TRANSPORT_CHAN_H
+#define MIGD_TRANSPORT_CHAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+
+struct chan;
+
+/*
+ * Take over FD, a connected stream socket (made non-blocking). CANCEL_FD is borrowed; -1: none. NULL: no
+ * memory; FD is closed.
+ */
+struct chan *chan_new(int fd, int cancel_fd);
+struct chan *chan_free(struct chan *c);
+int chan_fd(const struct chan *c);
+
+/*
+ * Write all of IOV (which is consumed: its entries are advanced). 0; -EAGAIN: there is input to read first, call
+ * again with what is left in IOV (only if MIND_INPUT); -EPIPE, -ECONNRESET, -ECANCELED, -ETIMEDOUT, ...
+ */
+int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uint64_t deadline_ns);
+
+/* At least one byte: their count; 0 at the end of the stream; -errno. */
+ssize_t chan_read(struct chan *c, void *buf, size_t len, uint64_t deadline_ns);
+
+/* True if a read would not wait. */
+bool chan_readable(const struct chan *c);
+
+/*
+ * Move exactly LEN bytes from the channel to FD at OFFSET, by splice through a pipe of the channel's own: no
+ * user-space copy, and no page of FD is cleared before it is written. FD must have `write` (not
+ * hugetlbfs). 0; -ENODATA: the stream ended in between; -ENOTSUP: not possible on this channel (nothing was
+ * consumed).
+ */
+int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uint64_t deadline_ns);
+
+/* No more writes will follow: the peer sees the end of the stream. */
+void chan_shutdown_write(struct chan *c);
+
+#endif
