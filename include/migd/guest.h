@@ -62,7 +62,7 @@ enum migd_guest_event {
 	MIGD_GUEST_EVENT_SHUTDOWN = 1,	/* powered itself off; may not run again */
 	MIGD_GUEST_EVENT_RESET = 2,	/* about to start anew; the VMM resets its devices itself */
 	MIGD_GUEST_EVENT_PANIC = 3,	/* crashed, or KVM cannot go on with it */
-	MIGD_GUEST_EVENT_SUSPEND = 4,	/* went to sleep; vCPUs wait for a wake-up in the VMM */
+	MIGD_GUEST_EVENT_SUSPEND = 4,	/* went to sleep; migd_guest_vcpu_run() parks until WAKEUP */
 	MIGD_GUEST_EVENT_WAKEUP = 5,
 };
 
