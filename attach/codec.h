@@ -25,7 +25,13 @@ int attach_decode_end(const struct rcur *c, struct merr *err);
 /* "RELEASE", or "type 77". The buffer is the thread's own, until its next call. */
 const char *attach_type_name(uint16_t type);
 
-enum attach_error attach_error_of(int neg_errno);	/* -EPERM ... to a name */
-int attach_error_to_errno(int32_t error);		/* a name to -errno; unknown ones: -EIO */
+/*
+ * A negative errno to a name, and back: NOT_SUPPORTED -EOPNOTSUPP, BAD_STATE -EBADFD, BUSY -EBUSY, TIMEOUT -ETIMEDOUT,
+ * INCOMPATIBLE -EINVAL, IO -EIO and whatever is not listed, PEER_LOST -ECONNRESET, BAD_MESSAGE -EPROTO (-EBADMSG is sent
+ * as it, too), PERMISSION -EPERM, NO_MEMORY -ENOMEM, GUEST_GONE -ENODEV, STALE_EPOCH -ESTALE, IN_DOUBT -EINPROGRESS,
+ * EXISTS -EEXIST, CANCELLED -ECANCELED.
+ */
+enum attach_error attach_error_of(int neg_errno);
+int attach_error_to_errno(int32_t error);
 
 #endif
