@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A TCP proxy between two daemons that knows the messages of the stream, and breaks the connection where a test says.
+
+A rule is called for each message before it is passed on: rule(direction, name, count), direction "out" (source to
+destination) or "back", count = the how many-th of that name on this connection (1 is the first). It returns
+
+    None          pass it on
+    "cut"         pass it on, then reset both connections
+    "cut-before"  reset both connections instead
+    "mute"        swallow it and all that follows in this direction
+"""
+
+import socket
+import struct
+import threading
+
+import migd_stream
+
+
+class Proxy:
+    """Listens on 127.0.0.1; `port` and `uri` say where. cut_at: (direction, n): reset after n bytes of it."""
+
+    def __init__(self, target_port, rule=None, cut_at=None, host="127.0.0.1"):
+        self.target = (host, target_port)
+        self.rule = rule
+        self.cut_at = cut_at
+        self.refuse = False       # True: close new connections at once
+        self.refuse_after_cut = True
+        self.seen = []            # [(direction, name)] of all messages but RAM records
+        self.passed = {"out": 0, "back": 0}
+        self.was_cut = threading.Event()
+        self._open = []
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.uri = f"tcp:127.0.0.1:{self.port}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._shut(self._listener)
+        self.cut()
+
+    def heal(self):
+        """Let connections through again, and break them no more."""
+        self.rule = self.cut_at = None
+        self.refuse = False
+
+    def cut(self):
+        """Reset everything that is open."""
+        self.was_cut.set()
+        with self._lock:
+            pairs, self._open = self._open, []
+        for sock in (s for pair in pairs for s in pair):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            except OSError:
+                pass
+            self._shut(sock)
+
+    @staticmethod
+    def _shut(sock):
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        sock.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.refuse:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(self.target, timeout=10)
+            except OSError:
+                client.close()
+                continue
+            server.settimeout(None)
+            pair = (client, server)
+            for sock in pair:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self._open.append(pair)
+            for direction, a, b, parser in (("out", client, server, migd_stream.forward()),
+                                            ("back", server, client, migd_stream.backward())):
+                threading.Thread(target=self._pump, args=(direction, a, b, parser, pair), daemon=True).start()
+
+    def _pump(self, direction, a, b, parser, pair):
+        marker = migd_stream.Marker(parser)
+        muted = False
+        counts = {}
+        try:
+            while True:
+                data = a.recv(1 << 18)
+                if not data:
+                    b.shutdown(socket.SHUT_WR)
+                    return
+                for piece, name in marker.feed(data):
+                    action = None
+                    if name:
+                        counts[name] = counts.get(name, 0) + 1
+                        if name != "ram-record":
+                            self.seen.append((direction, name))
+                        action = self.rule and self.rule(direction, name, counts[name])
+                    if action == "mute":
+                        muted = True
+                    if action == "cut-before":
+                        return self._break()
+                    if not muted and not self._send(direction, b, piece):
+                        return None
+                    if action == "cut":
+                        return self._break()
+        except OSError:
+            with self._lock:
+                if pair in self._open:
+                    self._open.remove(pair)
+            for sock in pair:
+                self._shut(sock)
+
+    def _break(self):
+        self.refuse = self.refuse_after_cut
+        self.cut()
+
+    def _send(self, direction, to, piece):
+        """False if this was where to cut."""
+        if self.cut_at and self.cut_at[0] == direction:
+            left = self.cut_at[1] - self.passed[direction]
+            if len(piece) >= left:
+                to.sendall(piece[:left])
+                self.passed[direction] += left
+                self._break()
+                return False
+        to.sendall(piece)
+        self.passed[direction] += len(piece)
+        return True

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A raw QMP client for tests: no convenience that could hide what is on the wire."""
+
+import collections
+import json
+import os
+import select
+import socket
+import time
+
+
+class QmpError(Exception):
+    """An error that the server answered."""
+
+    def __init__(self, command, error):
+        super().__init__(f"{command}: {error['class']}: {error['desc']}")
+        self.cls = error["class"]
+        self.desc = error["desc"]
+
+
+class QmpClosed(Exception):
+    """The server closed the connection."""
+
+
+class Event(dict):
+    """An event; `.at` is the monotonic time at which it was read."""
+
+    def __init__(self, obj):
+        super().__init__(obj)
+        self.at = time.monotonic()
+        self.name = obj["event"]
+        self.data = obj.get("data", {})
+        self.guest = obj.get("guest", self.data.get("guest"))
+
+
+class Qmp:
+    """One session. Events are kept in `events`, all of them, in order."""
+
+    def __init__(self, path, negotiate=True, timeout=20):
+        self.path = path
+        self.timeout = timeout
+        self.events = []
+        self._buf = b""
+        self._seen = 0  # events that wait_event() has looked at
+        self._lines = collections.deque()
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(timeout)
+        self.sock.connect(path)
+        self.greeting = self._message(time.monotonic() + timeout)
+        if negotiate:
+            self.command("qmp_capabilities")
+
+    def close(self):
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def send(self, data):
+        """Bytes as they are."""
+        self.sock.sendall(data)
+
+    def receive(self, timeout=None):
+        """The next message, whatever it is."""
+        return self._message(time.monotonic() + (self.timeout if timeout is None else timeout))
+
+    def command(self, name, arguments=None, timeout=None):
+        """Execute and return the value of "return"; QmpError otherwise."""
+        request = {"execute": name, "id": os.urandom(4).hex()}
+        if arguments is not None:
+            request["arguments"] = arguments
+        self.send(json.dumps(request).encode() + b"\n")
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            message = self._message(deadline)
+            if "event" in message:
+                self.events.append(Event(message))
+                continue
+            if message.get("id") != request["id"]:
+                raise AssertionError(f"{name}: the answer has another id: {message}")
+            if "error" in message:
+                raise QmpError(name, message["error"])
+            return message["return"]
+
+    def poll_events(self, timeout=0):
+        """Read the events that are there, waiting at most `timeout` seconds for the first."""
+        while True:
+            try:
+                message = self._message(time.monotonic() + timeout)
+            except TimeoutError:
+                return self.events
+            if "event" not in message:
+                raise AssertionError(f"an answer that nobody asked for: {message}")
+            self.events.append(Event(message))
+            timeout = 0
+
+    def wait_event(self, name, timeout=None, guest=None, **data):
+        """The next event of that name and data that no earlier wait_event() went past."""
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            while self._seen < len(self.events):
+                event = self.events[self._seen]
+                self._seen += 1
+                if event.name != name or (guest and event.guest not in (None, guest)):
+                    continue
+                if all(event.data.get(k.replace("_", "-")) == v for k, v in data.items()):
+                    return event
+            try:
+                message = self._message(deadline)
+            except TimeoutError:
+                got = [(e.name, e.data) for e in self.events]
+                raise AssertionError(f"event {name} {data} did not come; there were {got}") from None
+            self.events.append(Event(message))
+
+    def skip_events(self):
+        """Let wait_event() look only at what comes from now on."""
+        self.poll_events()
+        self._seen = len(self.events)
+
+    def _message(self, deadline):
+        while not self._lines:
+            left = deadline - time.monotonic()
+            if not select.select([self.sock], [], [], max(0, left))[0]:
+                raise TimeoutError(f"no message from {self.path}")
+            data = self.sock.recv(1 << 20)
+            if not data:
+                raise QmpClosed(f"{self.path}: closed by the server")
+            *lines, self._buf = (self._buf + data).split(b"\n")
+            self._lines.extend(line for line in lines if line.strip())
+        return json.loads(self._lines.popleft())

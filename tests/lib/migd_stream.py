@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Just enough of the stream's format to know where its messages end (engine/wire.h).
+
+A Marker is fed bytes in any pieces and says which messages ended in them: names such as "part-ram", "cmd-commit",
+"reply-loaded", and "ram-record" for each record inside a RAM section.
+"""
+
+import collections
+import struct
+
+SECTIONS = {1: "start", 2: "part", 3: "end", 4: "full"}
+COMMANDS = {1: "open-return-path", 2: "ping", 7: "packaged", 11: "switchover-start",
+            0x4D01: "hello", 0x4D02: "config", 0x4D03: "commit", 0x4D04: "ask"}
+REPLIES = {1: "shut", 2: "pong", 0x4D01: "hello", 0x4D02: "config-ok", 0x4D03: "error", 0x4D04: "loaded",
+           0x4D05: "active", 0x4D06: "not-active"}
+ZERO, MEM_SIZE, PAGE, EOS, CONTINUE, RUN = 0x002, 0x004, 0x008, 0x010, 0x020, 0x400
+PAGE_SIZE = 4096
+
+# A parser is a generator: it yields a number to be sent so many bytes, or the name of a message that ended.
+
+
+def _str8():
+    return (yield (yield 1)[0])
+
+
+def _be32():
+    return struct.unpack(">I", (yield 4))[0]
+
+
+def _ram_body():
+    while True:
+        word, = struct.unpack(">Q", (yield 8))
+        flags, value = word & (PAGE_SIZE - 1), word & ~(PAGE_SIZE - 1)
+        if flags & MEM_SIZE:
+            while value > 0:
+                yield from _str8()
+                value -= struct.unpack(">Q", (yield 8))[0]
+        elif flags & (PAGE | ZERO):
+            if not flags & CONTINUE:
+                yield from _str8()
+            n = (yield from _be32()) if flags & RUN else 1
+            if flags & PAGE:
+                yield n * PAGE_SIZE
+            elif not flags & RUN:
+                yield 1
+        elif not flags & EOS:
+            raise ValueError(f"RAM record {word:#x}")
+        yield "ram-record"
+        if flags & EOS:
+            return
+
+
+def _section(kind):
+    yield 4
+    name = "ram"
+    if kind in ("start", "full"):
+        name = (yield from _str8()).decode()
+        yield 8
+    if name != "ram":
+        raise ValueError(f"section {name!r} outside a package: its length is not known here")
+    yield from _ram_body()
+    yield 5  # footer
+    yield f"{kind}-{name}"
+
+
+def _command():
+    number, length = struct.unpack(">HH", (yield 4))
+    payload = yield length
+    if number == 7:
+        yield struct.unpack(">I", payload)[0]
+    yield "cmd-" + COMMANDS.get(number, f"{number:#x}")
+
+
+def forward():
+    """Source to destination."""
+    while True:
+        byte = (yield 1)[0]
+        if byte == 0x51:  # "QEVM": each connection begins with it
+            yield 7
+            yield "header"
+        elif byte == 7:
+            yield (yield from _be32())
+            yield "configuration"
+        elif byte in SECTIONS:
+            yield from _section(SECTIONS[byte])
+        elif byte == 8:
+            yield from _command()
+        elif byte == 0:
+            yield "eof"
+        elif byte == 6:
+            yield (yield from _be32())
+            yield "vmdescription"
+        else:
+            raise ValueError(f"section type {byte:#x}")
+
+
+def backward():
+    """Destination to source: the return path."""
+    while True:
+        number, length = struct.unpack(">HH", (yield 4))
+        yield length
+        yield "reply-" + REPLIES.get(number, f"{number:#x}")
+
+
+class Marker:
+    """Runs a parser over pieces. A stream it does not understand gives one mark "unparsed", and none after it."""
+
+    def __init__(self, parser):
+        self._parser = parser
+        self._need = next(parser)
+        self._buf = bytearray()
+        self.counts = collections.Counter()
+        self.broken = False
+
+    def feed(self, data):
+        """[(bytes, name)]: whole messages; bytes of an unfinished one are kept."""
+        if self.broken:
+            return [(bytes(data), None)]
+        self._buf += data
+        done, taken, start = [], 0, 0
+        while not self.broken:
+            if isinstance(self._need, str):
+                self.counts[self._need] += 1
+                done.append((bytes(self._buf[start:taken]), self._need))
+                start = taken
+                self._need = next(self._parser)
+            elif len(self._buf) - taken >= self._need:
+                piece = bytes(self._buf[taken:taken + self._need])
+                taken += self._need
+                try:
+                    self._need = self._parser.send(piece)
+                except (ValueError, UnicodeDecodeError):
+                    self.broken = True
+            else:
+                break
+        if self.broken:
+            done.append((bytes(self._buf[start:]), "unparsed"))
+            self._buf.clear()
+            return done
+        # What was taken of an unfinished message has been parsed: keep it for sending, but do not parse it again.
+        rest = bytes(self._buf[taken:])
+        head = bytes(self._buf[start:taken])
+        self._buf = bytearray(rest)
+        if head:
+            done.append((head, None))
+        return done
