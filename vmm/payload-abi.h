@@ -53,6 +53,15 @@
 #define PAYLOAD_VIRTIO_GSI 5
 #define PAYLOAD_VIRTIO_WINDOWS 8
 
+/*
+ * What the payload "writer" leaves in page i of its working set in pass s (from 1 on): the head in word 0, its checksum
+ * in word PAYLOAD_WRITER_SLOT(s). vmm/payloads/writer.c says more.
+ */
+#define PAYLOAD_WRITER_SLOTS 511
+#define PAYLOAD_WRITER_HEAD(pass, page) ((uint64_t)(pass) << 32 | (uint64_t)(page))
+#define PAYLOAD_WRITER_SLOT(pass) (1 + (uint64_t)(pass) % PAYLOAD_WRITER_SLOTS)
+#define PAYLOAD_WRITER_CHECK(head) ((uint64_t)(head) * 0x9e3779b97f4a7c15u)	/* odd: 2^64 / golden ratio */
+
 #define PAYLOAD_MAGIC 0x444c5950	/* "PYLD" */
 
 enum payload_status {
@@ -70,7 +79,7 @@ struct payload_result {
 	uint64_t failures;
 	uint64_t detail[8];	/* by payload; see vmm/payloads/NAME.c */
 	char text[128];		/* what failed */
-	uint64_t vcpu_beat[PAYLOAD_MAX_VCPUS];	/* each vCPU's own heartbeat */
+	uint64_t vcpu_beat[PAYLOAD_MAX_VCPUS];	/* each vCPU's own heartbeat; [0] stays 0, see heartbeat */
 };
 
 struct payload_param {
