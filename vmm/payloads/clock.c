@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Watches time: the TSC, the kvmclock page, and two timers that interrupt it.
+ *
+ * Each vCPU reads both clocks without pause; neither may ever be less than before. The largest step forward of each on
+ * vCPU 0, and the longest time between two interrupts of a timer, is for an observer to compare with the blackout that
+ * it measured. A timer that stops is found by the other: while one ticks, the other must not stay away for two seconds
+ * of its ticks.
+ *
+ * Steps are in nanoseconds, the TSC's by kvmclock's own scale.
+ *
+ * arg[0]  1: sleep between ticks, and read the clocks once a tick only
+ * detail[0]  largest step of the TSC	detail[1]  largest step of kvmclock
+ * detail[2]  PIT ticks	detail[3]  APIC timer ticks
+ * detail[4]  longest between two PIT ticks	detail[5]  longest between two APIC timer ticks, by kvmclock
+ * detail[6]  kvmclock now
+ */
+#include "vmm/payloads/lib/cpu.h"
+#include "vmm/payloads/lib/irq.h"
+#include "vmm/payloads/lib/runtime.h"
+
+const char payload_name[] = "clock";
+
+#define TICK_HZ 1000
+#define SILENT_TICKS (2 * TICK_HZ)
+
+/* Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: the page that KVM keeps for one vCPU. */
+#define MSR_KVM_SYSTEM_TIME 0x4b564d01
+#define SYSTEM_TIME_ENABLE 1
+
+struct system_time {
+	uint32_t version;	/* odd while KVM changes the rest */
+	uint32_t pad;
+	uint64_t tsc_timestamp;
+	uint64_t nanoseconds;
+	uint32_t tsc_to_ns_mul;
+	int8_t tsc_shift;
+	uint8_t flags;
+	uint8_t pad2[2];
+};
+
+/* A timer as vCPU 0 sees it. */
+struct timer {
+	uint64_t last_ns;
+	unsigned int n_silent;	/* ticks of the other since its last */
+};
+
+enum { TIMER_PIT, TIMER_APIC };
+static const char *const timer_names[] = { "PIT ticks while the APIC timer ticked", "APIC timer ticks while the PIT ticked" };
+
+static struct system_time __attribute__((aligned(64))) system_times[PAYLOAD_MAX_VCPUS][2];	/* a line each */
+static struct timer timers[2];
+
+static uint64_t scale(const volatile struct system_time *st, uint64_t tsc_delta)
+{
+	if (st->tsc_shift < 0)
+		tsc_delta >>= -st->tsc_shift;
+	else
+		tsc_delta <<= st->tsc_shift;
+	return (uint64_t)((unsigned __int128)tsc_delta * st->tsc_to_ns_mul >> 32);
+}
+
+static uint64_t kvmclock(unsigned int vcpu)
+{
+	const volatile struct system_time *st = &system_times[vcpu][0];
+	uint32_t version;
+	uint64_t ns;
+
+	do {
+		version = st->version;
+		barrier();
+		ns = st->nanoseconds + scale(st, rdtsc() - st->tsc_timestamp);
+		barrier();
+	} while ((version & 1) || version != st->version);
+	return ns;
+}
+
+static void note_longest(unsigned int detail, uint64_t ns)
+{
+	if (ns > result->detail[detail])
+		result->detail[detail] = ns;
+}
+
+static void note_tick(unsigned int which)
+{
+	struct timer *t = &timers[which];
+	struct timer *other = &timers[!which];
+	uint64_t now = kvmclock(0);
+
+	result->detail[2 + which]++;
+	if (t->last_ns)
+		note_longest(4 + which, now - t->last_ns);
+	t->last_ns = now;
+	t->n_silent = 0;
+	if (++other->n_silent == SILENT_TICKS)
+		payload_fail(timer_names[!which], result->detail[2 + !which], 1, 0);
+	payload_beat(0);
+}
+
+static void on_pit(unsigned int vcpu)
+{
+	(void)vcpu;
+	note_tick(TIMER_PIT);
+}
+
+static void on_tick(unsigned int vcpu)
+{
+	if (vcpu == 0)
+		note_tick(TIMER_APIC);
+	else
+		payload_beat(vcpu);
+}
+
+static void start_timers(unsigned int vcpu)
+{
+	irq_handle(VECTOR_TICK, on_tick);
+	if (vcpu == 0) {
+		irq_handle(VECTOR_PIC, on_pit);
+		pit_start(TICK_HZ);
+		pic_unmask(0);
+	}
+	tick_start(TICK_HZ);
+}
+
+struct readings {
+	uint64_t tsc;
+	uint64_t ns;
+};
+
+static void check_readings(unsigned int vcpu, const struct readings *last, const struct readings *now)
+{
+	if (now->tsc < last->tsc)
+		payload_fail("TSC went back, vCPU", vcpu, last->tsc, now->tsc);
+	if (now->ns < last->ns)
+		payload_fail("kvmclock went back, vCPU", vcpu, last->ns, now->ns);
+	payload_checked(1);
+	if (vcpu != 0)
+		return;
+	note_longest(0, now->tsc > last->tsc ? scale(&system_times[0][0], now->tsc - last->tsc) : 0);
+	note_longest(1, now->ns > last->ns ? now->ns - last->ns : 0);
+	result->detail[6] = now->ns;
+}
+
+void payload_main(unsigned int vcpu)
+{
+	bool sleeps = payload_arg(0, 0) == 1;
+	struct readings last, now;
+
+	wrmsr(MSR_KVM_SYSTEM_TIME, (uint64_t)&system_times[vcpu][0] | SYSTEM_TIME_ENABLE);
+	last = (struct readings){ .tsc = rdtsc(), .ns = kvmclock(vcpu) };
+	start_timers(vcpu);
+	if (!sleeps)
+		interrupts_on();
+	for (;; last = now) {
+		if (sleeps)
+			interrupt_wait();
+		else
+			payload_beat(vcpu);
+		now = (struct readings){ .tsc = rdtsc(), .ns = kvmclock(vcpu) };
+		check_readings(vcpu, &last, &now);
+	}
+}
