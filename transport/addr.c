@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* URIs of migration streams, taken apart and put together (QMP.md 6.2). */
+#include "transport/addr.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define TCP_FORM "expected tcp:HOST:PORT[,to=PORT][,ipv4][,ipv6][,keep-alive], e.g. tcp:[::1]:4444"
+#define PORT_NUMBER_MAX 65535
+
+/* Text that need not end with NUL. */
+struct span {
+	const char *p;
+	size_t len;
+};
+
+static struct span span_of(const char *text)
+{
+	return (struct span){ text, strlen(text) };
+}
+
+static bool span_is(struct span s, const char *word)
+{
+	return s.len == strlen(word) && memcmp(s.p, word, s.len) == 0;
+}
+
+/* The part of *S before the first C (all of it if there is none); *S is left with what follows. */
+static struct span span_cut(struct span *s, char c)
+{
+	const char *at = memchr(s->p, c, s->len);
+	struct span head = { s->p, at ? (size_t)(at - s->p) : s->len };
+	size_t used = head.len + (at ? 1 : 0);
+
+	s->p += used;
+	s->len -= used;
+	return head;
+}
+
+static int span_copy(struct span s, char *ret, size_t cap)
+{
+	if (s.len >= cap)
+		return -ENAMETOOLONG;
+	memcpy(ret, s.p, s.len);
+	ret[s.len] = '\0';
+	return 0;
+}
+
+static int parse_port_number(struct span s, uint16_t *ret)
+{
+	unsigned int v = 0;
+
+	if (s.len == 0 || s.len > 5)
+		return -EINVAL;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return -EINVAL;
+		v = v * 10 + (unsigned int)(s.p[i] - '0');
+	}
+	if (v > PORT_NUMBER_MAX)
+		return -EINVAL;
+	*ret = (uint16_t)v;
+	return 0;
+}
+
+/* "" (the option alone), "on" and "off". */
+static int parse_switch(struct span value, bool has_value, bool *ret)
+{
+	if (!has_value || span_is(value, "on"))
+		*ret = true;
+	else if (span_is(value, "off"))
+		*ret = false;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+enum option_kind {
+	OPTION_SWITCH = 1,
+	OPTION_PORT,
+	OPTION_ABSENT,	/* QEMU's, not here */
+};
+
+static const struct tcp_option {
+	const char *name;
+	enum option_kind kind;
+	size_t offset;	/* in struct addr */
+} tcp_options[] = {
+	{ "to", OPTION_PORT, offsetof(struct addr, to) },
+	{ "ipv4", OPTION_SWITCH, offsetof(struct addr, ipv4) },
+	{ "ipv6", OPTION_SWITCH, offsetof(struct addr, ipv6) },
+	{ "keep-alive", OPTION_SWITCH, offsetof(struct addr, keep_alive) },
+	{ "numeric", OPTION_ABSENT, 0 },
+	{ "keep-alive-count", OPTION_ABSENT, 0 },
+	{ "keep-alive-idle", OPTION_ABSENT, 0 },
+	{ "keep-alive-interval", OPTION_ABSENT, 0 },
+	{ "mptcp", OPTION_ABSENT, 0 },
+};
+
+static const struct tcp_option *find_option(struct span name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(tcp_options); i++)
+		if (span_is(name, tcp_options[i].name))
+			return &tcp_options[i];
+	return NULL;
+}
+
+static int parse_tcp_option(struct span text, struct addr *a, struct merr *err)
+{
+	bool has_value = memchr(text.p, '=', text.len) != NULL;
+	struct span value = text;
+	struct span name = span_cut(&value, '=');
+	const struct tcp_option *o = find_option(name);
+	char *member;
+
+	if (!o)
+		return merr_set(err, -EINVAL, "unknown option '%.*s'; " TCP_FORM, (int)text.len, text.p);
+	member = (char *)a + o->offset;
+	switch (o->kind) {
+	case OPTION_ABSENT:
+		return merr_set(err, -ENOTSUP, "option '%s' is not supported; leave it out", o->name);
+	case OPTION_PORT:
+		if (parse_port_number(value, (uint16_t *)(void *)member) == 0)
+			return 0;
+		return merr_set(err, -EINVAL, "option '%s' expects a port number from 0 to 65535, not '%.*s'",
+				o->name, (int)value.len, value.p);
+	case OPTION_SWITCH:
+		if (parse_switch(value, has_value, (bool *)member) == 0)
+			return 0;
+		return merr_set(err, -EINVAL, "option '%s' expects 'on' or 'off', not '%.*s'", o->name,
+				(int)value.len, value.p);
+	}
+	return -EINVAL;
+}
+
+/* HOST of HOST:PORT, brackets taken off; *REST is left behind the colon. */
+static int parse_host(struct span *rest, struct addr *a, struct merr *err)
+{
+	struct span host;
+
+	if (rest->len > 0 && rest->p[0] == '[') {
+		rest->p++;
+		rest->len--;
+		host = span_cut(rest, ']');
+		if (rest->len == 0 || rest->p[0] != ':')
+			return merr_set(err, -EINVAL, "']:PORT' is missing after the IPv6 address; " TCP_FORM);
+		(void)span_cut(rest, ':');
+	} else {
+		if (!memchr(rest->p, ':', rest->len))
+			return merr_set(err, -EINVAL, "the port is missing; " TCP_FORM);
+		host = span_cut(rest, ':');
+	}
+	if (span_copy(host, a->host, sizeof(a->host)) < 0)
+		return merr_set(err, -EINVAL, "the host name is longer than %d bytes", ADDR_HOST_MAX);
+	return 0;
+}
+
+static int check_port_range(const struct addr *a, struct merr *err)
+{
+	uint16_t port;
+
+	if (parse_port_number(span_of(a->port), &port) < 0) {
+		/* A service name, unless it was meant to be a number. */
+		if (a->port[strspn(a->port, "0123456789")] == '\0')
+			return merr_set(err, -EINVAL, "port '%s' is out of range: expected 0 to 65535", a->port);
+		return a->to ? merr_set(err, -EINVAL, "option 'to' needs a numeric port, not '%s'", a->port) : 0;
+	}
+	if (a->to && a->to < port)
+		return merr_set(err, -EINVAL, "the range 'to=%u' ends before port %u", a->to, port);
+	return 0;
+}
+
+static int parse_tcp(struct span rest, struct addr *a, struct merr *err)
+{
+	struct span hostport, port;
+	int r;
+
+	/* No comma can be in a host, so options begin at the first. */
+	bool has_options = memchr(rest.p, ',', rest.len) != NULL;
+
+	hostport = span_cut(&rest, ',');
+	r = parse_host(&hostport, a, err);
+	if (r < 0)
+		return r;
+	port = hostport;
+	if (port.len == 0)
+		return merr_set(err, -EINVAL, "the port is missing; " TCP_FORM);
+	if (memchr(port.p, ':', port.len))
+		return merr_set(err, -EINVAL, "more than one ':'; an IPv6 address goes in brackets: " TCP_FORM);
+	if (span_copy(port, a->port, sizeof(a->port)) < 0)
+		return merr_set(err, -EINVAL, "the port is longer than %d bytes", ADDR_PORT_MAX);
+	while (has_options) {
+		has_options = memchr(rest.p, ',', rest.len) != NULL;
+		r = parse_tcp_option(span_cut(&rest, ','), a, err);
+		if (r < 0)
+			return r;
+	}
+	return check_port_range(a, err);
+}
+
+static int parse_unix(struct span rest, struct addr *a, struct merr *err)
+{
+	if (rest.len == 0)
+		return merr_set(err, -EINVAL, "the path of the Unix socket is missing; expected unix:PATH");
+	if (span_copy(rest, a->path, sizeof(a->path)) < 0)
+		return merr_set(err, -EINVAL, "the path of a Unix socket can have %zu bytes, this one has %zu",
+				sizeof(a->path) - 1, rest.len);
+	return 0;
+}
+
+static const struct protocol {
+	const char *name;
+	enum addr_type type;
+	int (*parse)(struct span rest, struct addr *a, struct merr *err);
+} protocols[] = {
+	{ "tcp", ADDR_TCP, parse_tcp },
+	{ "unix", ADDR_UNIX, parse_unix },
+};
+
+/* QEMU has these. */
+static const char *const absent_protocols[] = { "vsock", "fd", "exec", "rdma", "file" };
+
+int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err)
+{
+	struct addr a = { 0 };
+	struct span rest = span_of(uri);
+	struct span name = span_cut(&rest, ':');
+	bool has_colon = name.len < strlen(uri);
+	int r;
+
+	for (size_t i = 0; has_colon && i < ARRAY_SIZE(protocols); i++) {
+		if (!span_is(name, protocols[i].name))
+			continue;
+		a.type = protocols[i].type;
+		r = protocols[i].parse(rest, &a, err);
+		if (r < 0) {
+			(void)merr_prefix(err, "error parsing address '%s'", uri);
+			return r;
+		}
+		*ret = a;
+		return 0;
+	}
+	for (size_t i = 0; has_colon && i < ARRAY_SIZE(absent_protocols); i++)
+		if (span_is(name, absent_protocols[i]))
+			return merr_set(err, -ENOTSUP,
+					"migration protocol '%s' is not supported: %s; use tcp:HOST:PORT or unix:PATH",
+					absent_protocols[i], uri);
+	return merr_set(err, -EINVAL, "unknown migration protocol: %s; use tcp:HOST:PORT or unix:PATH", uri);
+}
+
+const char *addr_format(const struct addr *a, char *buf, size_t len)
+{
+	bool v6 = strchr(a->host, ':') != NULL;
+
+	if (a->type == ADDR_UNIX)
+		(void)snprintf(buf, len, "unix:%s", a->path);
+	else
+		(void)snprintf(buf, len, "tcp:%s%s%s:%s", v6 ? "[" : "", a->host, v6 ? "]" : "", a->port);
+	return buf;
+}
