@@ -84,8 +84,8 @@ def wait_until(condition, what, timeout=20, every=0.01, alive=()):
         time.sleep(every)
 
 
-def program(*parts):
-    path = os.path.join(BUILD_DIR, *parts)
+def program(name):
+    path = os.path.join(BUILD_DIR, "bin", name)
     if not os.access(path, os.X_OK):
         raise AssertionError(f"{path} is not there: build first (scripts/build), or set MIGD_BUILD_DIR")
     return path
@@ -167,7 +167,7 @@ class Daemon(Process):
         self.state_dir = os.path.join(self.base, "state")
         os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
         super().__init__(test, name, [
-            program("daemon", "migd"), "--qmp", self.qmp_path, "--attach", self.attach_path,
+            program("migd"), "--qmp", self.qmp_path, "--attach", self.attach_path,
             "--state-dir", self.state_dir, "--log-level", os.environ.get("MIGD_TEST_LOG", "info"), "--foreground",
             *extra], netns=netns)
         self._qmp = None
@@ -214,8 +214,8 @@ class Daemon(Process):
 class Vmm(Process):
     """A migd-vmm. `.mem` is the guest's memory, seen from outside."""
 
-    def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", payload_options="",
-                 incoming=False, listen=False, extra=(), attached=True):
+    def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", working_set=None,
+                 rate=None, args=None, hugetlb=False, incoming=False, listen=False, extra=(), attached=True):
         self.name = name
         self.daemon = daemon
         label = label or f"vmm-{daemon.name}-{name}"
@@ -226,11 +226,14 @@ class Vmm(Process):
         self.serial = os.path.join(test.dir, label + ".serial")
         self.listen_path = os.path.join(test.dir, label + ".sock")
         self._mem = None
+        payload_args = {"working-set": working_set, "rate": rate, **{f"arg{n}": v for n, v in (args or {}).items()}}
+        self.hugetlb = hugetlb
         attach = ["--attach-listen", self.listen_path] if listen else ["--attach", daemon.attach_path]
         super().__init__(test, label, [
-            program("vmm", "migd-vmm"), "--name", name, *attach, "--memory", memory, "--cpus", str(cpus),
-            "--memory-file", self.memory_file, "--serial", self.serial,
-            *(["--payload", payload + payload_options] if payload else []),
+            program("migd-vmm"), "--name", name, *attach, "--memory", memory, "--cpus", str(cpus),
+            "--serial", self.serial, *(["--hugetlb"] if hugetlb else ["--memory-file", self.memory_file]),
+            *(["--payload", payload] if payload else []),
+            *(f"--payload-arg={k}={v}" for k, v in payload_args.items() if v is not None),
             *(["--incoming"] if incoming else []), *extra])
         if attached and not listen:
             self.wait_attached()
@@ -243,11 +246,25 @@ class Vmm(Process):
 
     @property
     def mem(self):
+        if self._mem is None and self.hugetlb:
+            self._mem = migd_guestmem.GuestMem(wait_until(self._memfd, f"{self.label} makes its memory", alive=[self]))
         if self._mem is None:
             wait_until(lambda: os.path.exists(self.memory_file) and os.path.getsize(self.memory_file) > 0x20000,
                        f"{self.label} makes its memory file", alive=[self])
             self._mem = migd_guestmem.GuestMem(self.memory_file)
         return self._mem
+
+    def _memfd(self):
+        """The path of its largest memfd."""
+        found = {}
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            path = f"/proc/{self.pid}/fd/{fd}"
+            try:
+                if os.readlink(path).startswith(("/memfd:", "/anon_hugepage")):
+                    found[os.stat(path).st_size] = path
+            except OSError:
+                pass
+        return found[max(found)] if found and max(found) > migd_guestmem.RESULT_GPA else None
 
     def command(self, name, arguments=None):
         """A guest-scoped QMP command for this guest."""

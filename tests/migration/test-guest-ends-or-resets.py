@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# LABELS: kvm
+"""A guest that resets, powers off, panics or sleeps while it migrates is the same guest afterwards, or none."""
+
+import signal
+
+import migdtest
+from migd_guestmem import PASSED
+from migd_process import wait_until
+
+
+def begin(t, payload, **args):
+    """A slow migration of a guest that will do what it does in a second or so."""
+    src, dst = t.pair(payload=payload, started=False, **args)
+    # Something to send, so that it takes its time.
+    src.mem.map[32 << 20:40 << 20] = b"x" * (8 << 20)
+    t.make_slow(src, 2 << 20)
+    t.start(src, dst)
+    t.wait_active(src)
+    return src, dst
+
+
+def test_reset_while_migrating(t):
+    src, dst = begin(t, "reset", args={0: 4, 1: 400})
+    wait_until(lambda: src.mem.detail(0) >= 1, "the guest resets once", alive=[src])
+    t.speed_up(src)
+    info = t.wait_end(src)
+    t.check(info["status"] == "completed", f"a reset does not hinder the migration: {info}")
+    wait_until(lambda: dst.mem.status == PASSED, "the guest resets as often as it wanted", alive=[dst])
+    t.guest_ok(dst)
+    t.check(dst.mem.detail(0) == 4, f"4 resets, not {dst.mem.detail(0)}")
+
+
+def test_power_off_while_migrating(t):
+    src, dst = begin(t, "poweroff", args={0: 2500})
+    t.check(src.wait_exit() == 0, "the guest powers off where it is")
+    t.wait_end(dst)
+    t.check(dst.status() == "failed", f"the destination gets no guest: {dst.migration()}")
+    t.assert_stopped(dst)
+
+
+def test_panic_while_migrating(t):
+    src, dst = begin(t, "panic", args={0: 2500})
+    beats = wait_until(lambda: src.mem.heartbeat >= 2400 and src.mem.heartbeat, "the guest is about to panic")
+    t.speed_up(src)
+    if src.running() and src.daemon.guest(src.name)["attached"]:
+        t.wait_end(src)
+    t.wait_end(dst)
+    t.check(beats <= max(src.mem.heartbeat, dst.mem.heartbeat), "it got so far")
+    # Either side may be the one it panics on, and there it is seen.
+    states = [v.daemon.guest(v.name)["run-state"] for v in (src, dst) if v.daemon.guest(v.name)]
+    ended = [v.proc.returncode for v in (src, dst) if not v.running()]
+    t.check("guest-panicked" in states or 1 in ended, f"somebody says that it panicked: {states} {ended}")
+    t.assert_stopped(src)
+    t.assert_stopped(dst)
+
+
+def test_suspended_guest_arrives_suspended(t):
+    src, dst = t.pair(payload="suspend", args={0: 200})
+    wait_until(lambda: src.run_state() == "suspended", "the guest goes to sleep")
+    t.migrate(src, dst)
+    t.check(dst.run_state() == "suspended", f"it sleeps on: {dst.run_state()}")
+    t.assert_stopped(dst)
+    dst.signal(signal.SIGUSR1)
+    t.assert_runs(dst)
+
+
+def test_wakes_while_migrating(t):
+    src, dst = t.pair(payload="suspend", args={0: 300})
+    src.mem.map[32 << 20:40 << 20] = b"x" * (8 << 20)
+    wait_until(lambda: src.run_state() == "suspended", "the guest goes to sleep")
+    t.make_slow(src, 2 << 20)
+    t.start(src, dst)
+    t.wait_active(src)
+    src.signal(signal.SIGUSR1)
+    t.assert_runs(src)
+    t.speed_up(src)
+    info = t.wait_end(src)
+    t.check(info["status"] == "completed", f"waking does not hinder the migration: {info}")
+    wait_until(lambda: dst.run_state() == "suspended", "it goes to sleep again on the other side")
+    t.guest_ok(dst)
+
+
+migdtest.main()

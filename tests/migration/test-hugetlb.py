@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# LABELS: kvm
+# SERIAL: reserves the host's huge pages
+"""Guest RAM in huge pages, which have neither SEEK_HOLE nor write()."""
+
+import migdtest
+
+NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages"
+
+
+def need_huge_pages(t, n):
+    migdtest.need_root()
+    with open(NR_HUGEPAGES) as f:
+        before = int(f.read())
+
+    def set_to(count):
+        with open(NR_HUGEPAGES, "w") as f:
+            f.write(str(count))
+    t.cleanup.callback(set_to, before)
+    set_to(before + n)
+    with open(NR_HUGEPAGES) as f:
+        got = int(f.read()) - before
+    if got < n:
+        raise migdtest.Skip(f"the host has no {n} free huge pages (got {got})")
+
+
+def test_to_huge_pages(t):
+    need_huge_pages(t, 80)
+    src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True)
+    src.mem.map[48 << 20:49 << 20] = b"y" * (1 << 20)
+    t.migrate(src, dst)
+    t.assert_only_runs(dst, src)
+    t.check(dst.mem.map[48 << 20:49 << 20] == b"y" * (1 << 20), "memory filled from outside arrived")
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
+def test_from_huge_to_small_pages(t):
+    need_huge_pages(t, 40)
+    src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True, dst_changes={"hugetlb": False})
+    t.migrate(src, dst)
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
+def test_from_small_to_huge_pages(t):
+    need_huge_pages(t, 40)
+    src, dst = t.pair(memory="64M", working_set="8M", dst_changes={"hugetlb": True})
+    t.migrate(src, dst)
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
+migdtest.main()

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# LABELS: kvm
+# TIMEOUT: 180
+"""The link breaks between RELEASE and ACTIVE: nobody guesses. The sides ask each other, or an operator decides."""
+
+import os
+
+import migdtest
+from migd_process import wait_until
+
+# What the connection is broken at, and who is right to run the guest then.
+COMMIT_LOST = ("out", "cmd-commit")
+ACTIVE_LOST = ("back", "reply-active")
+
+
+def make_doubt(t, lost):
+    """Migrate over a link that breaks at `lost` and stays broken; (source, destination, link)."""
+    src, dst = t.pair(working_set="2M")
+    link = t.proxy(int(t.listen(dst).rpartition(":")[2]),
+                   rule=lambda d, n, count: "cut-before" if (d, n) == lost else None)
+    src.daemon.qmp.skip_events()
+    src.command("migrate", {"uri": link.uri})
+    wait_until(link.was_cut.is_set, f"the link breaks at {lost}")
+    info = wait_until(lambda: (lambda m: m if m.get("handover", {}).get("in-doubt") else None)(src.migration()),
+                      "the source is in doubt")
+    t.check(info["handover"]["state"] == "released", f"released: {info['handover']}")
+    t.check(info["status"] == "device", f"the status stays device: {info['status']}")
+    event = src.daemon.qmp.wait_event("MIGRATION_HANDOVER", in_doubt=True)
+    t.check(event.data["id"] == info["handover"]["id"], f"the event names the handover: {event.data}")
+    t.assert_stopped(src)
+    return src, dst, link
+
+
+def test_commit_lost_then_healed(t):
+    src, dst, link = make_doubt(t, COMMIT_LOST)
+    t.assert_stopped(dst)
+    link.heal()
+    t.assert_failed(src)
+    t.assert_only_runs(src, dst)
+    t.check(src.run_state() == "running", f"the source is {src.run_state()}")
+    wait_until(lambda: dst.run_state() != "inmigrate" or not dst.running(), "the destination is discarded")
+
+
+def test_active_lost_then_healed(t):
+    src, dst, link = make_doubt(t, ACTIVE_LOST)
+    t.assert_runs(dst)
+    link.heal()
+    info = t.wait_end(src)
+    t.check(info["status"] == "completed", f"the source learns that it completed: {info}")
+    t.assert_only_runs(dst, src)
+
+
+def test_cancel_is_refused(t):
+    src, dst, _ = make_doubt(t, ACTIVE_LOST)
+    t.assert_refused(src, "migrate_cancel", {}, "resolve")
+    t.assert_refused(src, "cont", {})
+    t.assert_only_runs(dst, src)
+
+
+def test_resolve_needs_fencing(t):
+    src, _, _ = make_doubt(t, COMMIT_LOST)
+    t.assert_refused(src, "migrate-resolve", {"outcome": "run"}, "fenced")
+    t.assert_refused(src, "migrate-resolve", {"outcome": "run", "fenced": False}, "fenced")
+    t.assert_stopped(src)
+
+
+def test_resolved_to_run(t):
+    src, dst, _ = make_doubt(t, COMMIT_LOST)
+    dst.kill()
+    src.command("migrate-resolve", {"outcome": "run", "fenced": True})
+    t.assert_runs(src)
+    info = t.wait_end(src)
+    t.check(info["status"] == "failed", f"the migration failed: {info}")
+    t.assert_untouched(src)
+
+
+def test_resolved_to_discard(t):
+    src, dst, _ = make_doubt(t, ACTIVE_LOST)
+    src.command("migrate-resolve", {"outcome": "discard", "fenced": True})
+    info = t.wait_end(src)
+    t.check(info["status"] == "completed", f"the migration completed: {info}")
+    t.assert_only_runs(dst, src)
+
+
+def test_nothing_to_resolve(t):
+    src, dst = t.pair()
+    t.assert_refused(src, "migrate-resolve", {"outcome": "run", "fenced": True})
+    t.migrate(src, dst)
+    t.assert_refused(dst, "migrate-resolve", {"outcome": "discard", "fenced": True})
+    t.assert_runs(dst)
+
+
+def test_doubt_survives_the_daemon(t):
+    """The next daemon of the source finds the guest in doubt, and settles it."""
+    src, dst, link = make_doubt(t, ACTIVE_LOST)
+    src.daemon.kill()
+    src.daemon.drop_session()
+    src.daemon = t.daemon("a")
+    wait_until(lambda: src.daemon.guest("g"), "the next daemon knows the guest")
+    t.assert_only_runs(dst, src)
+    link.heal()
+    info = t.wait_end(src)
+    t.check(info["status"] == "completed", f"the source learns that it completed: {info}")
+
+
+def test_doubt_survives_the_worker(t):
+    src, dst, link = make_doubt(t, ACTIVE_LOST)
+    worker, = src.daemon.workers()
+    os.kill(worker, 9)
+    t.assert_only_runs(dst, src)
+    link.heal()
+    info = t.wait_end(src)
+    t.check(info["status"] == "completed", f"the source learns that it completed: {info}")
+
+
+migdtest.main()
