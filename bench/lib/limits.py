@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine's limit: what the raw transfer of bench/limits.c reaches."""
+import json
+import subprocess
+
+FRAMING = "none"  # what a limit of the table allows; the JSON's detail has the others
+
+
+class LimitError(Exception):
+    pass
+
+
+def _run(program, *args):
+    done = subprocess.run([program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode or not results:
+        raise LimitError(f"limits {' '.join(args)}: {done.stderr.strip()}")
+    wrong = [r["method"] for r in results if r.get("same") is False]
+    if wrong:
+        raise LimitError(f"limits: '{wrong[0]}' did not arrive as it was sent")
+    return results
+
+
+def transfer(program, ram):
+    """Each method once: [{"method", "framing", "gbps", "cpu_s_per_gib", ...}]."""
+    return _run(program, "xfer", ram)
+
+
+def zero_scan(program, ram):
+    return _run(program, "zero", ram)[0]
+
+
+def by_method(results, metric, framing=FRAMING):
+    return {r["method"]: r[metric] for r in results if r["framing"] == framing}

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files in tmpfs that are guest RAM: with random, zero or no contents."""
+import os
+
+PAGE = 4096
+MIB = 1 << 20
+BLOCK = 16 * MIB
+
+
+def _write_all(fd, data, at):
+    while data:
+        n = os.pwrite(fd, data, at)
+        data, at = data[n:], at + n
+
+
+def _fill(path, size, extents, block):
+    """A file of SIZE with holes but for EXTENTS, [(at, length)]; BLOCK(n) makes n bytes of contents."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(fd, size)
+        for at, length in extents:
+            for done in range(0, length, BLOCK):
+                _write_all(fd, memoryview(block(min(BLOCK, length - done))), at + done)
+    finally:
+        os.close(fd)
+    return path
+
+
+def random_file(path, size):
+    """Every page allocated, incompressible."""
+    return _fill(path, size, [(0, size)], os.urandom)
+
+
+def zero_file(path, size):
+    """Every page allocated, all zero: what a guest leaves that zeroes its memory at boot."""
+    zeros = bytes(BLOCK)
+    return _fill(path, size, [(0, size)], lambda n: zeros[:n])
+
+
+def hole_file(path, size):
+    return _fill(path, size, [], None)
+
+
+def scattered_file(path, size, used, extent=2 * MIB):
+    """Random in USED bytes, in extents spread evenly over SIZE; the rest was never touched."""
+    n = used // extent
+    step = size // n // extent * extent
+    return _fill(path, size, [(i * step, extent) for i in range(n)], os.urandom)
+
+
+def allocated(path):
+    return os.stat(path).st_blocks * 512
+
+
+def _extents(fd, size):
+    """[(start, end)] of what is allocated."""
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError:
+            return
+        at = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, at
+
+
+def first_difference(source, target, start=MIB, stride=17 * PAGE):
+    """
+    The offset of a page of SOURCE that TARGET has otherwise, or None. Looks at one page in 17, from START on: below it a
+    guest that halts has what its VMM wrote there.
+    """
+    size = os.stat(source).st_size
+    with open(source, "rb", buffering=0) as a, open(target, "rb", buffering=0) as b:
+        for first, end in _extents(a.fileno(), size):
+            for at in range(max(first, start), end, stride):
+                if os.pread(a.fileno(), PAGE, at) != os.pread(b.fileno(), PAGE, at):
+                    return at
+    return None
+
+
+def available():
+    """Bytes that can be allocated without hurting anybody."""
+    with open("/proc/meminfo", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("MemAvailable")) << 10
+
+
+def warm(directory, size):
+    """
+    Make the host back SIZE bytes of this machine's free memory: a virtual machine's first use of a page costs a fault
+    in its host as well, which slows down whoever is measured first by up to eight times.
+    """
+    path = os.path.join(directory, "warm")
+    try:
+        zero_file(path, size)
+    finally:
+        os.unlink(path)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The peer: two QEMU processes, one migrating to the other."""
+import re
+import shutil
+import subprocess
+
+from lib import pair
+
+PROGRAM = "qemu-system-x86_64"
+OLDEST = (10, 0)
+UNLIMITED = 100 << 30  # bytes/s; QEMU knows no "none"
+
+
+def version():
+    """(major, minor), or None without QEMU."""
+    if not shutil.which(PROGRAM):
+        return None
+    out = subprocess.run([PROGRAM, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = re.search(r"version (\d+)\.(\d+)", out)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def unusable():
+    """Why this machine's QEMU cannot be the peer, and what to do; None if it can."""
+    v = version()
+    advice = "run scripts/install-deps --bench (Debian: apt-get install -t bookworm-backports qemu-system-x86)"
+    if v is None:
+        return f"{PROGRAM} is not installed: {advice}"
+    if v < OLDEST:
+        return f"{PROGRAM} is {v[0]}.{v[1]}, the peer is {OLDEST[0]}.{OLDEST[1]} or later: {advice}"
+    return None
+
+
+class QemuPair(pair.Pair):
+    """
+    Idle guests are on the machine "none": nothing but RAM. A loaded guest is a PC without devices whose firmware is the
+    guest's boot sector; the return path is on for it, as migd always has one.
+    """
+
+    def _argv(self, name, ram):
+        size = self.spec.memory
+        argv = [PROGRAM, "-accel", "kvm", "-m", f"{size >> 20}M", "-nodefaults", "-display", "none",
+                "-object", f"memory-backend-file,id=ram,size={size},mem-path={ram},share=on",
+                "-qmp", f"unix:{self.directory}/qemu-{name}.qmp,server=on,wait=off"]
+        if self.spec.working_set:
+            return argv + ["-M", "pc,memory-backend=ram", "-bios", self.images.firmware(self.spec.working_set)]
+        return argv + ["-M", "none,memory-backend=ram", "-S"]
+
+    def _start_one(self, name, ram, more):
+        process = self.run(f"qemu-{name}", self._argv(name, ram) + more)
+        session = self.connect(f"{self.directory}/qemu-{name}.qmp", f"QEMU's {name}", process)
+        capabilities = {"events": True, "return-path": bool(self.spec.working_set)}
+        session.execute("migrate-set-capabilities", {
+            "capabilities": [{"capability": c, "state": on} for c, on in capabilities.items()]})
+        session.execute("migrate-set-parameters", {
+            "max-bandwidth": UNLIMITED, "downtime-limit": self.spec.downtime_limit_ms})
+        return session
+
+    def start(self):
+        self.target = self._start_one("target", self.spec.target_ram, ["-incoming", "defer"])
+        self.source = self._start_one("source", self.spec.source_ram, [])
+        self.target.execute("migrate-incoming", {"uri": "tcp:127.0.0.1:0"})
+        address = self.target.execute("query-migrate")["socket-address"][0]
+        self.uri = f"tcp:127.0.0.1:{address['port']}"
+
+    def go(self):
+        self.source.execute("migrate", {"uri": self.uri})

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark's rows, as a table: what each is called, where its numbers come from, what it is to reach."""
+from typing import Callable, NamedTuple, Optional
+
+
+class Target(NamedTuple):
+    text: str
+    met: Callable[[dict], Optional[bool]]  # of a row's JSON; None: a number it needs is missing
+
+
+class Row(NamedTuple):
+    name: str
+    unit: str
+    better: str  # "higher" | "lower"
+    scenario: str  # in scenarios.py
+    metric: str  # of the scenario's samples
+    targets: tuple = ()
+
+
+def times(factor, side):
+    """At least FACTOR of that side (better "higher"), at most FACTOR of it (better "lower")."""
+    def met(r):
+        if r["ours"] is None or r[side] is None:
+            return None
+        return r["ours"] >= factor * r[side] if r["better"] == "higher" else r["ours"] <= factor * r[side]
+    return Target(f"{factor:g}x {side}", met)
+
+
+def at_most(most, text=None):
+    def met(r):
+        return None if r["ours"] is None else r["ours"] <= most
+    return Target(text or f"<= {most:g}", met)
+
+
+GIB4_PAGES = (4 << 30) // 4096
+WORKER_MIB = 16 + 3 * GIB4_PAGES / 8 / (1 << 20)
+
+ROWS = (
+    Row("idle-tcp", "GB/s", "higher", "idle", "gbps", (times(0.85, "limit"), times(1.6, "peer"))),
+    Row("cpu-per-gib-tcp", "s/GiB", "lower", "idle", "cpu_s_per_gib", (times(0.65, "peer"),)),
+    Row("zero-tcp", "GB/s", "higher", "zero", "gbps", (times(1.5, "peer"),)),
+    Row("sparse-64g", "s", "lower", "sparse", "seconds"),
+    Row("sparse-64g-ratio", "x", "lower", "sparse", "ratio", (at_most(2),)),
+    Row("sparse-64g-allocated", "x", "lower", "sparse", "allocated_ratio", (at_most(1),)),
+    Row("blackout-1m", "ms", "lower", "blackout-1m", "blackout_ms", (at_most(10),)),
+    Row("blackout-16m", "ms", "lower", "blackout-16m", "blackout_ms", (times(0.5, "peer"),)),
+    Row("blackout-128m", "ms", "lower", "blackout-128m", "blackout_ms", (times(0.5, "peer"),)),
+    Row("blackout-16m-50ms", "ms", "lower", "blackout-16m-50ms", "blackout_ms", (times(0.5, "peer"),)),
+    Row("blackout-128m-50ms", "ms", "lower", "blackout-128m-50ms", "blackout_ms", (times(0.5, "peer"),)),
+    Row("worker-rss", "MiB", "lower", "idle", "worker_mib", (at_most(WORKER_MIB, "<= 16 MiB + 3 bits/page"),)),
+    Row("daemon-rss", "MiB", "lower", "idle", "daemon_mib", (at_most(4),)),
+)
+
+
+def select(names):
+    """The rows of these names, in the table's order; ValueError names one that does not exist."""
+    known = {row.name for row in ROWS}
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        raise ValueError(f"no row '{unknown[0]}'; there are: {', '.join(row.name for row in ROWS)}")
+    return tuple(row for row in ROWS if not names or row.name in names)

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the raw transfer's two halves share: memory, and the table of ways to move it. */
+#ifndef MIGD_BENCH_LIMITS_H
+#define MIGD_BENCH_LIMITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PAGE 4096U
+
+struct memory {
+	int fd;
+	uint8_t *map;
+	uint64_t len;
+};
+
+struct method {
+	const char *name;
+	const char *framing;	/* "none": bare bytes; "pages": 8 bytes ahead of each page */
+	/* Both return 0 or -errno, at the first failure; a stream that ends early is -EPIPE. */
+	int (*send)(int sock, const struct memory *src);
+	int (*receive)(int sock, const struct memory *dst);
+};
+
+extern const struct method methods[];
+extern const size_t n_methods;
+
+int read_exact(int fd, void *buf, size_t len);
+
+#endif
