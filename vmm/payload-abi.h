@@ -31,6 +31,7 @@
 #define PAYLOAD_MAX_VCPUS 64
 #define PAYLOAD_LOAD_GPA 0x100000	/* flat binary, entered in 64-bit mode, identity mapped */
 #define PAYLOAD_IMAGE_MAX 0x100000	/* an image with its .bss ends below 2 MiB */
+#define PAYLOAD_SCRATCH_GPA 0x200000	/* 2 MiB up to the working set: for the payload's buffers */
 #define PAYLOAD_WORK_GPA 0x1000000	/* 16 MiB: the working set starts here */
 
 /* Ports (I/O space). The PIC, PIT, CMOS and i8042 are where a PC has them. */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "vmm/payload-abi.h"
 
@@ -24,7 +25,11 @@ struct bare_disk {
 	uint64_t memory_bytes;
 	uint8_t *bytes;
 	uint64_t size_bytes;
+	pthread_t thread;	/* completes requests a little after they were submitted */
 	pthread_mutex_t lock;	/* of everything below */
+	pthread_cond_t changed;
+	bool is_notified;
+	bool is_ending;
 	uint32_t status;
 	uint32_t features_select;
 	uint32_t interrupt_status;
@@ -33,39 +38,6 @@ struct bare_disk {
 	uint64_t desc_gpa, avail_gpa, used_gpa;
 	uint16_t n_taken;	/* of the available ring */
 };
-
-struct bare_disk *bare_disk_new(int vm_fd, uint8_t *memory, uint64_t memory_bytes, uint64_t size_bytes)
-{
-	struct bare_disk *disk = calloc(1, sizeof(*disk));
-
-	if (!disk)
-		return NULL;
-	disk->bytes = calloc(1, size_bytes);
-	if (!disk->bytes) {
-		free(disk);
-		return NULL;
-	}
-	disk->vm_fd = vm_fd;
-	disk->memory = memory;
-	disk->memory_bytes = memory_bytes;
-	disk->size_bytes = size_bytes;
-	pthread_mutex_init(&disk->lock, NULL);
-	return disk;
-}
-
-void bare_disk_free(struct bare_disk *disk)
-{
-	if (!disk)
-		return;
-	pthread_mutex_destroy(&disk->lock);
-	free(disk->bytes);
-	free(disk);
-}
-
-uint8_t *bare_disk_bytes(struct bare_disk *disk)
-{
-	return disk->bytes;
-}
 
 static void update_line(struct bare_disk *disk)
 {
@@ -122,6 +94,77 @@ static void serve_all(struct bare_disk *disk)
 		disk->interrupt_status |= VIRTIO_MMIO_INT_VRING;
 	}
 	update_line(disk);
+}
+
+/* Waits for a notification; false at the end. */
+static bool await_notification(struct bare_disk *disk)
+{
+	bool is_ending;
+
+	pthread_mutex_lock(&disk->lock);
+	while (!disk->is_notified && !disk->is_ending)
+		pthread_cond_wait(&disk->changed, &disk->lock);
+	disk->is_notified = false;
+	is_ending = disk->is_ending;
+	pthread_mutex_unlock(&disk->lock);
+	return !is_ending;
+}
+
+static void *disk_thread(void *arg)
+{
+	struct bare_disk *disk = arg;
+
+	while (await_notification(disk)) {
+		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
+		pthread_mutex_lock(&disk->lock);
+		serve_all(disk);
+		pthread_mutex_unlock(&disk->lock);
+	}
+	return NULL;
+}
+
+struct bare_disk *bare_disk_new(int vm_fd, uint8_t *memory, uint64_t memory_bytes, uint64_t size_bytes)
+{
+	struct bare_disk *disk = calloc(1, sizeof(*disk));
+
+	if (!disk)
+		return NULL;
+	disk->bytes = calloc(1, size_bytes);
+	if (!disk->bytes) {
+		free(disk);
+		return NULL;
+	}
+	disk->vm_fd = vm_fd;
+	disk->memory = memory;
+	disk->memory_bytes = memory_bytes;
+	disk->size_bytes = size_bytes;
+	pthread_mutex_init(&disk->lock, NULL);
+	pthread_cond_init(&disk->changed, NULL);
+	if (pthread_create(&disk->thread, NULL, disk_thread, disk) != 0)
+		abort();
+	return disk;
+}
+
+void bare_disk_free(struct bare_disk *disk)
+{
+	if (!disk)
+		return;
+	pthread_mutex_lock(&disk->lock);
+	disk->is_ending = true;
+	pthread_cond_signal(&disk->changed);
+	pthread_mutex_unlock(&disk->lock);
+	pthread_join(disk->thread, NULL);
+	pthread_mutex_destroy(&disk->lock);
+	pthread_cond_destroy(&disk->changed);
+	free(disk->bytes);
+	free(disk);
+}
+
+void bare_disk_flip(struct bare_disk *disk, uint64_t offset)
+{
+	pthread_mutex_lock(&disk->lock);
+	disk->bytes[offset] ^= 1;
+	pthread_mutex_unlock(&disk->lock);
 }
 
 static uint32_t read_register(struct bare_disk *disk, uint64_t offset)
@@ -184,7 +227,8 @@ static void write_register(struct bare_disk *disk, uint64_t offset, uint32_t val
 		disk->queue_ready = value;
 		break;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
-		serve_all(disk);
+		disk->is_notified = true;
+		pthread_cond_signal(&disk->changed);
 		break;
 	case VIRTIO_MMIO_INTERRUPT_ACK:
 		disk->interrupt_status &= ~value;

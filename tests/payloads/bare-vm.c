@@ -226,6 +226,33 @@ void bare_vm_add_disk(struct bare_vm *vm, uint64_t size_bytes)
 	assert_non_null(vm->disk);
 }
 
+void bare_vm_damage_disk(struct bare_vm *vm, uint64_t offset)
+{
+	bare_vm_pause(vm);
+	bare_disk_flip(vm->disk, offset);
+	bare_vm_resume(vm);
+}
+
+void bare_vm_damage_xmm(struct bare_vm *vm, unsigned int reg)
+{
+	struct kvm_fpu fpu;
+
+	bare_vm_pause(vm);
+	VM_IOCTL(vm->vcpus[0].fd, KVM_GET_FPU, &fpu);
+	fpu.xmm[reg][9] ^= 0x10;
+	VM_IOCTL(vm->vcpus[0].fd, KVM_SET_FPU, &fpu);
+	bare_vm_resume(vm);
+}
+
+void bare_vm_set_clock(struct bare_vm *vm, uint64_t ns)
+{
+	struct kvm_clock_data clock = { .clock = ns };
+
+	bare_vm_pause(vm);
+	VM_IOCTL(vm->vm_fd, KVM_SET_CLOCK, &clock);
+	bare_vm_resume(vm);
+}
+
 static void print_char(struct bare_vm *vm, char c)
 {
 	pthread_mutex_lock(&vm->lock);
