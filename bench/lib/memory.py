@@ -5,6 +5,7 @@ import os
 PAGE = 4096
 MIB = 1 << 20
 BLOCK = 16 * MIB
+GUEST_OWN = MIB  # below it is what a VMM puts there to start the guest
 
 
 def _write_all(fd, data, at):
@@ -64,15 +65,21 @@ def _extents(fd, size):
         yield start, at
 
 
-def first_difference(source, target, start=MIB, stride=17 * PAGE):
-    """
-    The offset of a page of SOURCE that TARGET has otherwise, or None. Looks at one page in 17, from START on: below it a
-    guest that halts has what its VMM wrote there.
-    """
+def copy_contents(source, target):
+    """Give TARGET, as large as SOURCE, its contents above GUEST_OWN; holes stay holes."""
+    with open(source, "rb", buffering=0) as a, open(target, "r+b", buffering=0) as b:
+        for first, end in _extents(a.fileno(), os.stat(source).st_size):
+            at = max(first, GUEST_OWN)
+            while at < end:
+                at += os.copy_file_range(a.fileno(), b.fileno(), min(BLOCK, end - at), at, at)
+
+
+def first_difference(source, target, stride=17 * PAGE):
+    """The offset of a page of SOURCE above GUEST_OWN that TARGET has otherwise, or None. Looks at one page in 17."""
     size = os.stat(source).st_size
     with open(source, "rb", buffering=0) as a, open(target, "rb", buffering=0) as b:
         for first, end in _extents(a.fileno(), size):
-            for at in range(max(first, start), end, stride):
+            for at in range(max(first, GUEST_OWN), end, stride):
                 if os.pread(a.fileno(), PAGE, at) != os.pread(b.fileno(), PAGE, at):
                     return at
     return None

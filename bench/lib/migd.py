@@ -3,7 +3,7 @@
 import os
 import time
 
-from lib import pair, proc
+from lib import memory, pair, proc
 
 PROGRAMS = ("migd", "migd-vmm")
 WORKER = "migd-worker"
@@ -11,12 +11,16 @@ ATTACH_TIMEOUT_S = 20
 
 
 class MigdPair(pair.Pair):
-    """The guest is the boot sector on both kinds of load: with an empty working set it halts."""
+    """
+    The guest is the boot sector on both kinds of load: with an empty working set it halts. migd-vmm starts on an empty
+    memory file, so its guest gets its memory's contents once it runs.
+    """
 
     def __init__(self, spec, images, directory, programs):
         super().__init__(spec, images, directory)
         self.programs = programs
         self.daemons = []
+        self.source_ram = f"{directory}/source.ram"
 
     def _start_daemon(self, name):
         base = f"{self.directory}/{name}"
@@ -47,13 +51,14 @@ class MigdPair(pair.Pair):
         sector = self.images.boot_sector(self.spec.working_set)
         self.source = self._start_daemon("source")
         self.target = self._start_daemon("target")
-        vmms = (self._start_vmm("source", self.spec.source_ram, ["--boot-sector", sector]),
-                self._start_vmm("target", self.spec.target_ram, ["--boot-sector", sector, "--incoming"]))
+        vmms = (self._start_vmm("source", self.source_ram, ["--boot-sector", sector]),
+                self._start_vmm("target", self.spec.target_ram, ["--incoming"]))
         for session, vmm in zip((self.source, self.target), vmms):
             self._wait_attached(session, vmm)
             session.execute("migrate-set-capabilities", {"capabilities": [{"capability": "events", "state": True}]})
             session.execute("migrate-set-parameters", {
                 "max-bandwidth": 0, "downtime-limit": self.spec.downtime_limit_ms})
+        memory.copy_contents(self.spec.contents, self.source_ram)
         self.target.execute("migrate-incoming", {"uri": "tcp:127.0.0.1:0"})
         self.uri = f"tcp:127.0.0.1:{self._port()}"
 

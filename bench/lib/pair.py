@@ -15,10 +15,10 @@ class MigrationError(Exception):
 
 
 class Spec(NamedTuple):
-    """What is migrated. The target's file holds nothing but holes."""
+    """What is migrated."""
     memory: int  # bytes
-    source_ram: str
-    target_ram: str
+    contents: str  # file with what the guest's memory is to hold
+    target_ram: str  # file, nothing but holes
     working_set: int = 0  # bytes that the guest dirties in a loop; 0: it is idle
     downtime_limit_ms: int = 300
 
@@ -41,6 +41,7 @@ class Pair(ABC):
         self.images = images
         self.directory = directory
         self.processes = []
+        self.source_ram = spec.contents  # the source's memory file
         self.source = None  # Qmp
         self.target = None
 

@@ -58,7 +58,7 @@ class QemuPair(pair.Pair):
 
     def start(self):
         self.target = self._start_one("target", self.spec.target_ram, ["-incoming", "defer"])
-        self.source = self._start_one("source", self.spec.source_ram, [])
+        self.source = self._start_one("source", self.source_ram, [])
         self.target.execute("migrate-incoming", {"uri": "tcp:127.0.0.1:0"})
         address = self.target.execute("query-migrate")["socket-address"][0]
         self.uri = f"tcp:127.0.0.1:{address['port']}"

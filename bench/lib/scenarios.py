@@ -42,14 +42,14 @@ class Scenario:
 
     def __init__(self, context):
         self.context = context
-        self.source_ram = context.path("source.ram")
+        self.contents = context.path("contents.ram")
 
     def prepare(self):
         raise NotImplementedError
 
     def clean(self):
-        if os.path.exists(self.source_ram):
-            os.unlink(self.source_ram)
+        if os.path.exists(self.contents):
+            os.unlink(self.contents)
 
     def measure(self, side):
         return {"ours": self.ours, "peer": self.peer, "limit": self.limit}[side]()
@@ -73,30 +73,30 @@ class Scenario:
         return qemu.QemuPair(spec, self.context.images, directory)
 
     def one(self, new_pair, size, watched=False, **spec):
-        """One migration of SOURCE_RAM to a fresh file: (Outcome, bytes allocated before, after at the target, what the watcher saw)."""
+        """One migration of CONTENTS to a fresh file: (Outcome, bytes allocated before, after at the target, what the watcher saw)."""
         target_ram = memory.hole_file(self.context.path("target.ram"), size)
         directory = tempfile.mkdtemp(prefix="run-", dir=self.context.directory)
         try:
-            with new_pair(pair.Spec(size, self.source_ram, target_ram, **spec), directory) as p:
-                before = memory.allocated(self.source_ram)
+            with new_pair(pair.Spec(size, self.contents, target_ram, **spec), directory) as p:
+                before = memory.allocated(p.source_ram)
                 if watched:
                     outcome, gap = self._watched(p, directory)
                 else:
                     outcome, gap = pair.migrate(p, self.context.n_cpus)[0], None
-                    self._check_contents(target_ram)
+                    self._check_contents(p)
                 return outcome, before, memory.allocated(target_ram), gap
         finally:
             shutil.rmtree(directory)
             os.unlink(target_ram)
 
-    def _check_contents(self, target_ram):
-        at = memory.first_difference(self.source_ram, target_ram)
+    def _check_contents(self, p):
+        at = memory.first_difference(p.source_ram, p.spec.target_ram)
         if at is not None:
             raise pair.MigrationError(f"the page at {at:#x} did not arrive as it was sent")
 
     def _watched(self, p, directory):
-        pair.wait_heartbeat(p.spec.source_ram)
-        with watch.Watcher(self.context.programs["gapwatch"], p.spec.source_ram, p.spec.target_ram, directory) as w:
+        pair.wait_heartbeat(p.source_ram)
+        with watch.Watcher(self.context.programs["gapwatch"], p.source_ram, p.spec.target_ram, directory) as w:
             time.sleep(SETTLE_S)
             outcome, began = pair.migrate(p, self.context.n_cpus, [w.pid])
             time.sleep(SETTLE_S)
@@ -107,7 +107,7 @@ class Idle(Scenario):
     """An idle guest of incompressible memory."""
 
     def prepare(self):
-        memory.random_file(self.source_ram, self.context.sizes.idle)
+        memory.random_file(self.contents, self.context.sizes.idle)
 
     def migrated(self, new_pair):
         size = self.context.sizes.idle
@@ -121,7 +121,7 @@ class Idle(Scenario):
         }
 
     def limit(self):
-        results = limits.transfer(self.context.programs["limits"], self.source_ram)
+        results = limits.transfer(self.context.programs["limits"], self.contents)
         return {
             "gbps": limits.by_method(results, "gbps"),
             "cpu_s_per_gib": limits.by_method(results, "cpu_s_per_gib"),
@@ -133,7 +133,7 @@ class Zero(Scenario):
     """An idle guest that has zeroed all of its memory."""
 
     def prepare(self):
-        memory.zero_file(self.source_ram, self.context.sizes.idle)
+        memory.zero_file(self.contents, self.context.sizes.idle)
 
     def migrated(self, new_pair):
         size = self.context.sizes.idle
@@ -141,7 +141,7 @@ class Zero(Scenario):
         return {"gbps": size / outcome.seconds / GB, "others": outcome.others}
 
     def limit(self):
-        result = limits.zero_scan(self.context.programs["limits"], self.source_ram)
+        result = limits.zero_scan(self.context.programs["limits"], self.contents)
         return {"gbps": {result["method"]: result["gbps"]}}
 
 
@@ -156,10 +156,10 @@ class Sparse(Scenario):
         pass
 
     def _large(self):
-        memory.scattered_file(self.source_ram, self.context.sizes.sparse, self.context.sizes.used)
+        memory.scattered_file(self.contents, self.context.sizes.sparse, self.context.sizes.used)
 
     def _small(self):
-        memory.random_file(self.source_ram, self.context.sizes.used)
+        memory.random_file(self.contents, self.context.sizes.used)
 
     def migrated(self, new_pair):
         self._small()
@@ -176,7 +176,7 @@ class Sparse(Scenario):
 
     def limit(self):
         self._small()
-        results = limits.transfer(self.context.programs["limits"], self.source_ram)
+        results = limits.transfer(self.context.programs["limits"], self.contents)
         return {"seconds": {m: self.context.sizes.used / GB / gbps
                             for m, gbps in limits.by_method(results, "gbps").items()}}
 
@@ -191,7 +191,7 @@ class Blackout(Scenario):
         self.downtime_limit_ms = downtime_limit_ms
 
     def prepare(self):
-        memory.random_file(self.source_ram, self.context.sizes.loaded)
+        memory.random_file(self.contents, self.context.sizes.loaded)
 
     def migrated(self, new_pair):
         outcome, _, _, gap = self.one(new_pair, self.context.sizes.loaded, watched=True, working_set=self.working_set,
