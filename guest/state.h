@@ -41,6 +41,12 @@ int guest_state_load(struct arch_state *a, const struct guest_tables *t, const u
 		     size_t len, struct merr *err);
 
 /*
+ * What the last save, load or resume went on from although it was not as it should be (an MSR that this KVM refuses but
+ * whose value does not matter): lines for the log hook, "" if none. Owned by A, valid until its next call.
+ */
+const char *guest_state_notes(const struct arch_state *a);
+
+/*
  * The description that decides whether a guest fits: architecture, RAM blocks and slots, vCPU indexes, CPUID of each vCPU,
  * feature MSRs, XSAVE size and mask, TSC frequency, irqchip kind, caps, devices with versions. At most
  * ATTACH_CONFIG_MAX bytes. Check names every mismatch's path ("ram block 'ram': 512 MiB here, 1 GiB at the
