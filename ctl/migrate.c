@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands that start, follow and end a migration. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/ctl.h"
+#include "ctl/progress.h"
+
+static int migrate_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args = ctl_guest_args(ctl);
+	int r;
+
+	json_object_set_new(args, "uri", json_string(ctl->args[0]));
+	if (ctl->options & CTL_OPT_DETACH)
+		return ctl_do(ctl, "migrate", args, err);
+	r = ctl_execute(ctl, "migrate", args, NULL, err);
+	return r == CTL_OK ? progress_follow(ctl, err) : r;
+}
+
+static void print_address(const json_t *a)
+{
+	const char *host = ctl_str(a, "host", "");
+	const char *colon = strchr(host, ':');
+
+	if (strcmp(ctl_str(a, "type", ""), "unix") == 0)
+		printf("listening on unix:%s\n", ctl_str(a, "path", ""));
+	else
+		printf("listening on tcp:%s%s%s:%s\n", colon ? "[" : "", host, colon ? "]" : "",
+		       ctl_str(a, "port", ""));
+}
+
+static int incoming_run(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_json_ json_t *info = NULL;
+	json_t *args = ctl_guest_args(ctl);
+	size_t i;
+	json_t *address;
+	int r;
+
+	json_object_set_new(args, "uri", json_string(ctl->args[0]));
+	json_object_set_new(args, "exit-on-error", json_false());
+	r = ctl_execute(ctl, "migrate-incoming", args, NULL, err);
+	if (r == CTL_OK)
+		r = ctl_query(ctl, "query-migrate", &info, err);
+	if (r != CTL_OK)
+		return r;
+	if (!ctl->json) {
+		json_array_foreach(json_object_get(info, "socket-address"), i, address)
+			print_address(address);
+	} else if (!(ctl->options & CTL_OPT_WAIT)) {
+		ctl_print_json(info);
+	}
+	return ctl->options & CTL_OPT_WAIT ? progress_follow(ctl, err) : CTL_OK;
+}
+
+static void print_handover(const json_t *info)
+{
+	char peer[128];
+
+	if (!json_object_get(info, "handover"))
+		return;
+	printf("handover:  %s, id %s, peer %s%s\n", ctl_str(info, "handover.state", "?"),
+	       ctl_str(info, "handover.id", "?"),
+	       ctl_clean(ctl_str(info, "handover.peer", "?"), peer, sizeof(peer)),
+	       ctl_bool(info, "handover.in-doubt") ? ", IN DOUBT (see migctl resolve)" : "");
+}
+
+static int status_run(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_json_ json_t *state = NULL, *info = NULL;
+	char line[512];
+	int r = ctl_query(ctl, "query-status", &state, err);
+
+	if (r == CTL_OK)
+		r = ctl_query(ctl, "query-migrate", &info, err);
+	if (r != CTL_OK)
+		return r;
+	if (ctl->json) {
+		_cleanup_json_ json_t *both = json_pack("{s:O, s:O}", "status", state, "migration", info);
+
+		ctl_print_json(both);
+		return CTL_OK;
+	}
+	printf("guest:     %s\n", ctl_str(state, "status", "?"));
+	printf("migration: %s\n", progress_line(info, 0, line, sizeof(line)));
+	print_handover(info);
+	if (ctl_str(info, "error-desc", NULL))
+		printf("error:     %s\n", ctl_clean(ctl_str(info, "error-desc", ""), line, sizeof(line)));
+	return CTL_OK;
+}
+
+static int watch_run(struct ctl *ctl, struct merr *err)
+{
+	return progress_follow(ctl, err);
+}
+
+static int cancel_run(struct ctl *ctl, struct merr *err)
+{
+	return ctl_do(ctl, "migrate_cancel", ctl_guest_args(ctl), err);
+}
+
+static int resolve_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args;
+
+	if (!(ctl->options & CTL_OPT_FENCED)) {
+		merr_set(err, -EINVAL,
+			 "resolve: make sure that the other side cannot run the guest (or, for 'discard', that "
+			 "it does), then say so with --fenced");
+		return CTL_USAGE;
+	}
+	args = ctl_guest_args(ctl);
+	json_object_set_new(args, "outcome", json_string(ctl->args[0]));
+	json_object_set_new(args, "fenced", json_true());
+	return ctl_do(ctl, "migrate-resolve", args, err);
+}
+
+const struct ctl_command ctl_migrate_commands[] = {
+	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH, false,
+	  "migrate the guest to tcp:HOST:PORT or unix:PATH, and wait for the end", migrate_run },
+	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT, false,
+	  "wait for a guest to arrive at tcp:HOST:PORT (port 0: any) or unix:PATH", incoming_run },
+	{ "status", "", 0, 0, 0, false, "what the guest does, and where its migration stands", status_run },
+	{ "watch", "", 0, 0, 0, false, "follow the migration until it ends", watch_run },
+	{ "cancel", "", 0, 0, 0, false, "cancel the migration; the guest runs on here", cancel_run },
+	{ "resolve", "run|discard", 1, 1, CTL_OPT_FENCED, false,
+	  "decide about a guest in doubt: run it here, or never again", resolve_run },
+	{ 0 },
+};

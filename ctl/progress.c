@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Following a migration until it ends. */
+#include "ctl/progress.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+#define POLL_NS (200 * NS_PER_MS)
+/* Plain lines: at least so long between two in the same phase. */
+#define LINE_EVERY_NS (5 * NS_PER_SEC)
+#define BAR_MIN 10
+#define BAR_MAX 40
+#define LINE_MAX_LEN 512
+
+/* What was shown last. */
+struct shown {
+	bool terminal;
+	int width;
+	uint64_t at_ns;
+	char status[32];
+	int64_t pass;
+	bool in_doubt;
+};
+
+static bool has_ended(const char *status)
+{
+	return strcmp(status, "completed") == 0 || strcmp(status, "failed") == 0 ||
+	       strcmp(status, "cancelled") == 0;
+}
+
+/* "12s", "3m20s"; "?" when what is dirtied outruns what is sent. */
+static const char *format_eta(const json_t *info, char *buf, size_t len)
+{
+	double rate = ctl_number(info, "ram.mbps", 0) * 1e6 / 8 -
+		      ctl_number(info, "ram.dirty-pages-rate", 0) * ctl_number(info, "ram.page-size", 4096);
+	double left = ctl_number(info, "ram.remaining", 0);
+	double seconds = rate > 0 ? left / rate : -1;
+
+	if (left <= 0)
+		(void)snprintf(buf, len, "now");
+	else if (seconds < 0 || seconds > 359999)
+		(void)snprintf(buf, len, "?");
+	else if (seconds < 60)
+		(void)snprintf(buf, len, "%.0fs", ceil(seconds));
+	else
+		(void)snprintf(buf, len, "%.0fm%02.0fs", floor(seconds / 60), fmod(seconds, 60));
+	return buf;
+}
+
+static void add_bar(struct buf *b, double done, int width)
+{
+	int full = (int)(done * width + 0.5);
+
+	buf_add_str(b, "[");
+	for (int i = 0; i < width; i++)
+		buf_add_str(b, i < full ? "#" : "-");
+	buf_add_str(b, "] ");
+}
+
+static void add_numbers(struct buf *b, const json_t *info)
+{
+	double total = ctl_number(info, "ram.total", 0);
+	double left = ctl_number(info, "ram.remaining", 0);
+	double dirty = ctl_number(info, "ram.dirty-pages-rate", 0) * ctl_number(info, "ram.page-size", 4096);
+	char one[32], two[32], three[32], four[32], eta[32];
+
+	buf_printf(b, "pass %lld, %s done, %s left, dirty %s/s, %s/s, ",
+		   (long long)ctl_int(info, "ram.dirty-sync-count", 0),
+		   ctl_size(total - left, one, sizeof(one)), ctl_size(left, two, sizeof(two)),
+		   ctl_size(dirty, three, sizeof(three)),
+		   ctl_size(ctl_number(info, "ram.mbps", 0) * 1e6 / 8, four, sizeof(four)));
+	buf_printf(b, "downtime ~%lld ms, ETA %s", (long long)ctl_int(info, "expected-downtime", 0),
+		   format_eta(info, eta, sizeof(eta)));
+}
+
+/* What an operator needs to know about a guest in doubt. */
+static void add_doubt(struct buf *b, const json_t *info)
+{
+	char peer[128];
+
+	buf_printf(b, " IN DOUBT: the guest is stopped here until %s says whether it runs there (see resolve)",
+		   ctl_clean(ctl_str(info, "handover.peer", "the peer"), peer, sizeof(peer)));
+}
+
+const char *progress_line(const json_t *info, int width, char *buf, size_t len)
+{
+	struct buf line = { 0 };
+	double total = ctl_number(info, "ram.total", 0);
+	int room;
+
+	buf_printf(&line, "%s ", ctl_str(info, "status", "none"));
+	if (ctl_bool(info, "handover.in-doubt")) {
+		add_doubt(&line, info);
+	} else if (total > 0) {
+		struct buf numbers = { 0 };
+
+		add_numbers(&numbers, info);
+		room = width - (int)line.len - (int)numbers.len - 4;
+		if (room >= BAR_MIN)
+			add_bar(&line, 1 - ctl_number(info, "ram.remaining", 0) / total,
+				room < BAR_MAX ? room : BAR_MAX);
+		buf_add(&line, numbers.data, numbers.len);
+		buf_done(&numbers);
+	}
+	(void)snprintf(buf, len, "%.*s", (int)line.len, line.data ? (const char *)line.data : "");
+	buf_done(&line);
+	return buf;
+}
+
+/* Redraw; a line longer than the terminal is cut, or it could not be redrawn. */
+static void show_on_terminal(struct shown *s, const json_t *info)
+{
+	char line[LINE_MAX_LEN];
+	struct winsize size = { 0 };
+
+	if (ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+		s->width = size.ws_col;
+	progress_line(info, s->width, line, sizeof(line));
+	printf("\r%.*s\033[K", s->width - 1, line);
+	fflush(stdout);
+}
+
+static void show_plain(struct shown *s, const json_t *info)
+{
+	const char *status = ctl_str(info, "status", "none");
+	int64_t pass = ctl_int(info, "ram.dirty-sync-count", 0);
+	bool in_doubt = ctl_bool(info, "handover.in-doubt");
+	uint64_t now = clock_now_ns();
+	char line[LINE_MAX_LEN];
+
+	if (strcmp(status, s->status) == 0 && pass == s->pass && in_doubt == s->in_doubt &&
+	    now - s->at_ns < LINE_EVERY_NS)
+		return;
+	(void)snprintf(s->status, sizeof(s->status), "%s", status);
+	s->pass = pass;
+	s->in_doubt = in_doubt;
+	s->at_ns = now;
+	printf("%s\n", progress_line(info, 0, line, sizeof(line)));
+	fflush(stdout);
+}
+
+static void print_summary(const json_t *info)
+{
+	double seconds = ctl_number(info, "total-time", 0) / 1000;
+	double sent = ctl_number(info, "ram.transferred", 0);
+	char one[32], two[32];
+
+	if (!json_object_get(info, "ram")) {
+		printf("completed\n");
+		return;
+	}
+	printf("completed in %.2f s: %s sent in %lld passes, %s/s, blackout %lld ms\n", seconds,
+	       ctl_size(sent, one, sizeof(one)), (long long)ctl_int(info, "ram.dirty-sync-count", 0),
+	       ctl_size(seconds > 0 ? sent / seconds : 0, two, sizeof(two)),
+	       (long long)ctl_int(info, "downtime", 0));
+}
+
+static int judge(struct ctl *ctl, const json_t *info, struct merr *err)
+{
+	const char *status = ctl_str(info, "status", "none");
+	char text[MERR_MSG_MAX];
+
+	if (ctl->json)
+		ctl_print_json(info);
+	if (strcmp(status, "completed") == 0) {
+		if (!ctl->json)
+			print_summary(info);
+		return CTL_OK;
+	}
+	merr_set(err, -ECANCELED, "the migration %s%s%s",
+		 strcmp(status, "failed") == 0 ? "failed" : "was cancelled",
+		 ctl_str(info, "error-desc", NULL) ? ": " : "",
+		 ctl_clean(ctl_str(info, "error-desc", ""), text, sizeof(text)));
+	return CTL_FAILED;
+}
+
+int progress_follow(struct ctl *ctl, struct merr *err)
+{
+	struct shown shown = { .terminal = isatty(1), .width = 80, .pass = -1 };
+	const struct timespec wait = { 0, POLL_NS };
+
+	for (;;) {
+		_cleanup_json_ json_t *info = NULL;
+		const char *status;
+
+		if (ctl_query(ctl, "query-migrate", &info, err) != CTL_OK)
+			return CTL_FAILED;
+		status = ctl_str(info, "status", "none");
+		if (strcmp(status, "none") == 0) {
+			merr_set(err, -ENOENT, "there is no migration of this guest");
+			return CTL_FAILED;
+		}
+		if (has_ended(status)) {
+			if (shown.terminal && !ctl->json)
+				printf("\r\033[K");
+			return judge(ctl, info, err);
+		}
+		if (!ctl->json && shown.terminal)
+			show_on_terminal(&shown, info);
+		else if (!ctl->json)
+			show_plain(&shown, info);
+		(void)nanosleep(&wait, NULL);
+	}
+}

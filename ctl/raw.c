@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* QMP as it is: commands from the command line or standard input, and events as they come. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "ctl/ctl.h"
+
+/* Send one JSON text as it is, and print the answer as it is. CTL_FAILED without ERR: the answer was an error. */
+static int exchange(struct ctl *ctl, const char *text, struct merr *err)
+{
+	int r = qmp_client_send_raw(ctl->client, text, strlen(text), -1, err);
+
+	if (r == 0)
+		r = qmp_client_send_raw(ctl->client, "\n", 1, -1, err);
+	while (r == 0) {
+		_cleanup_json_ json_t *answer = NULL;
+
+		r = qmp_client_receive(ctl->client, DEADLINE_NONE, &answer, err);
+		if (r < 0)
+			break;
+		ctl_print_json(answer);
+		if (!json_object_get(answer, "event"))
+			return json_object_get(answer, "error") ? CTL_FAILED : CTL_OK;
+	}
+	return CTL_FAILED;
+}
+
+static int exchange_lines(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_free_ char *line = NULL;
+	size_t cap = 0;
+	int status = CTL_OK;
+
+	while (getline(&line, &cap, stdin) >= 0) {
+		line[strcspn(line, "\r\n")] = '\0';
+		if (!line[strspn(line, " \t")])
+			continue;
+		if (exchange(ctl, line, err) != CTL_OK)
+			status = CTL_FAILED;
+		if (merr_is_set(err))
+			break;
+		fflush(stdout);
+	}
+	return status;
+}
+
+/* A word that is no JSON object is a command's name. */
+static int qmp_run(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_json_ json_t *request = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	if (ctl->n_args == 0)
+		return exchange_lines(ctl, err);
+	if (ctl->args[0][strspn(ctl->args[0], " \t\n")] == '{')
+		return exchange(ctl, ctl->args[0], err);
+	request = json_pack("{s:s, s:o}", "execute", ctl->args[0], "arguments", ctl_guest_args(ctl));
+	text = json_dumps(request, 0);
+	if (!text) {
+		merr_set(err, -EINVAL, "qmp: '%s' is neither a JSON object nor a command's name", ctl->args[0]);
+		return CTL_USAGE;
+	}
+	return exchange(ctl, text, err);
+}
+
+static int events_run(struct ctl *ctl, struct merr *err)
+{
+	for (;;) {
+		_cleanup_json_ json_t *event = NULL;
+		const char *guest;
+
+		if (qmp_client_next_event(ctl->client, DEADLINE_NONE, &event, err) < 0)
+			return CTL_FAILED;
+		guest = ctl_str(event, "guest", ctl_str(event, "data.guest", NULL));
+		if (ctl->guest && guest && strcmp(guest, ctl->guest) != 0)
+			continue;
+		ctl_print_json(event);
+		fflush(stdout);
+	}
+}
+
+const struct ctl_command ctl_raw_commands[] = {
+	{ "qmp", "[JSON|NAME]", 0, 1, 0, false,
+	  "send a command as it is (or each line of standard input), print the answer as it is", qmp_run },
+	{ "events", "", 0, 0, 0, false, "print events as they come", events_run },
+	{ 0 },
+};

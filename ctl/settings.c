@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command `set`: parameters and capabilities of migrations, shown and changed by one command. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/ctl.h"
+
+/* What the daemon has now; a value's type is what it is now. */
+struct settings {
+	json_t *parameters;
+	json_t *capabilities;
+};
+
+static void settings_done(struct settings *s)
+{
+	json_decref(s->parameters);
+	json_decref(s->capabilities);
+}
+
+static int settings_read(struct ctl *ctl, struct settings *s, struct merr *err)
+{
+	int r = ctl_query(ctl, "query-migrate-parameters", &s->parameters, err);
+
+	return r == CTL_OK ? ctl_query(ctl, "query-migrate-capabilities", &s->capabilities, err) : r;
+}
+
+static bool is_capability(const struct settings *s, const char *name)
+{
+	size_t i;
+	json_t *c;
+
+	json_array_foreach(s->capabilities, i, c)
+		if (strcmp(ctl_str(c, "capability", ""), name) == 0)
+			return true;
+	return false;
+}
+
+static json_t *parse_bool(const char *text)
+{
+	if (strcmp(text, "on") == 0 || strcmp(text, "true") == 0)
+		return json_true();
+	if (strcmp(text, "off") == 0 || strcmp(text, "false") == 0)
+		return json_false();
+	return NULL;
+}
+
+/* "300", "1G": a number with an optional suffix K, M, G, T (powers of 1024). */
+static json_t *parse_integer(const char *text)
+{
+	static const char suffixes[] = "KMGT";
+	char *end;
+	unsigned long long v;
+
+	if (*text < '0' || *text > '9')
+		return NULL;
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (errno)
+		return NULL;
+	if (*end && strchr(suffixes, *end) && !end[1]) {
+		unsigned int shift = 10 * (unsigned int)(strchr(suffixes, *end) - suffixes + 1);
+
+		if (v > UINT64_MAX >> shift)
+			return NULL;
+		v <<= shift;
+	} else if (*end) {
+		return NULL;
+	}
+	return v > INT64_MAX ? NULL : json_integer((json_int_t)v);
+}
+
+/* TEXT as a value of the type that NOW has. NULL with ERR. */
+static json_t *parse_value(const char *name, const char *text, const json_t *now, struct merr *err)
+{
+	json_error_t where;
+	json_t *v;
+
+	if (json_is_string(now))
+		return json_string(text);
+	if (json_is_integer(now)) {
+		v = parse_integer(text);
+		if (!v)
+			merr_set(err, -EINVAL,
+				 "set: '%s' is no value for '%s': it wants a number (K, M, G or T may follow)", text, name);
+		return v;
+	}
+	if (json_is_boolean(now)) {
+		v = parse_bool(text);
+		if (!v)
+			merr_set(err, -EINVAL, "set: '%s' is no value for '%s': it wants on or off", text, name);
+		return v;
+	}
+	v = json_loads(text, JSON_DECODE_ANY, &where);
+	if (!v)
+		merr_set(err, -EINVAL, "set: '%s' is no value for '%s': it wants JSON: %s", text, name, where.text);
+	return v;
+}
+
+/* Sort one NAME=VALUE into PARAMETERS or CAPABILITIES. */
+static int sort_setting(const struct settings *now, const char *word, json_t *parameters,
+			json_t *capabilities, struct merr *err)
+{
+	const char *equals = strchr(word, '=');
+	_cleanup_free_ char *name = equals ? strndup(word, (size_t)(equals - word)) : NULL;
+	const json_t *old = name ? json_object_get(now->parameters, name) : NULL;
+	json_t *value;
+
+	if (!name) {
+		merr_set(err, -EINVAL, "set: '%s' is not NAME=VALUE", word);
+		return CTL_USAGE;
+	}
+	if (is_capability(now, name)) {
+		value = parse_bool(equals + 1);
+		if (!value) {
+			merr_set(err, -EINVAL, "set: capability '%s' is on or off, not '%s'", name, equals + 1);
+			return CTL_USAGE;
+		}
+		json_array_append_new(capabilities, json_pack("{s:s, s:o}", "capability", name, "state", value));
+		return CTL_OK;
+	}
+	if (!old) {
+		merr_set(err, -EINVAL, "set: there is no parameter or capability '%s'; `migctl set` lists them", name);
+		return CTL_USAGE;
+	}
+	value = parse_value(name, equals + 1, old, err);
+	if (!value)
+		return CTL_USAGE;
+	json_object_set_new(parameters, name, value);
+	return CTL_OK;
+}
+
+static int change(struct ctl *ctl, const struct settings *now, struct merr *err)
+{
+	_cleanup_json_ json_t *parameters = ctl_guest_args(ctl), *capabilities = json_array();
+	size_t n_plain = json_object_size(parameters);
+	json_t *args;
+	int r = CTL_OK;
+
+	for (int i = 0; r == CTL_OK && i < ctl->n_args; i++)
+		r = sort_setting(now, ctl->args[i], parameters, capabilities, err);
+	if (r == CTL_OK && json_array_size(capabilities) > 0) {
+		args = ctl_guest_args(ctl);
+		json_object_set(args, "capabilities", capabilities);
+		r = ctl_execute(ctl, "migrate-set-capabilities", args, NULL, err);
+	}
+	if (r == CTL_OK && json_object_size(parameters) > n_plain)
+		r = ctl_execute(ctl, "migrate-set-parameters", json_incref(parameters), NULL, err);
+	return r;
+}
+
+static void print_settings(const struct settings *s)
+{
+	const char *name;
+	json_t *v;
+	size_t i;
+
+	json_object_foreach(s->parameters, name, v) {
+		printf("%-32s ", name);
+		if (json_is_string(v))
+			printf("%s\n", json_string_value(v));
+		else if (json_is_boolean(v))
+			printf("%s\n", json_is_true(v) ? "on" : "off");
+		else
+			ctl_print_json(v);
+	}
+	json_array_foreach(s->capabilities, i, v)
+		printf("%-32s %s\n", ctl_str(v, "capability", "?"), ctl_bool(v, "state") ? "on" : "off");
+}
+
+static int set_run(struct ctl *ctl, struct merr *err)
+{
+	struct settings s = { 0 };
+	int r = settings_read(ctl, &s, err);
+
+	if (r == CTL_OK && ctl->n_args > 0) {
+		r = change(ctl, &s, err);
+		settings_done(&s);
+		s = (struct settings){ 0 };
+		if (r == CTL_OK && ctl->json)
+			r = settings_read(ctl, &s, err);
+	}
+	if (r == CTL_OK && ctl->json) {
+		_cleanup_json_ json_t *both = json_pack("{s:O, s:O}", "parameters", s.parameters,
+							"capabilities", s.capabilities);
+
+		ctl_print_json(both);
+	} else if (r == CTL_OK && ctl->n_args == 0) {
+		print_settings(&s);
+	}
+	settings_done(&s);
+	return r;
+}
+
+const struct ctl_command ctl_settings_commands[] = {
+	{ "set", "[NAME=VALUE ...]", 0, -1, 0, false,
+	  "show or change parameters (downtime-limit=100, max-bandwidth=1G) and capabilities (events=on)", set_run },
+	{ 0 },
+};

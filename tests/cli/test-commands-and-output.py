@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# LABELS: quick
+"""What each command of migctl sends, and how it shows the answer."""
+
+import json
+import os
+import subprocess
+
+import migd_ctl
+import migd_fakeqmp
+import migdtest
+
+RAM = {"transferred": 3 << 30, "remaining": 1 << 30, "total": 4 << 30, "duplicate": 0, "normal": 0, "normal-bytes": 0,
+       "dirty-pages-rate": 256, "mbps": 8000.0, "dirty-sync-count": 3, "page-size": 4096}
+ACTIVE = {"status": "active", "total-time": 3000, "expected-downtime": 42, "ram": RAM}
+DONE = {"status": "completed", "total-time": 4000, "downtime": 7, "ram": {**RAM, "remaining": 0, "transferred": 4 << 30}}
+FAILED = {"status": "failed", "error-desc": "Failed to connect to 'h:1': Connection refused \x1b[31m"}
+DOUBT = {"status": "device", "ram": RAM, "handover": {"id": "0" * 32, "state": "released", "peer": "tcp:h:1",
+                                                      "in-doubt": True}}
+PARAMETERS = {"downtime-limit": 300, "max-bandwidth": 1 << 27, "cpu-throttle-tailslow": False, "tls-creds": "",
+              "cpr-exec-command": []}
+CAPABILITIES = [{"capability": "events", "state": False}, {"capability": "multifd", "state": False}]
+GUEST = {"name": "vm1", "uuid": "0" * 8, "role": "running", "run-state": "running", "vcpus": 2, "memory": 4 << 30,
+         "pid": 77, "attached": True, "epoch": 1}
+
+
+def server(t, **answers):
+    names = {k: k if k == "migrate_cancel" else k.replace("_", "-") for k in answers}
+    fake = migd_fakeqmp.FakeQmp(os.path.join(t.dir, "qmp"), {names[k]: v for k, v in answers.items()})
+    t.cleanup.callback(fake.close)
+    return fake
+
+
+def ok(t, fake, *args, **kwargs):
+    status, out, err = migd_ctl.run(fake.path, *args, **kwargs)
+    t.check(status == 0 and not err, f"{args}: status {status}, stderr {err!r}, stdout {out!r}")
+    return out
+
+
+def test_guests(t):
+    fake = server(t, query_guests=[[GUEST, {**GUEST, "name": "gone", "attached": False}]])
+    out = ok(t, fake, "guests")
+    t.check("vm1" in out and "4.0 GiB" in out and "(detached)" in out, out)
+    t.check(json.loads(ok(t, fake, "guests", "--json"))[0] == GUEST, "JSON is the answer")
+
+
+def test_simple_commands(t):
+    fake = server(t, guest_attach={}, guest_detach={}, stop={}, cont={}, migrate_cancel={}, migrate_resolve={})
+    ok(t, fake, "attach", "vm1", "/run/vm1.sock")
+    ok(t, fake, "detach", "vm1")
+    ok(t, fake, "-g", "vm1", "stop")
+    ok(t, fake, "cont", "--guest=vm1")
+    ok(t, fake, "cancel")
+    ok(t, fake, "-g", "vm1", "resolve", "run", "--fenced")
+    t.check(fake.sent("guest-attach") == [{"id": "vm1", "path": "/run/vm1.sock"}], fake.requests)
+    t.check(fake.sent("guest-detach") == [{"guest": "vm1"}], fake.requests)
+    t.check(fake.sent("stop") == fake.sent("cont") == [{"guest": "vm1"}], fake.requests)
+    t.check(fake.sent("migrate_cancel") == [{}], fake.requests)
+    t.check(fake.sent("migrate-resolve") == [{"guest": "vm1", "outcome": "run", "fenced": True}], fake.requests)
+
+
+def test_migrate_and_wait(t):
+    fake = server(t, migrate={}, query_migrate=[{"status": "setup"}, ACTIVE, ACTIVE, DONE])
+    out = ok(t, fake, "-g", "vm1", "migrate", "tcp:h:1")
+    t.check(fake.sent("migrate") == [{"guest": "vm1", "uri": "tcp:h:1"}], fake.requests)
+    lines = out.splitlines()
+    t.check(lines[0].startswith("setup"), out)
+    for word in "active", "pass 3", "3.0 GiB done", "1.0 GiB left", "dirty 1.0 MiB/s", "953.7 MiB/s", "downtime ~42 ms", "ETA 2s":
+        t.check(word in lines[1], f"{lines[1]!r} lacks {word!r}")
+    t.check(len(lines) == 3 and "completed in 4.00 s" in lines[2] and "blackout 7 ms" in lines[2], out)
+    t.check("\r" not in out and "\x1b" not in out, "plain lines, without control characters")
+
+
+def test_migrate_on_a_terminal(t):
+    fake = server(t, migrate={}, query_migrate=[ACTIVE, ACTIVE, DONE])
+    status, out = migd_ctl.run_on_terminal(fake.path, "migrate", "tcp:h:1", columns=160)
+    t.check(status == 0 and "[####" in out and "\r" in out and "completed in" in out, out)
+    fake.answers["query-migrate"] = [ACTIVE, DONE]
+    status, out = migd_ctl.run_on_terminal(fake.path, "migrate", "tcp:h:1", columns=40)
+    widest = max(len(part.split("\x1b")[0]) for part in out.split("\r") if "completed" not in part)
+    t.check(status == 0 and widest <= 40, f"no line is wider than the terminal: {widest}: {out!r}")
+
+
+def test_migrate_fails(t):
+    fake = server(t, migrate={}, query_migrate=[FAILED])
+    status, _, err = migd_ctl.run(fake.path, "migrate", "tcp:h:1")
+    t.check(status == 1 and "Connection refused" in err and "\x1b" not in err, f"{status} {err!r}")
+    status, out, err = migd_ctl.run(fake.path, "migrate", "tcp:h:1", "--json")
+    t.check(status == 1 and json.loads(out.splitlines()[0]) == FAILED, out)
+    fake.answers["migrate"] = Exception("it is already in progress")
+    status, _, err = migd_ctl.run(fake.path, "migrate", "tcp:h:1")
+    t.check(status == 1 and "already in progress" in err, err)
+
+
+def test_migrate_detached(t):
+    fake = server(t, migrate={})
+    t.check(ok(t, fake, "migrate", "--detach", "tcp:h:1") == "", "nothing to say")
+
+
+def test_in_doubt_is_said(t):
+    fake = server(t, query_status={"running": False, "status": "finish-migrate"}, query_migrate=[DOUBT])
+    out = ok(t, fake, "status")
+    t.check("IN DOUBT" in out and "resolve" in out and "tcp:h:1" in out, out)
+
+
+def test_incoming(t):
+    listening = {"status": "setup", "socket-address": [{"type": "inet", "host": "::1", "port": "4444"}]}
+    fake = server(t, migrate_incoming={}, query_migrate=[listening])
+    t.check(ok(t, fake, "incoming", "tcp:[::1]:0") == "listening on tcp:[::1]:4444\n", "the address, port included")
+    t.check(fake.sent("migrate-incoming") == [{"uri": "tcp:[::1]:0", "exit-on-error": False}], fake.requests)
+    fake.answers["query-migrate"] = [listening, {"status": "completed"}]
+    t.check("completed" in ok(t, fake, "incoming", "--wait", "tcp:[::1]:0"), "waits for the end")
+
+
+def test_set(t):
+    fake = server(t, query_migrate_parameters=PARAMETERS, query_migrate_capabilities=CAPABILITIES,
+                  migrate_set_parameters={}, migrate_set_capabilities={})
+    out = ok(t, fake, "set")
+    t.check("downtime-limit" in out and "300" in out and "multifd" in out and "off" in out, out)
+    ok(t, fake, "-g", "x", "set", "downtime-limit=100", "max-bandwidth=2G", "events=on", "cpu-throttle-tailslow=on",
+       "tls-creds=abc", 'cpr-exec-command=["a"]')
+    t.check(fake.sent("migrate-set-parameters") == [
+        {"guest": "x", "downtime-limit": 100, "max-bandwidth": 2 << 30, "cpu-throttle-tailslow": True, "tls-creds": "abc",
+         "cpr-exec-command": ["a"]}], fake.requests)
+    t.check(fake.sent("migrate-set-capabilities") == [
+        {"guest": "x", "capabilities": [{"capability": "events", "state": True}]}], fake.requests)
+    for wrong in "nonsense=1", "downtime-limit", "downtime-limit=soon", "downtime-limit=1X", "events=maybe", \
+            "max-bandwidth=99999999999G", "max-bandwidth=-1":
+        status, _, err = migd_ctl.run(fake.path, "set", wrong)
+        t.check(status == 2 and wrong.split("=")[0] in err, f"{wrong}: {status} {err!r}")
+
+
+def test_qmp(t):
+    fake = server(t, query_name={"name": "vm1"})
+    raw = '{"execute": "query-name", "id": [1, null]}'
+    t.check(json.loads(ok(t, fake, "qmp", raw)) == {"return": {"name": "vm1"}, "id": [1, None]}, "as it is")
+    t.check(json.loads(ok(t, fake, "qmp", "query-name", "-g", "vm1")) == {"return": {"name": "vm1"}}, "by name")
+    t.check(fake.sent("query-name")[-1] == {"guest": "vm1"}, fake.requests)
+    out = ok(t, fake, "qmp", stdin=raw + "\n\n" + raw + "\n")
+    t.check(len(out.splitlines()) == 2, out)
+    status, out, _ = migd_ctl.run(fake.path, "qmp", "nope")
+    t.check(status == 1 and json.loads(out)["error"]["class"] == "CommandNotFound", out)
+
+
+def test_events(t):
+    fake = server(t)
+    fake.events = [{"event": "STOP", "guest": "a", "timestamp": {"seconds": 1, "microseconds": 2}},
+                   {"event": "RESUME", "guest": "b", "timestamp": {"seconds": 1, "microseconds": 2}}]
+    process = subprocess.Popen([migd_ctl.program("migctl"), "-s", fake.path, "-g", "b", "events"], stdout=subprocess.PIPE,
+                               text=True)
+    try:
+        t.check(json.loads(process.stdout.readline())["event"] == "RESUME", "only that guest's")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+migdtest.main(kvm=False)
