@@ -160,10 +160,10 @@ void bare_disk_free(struct bare_disk *disk)
 	free(disk);
 }
 
-void bare_disk_flip(struct bare_disk *disk, uint64_t offset)
+void bare_disk_damage(struct bare_disk *disk, uint64_t offset)
 {
 	pthread_mutex_lock(&disk->lock);
-	disk->bytes[offset] ^= 1;
+	disk->bytes[offset]++;
 	pthread_mutex_unlock(&disk->lock);
 }
 

@@ -229,7 +229,7 @@ void bare_vm_add_disk(struct bare_vm *vm, uint64_t size_bytes)
 void bare_vm_damage_disk(struct bare_vm *vm, uint64_t offset)
 {
 	bare_vm_pause(vm);
-	bare_disk_flip(vm->disk, offset);
+	bare_disk_damage(vm->disk, offset);
 	bare_vm_resume(vm);
 }
 
@@ -239,7 +239,7 @@ void bare_vm_damage_xmm(struct bare_vm *vm, unsigned int reg)
 
 	bare_vm_pause(vm);
 	VM_IOCTL(vm->vcpus[0].fd, KVM_GET_FPU, &fpu);
-	fpu.xmm[reg][9] ^= 0x10;
+	fpu.xmm[reg][9]++;
 	VM_IOCTL(vm->vcpus[0].fd, KVM_SET_FPU, &fpu);
 	bare_vm_resume(vm);
 }

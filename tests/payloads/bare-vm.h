@@ -36,9 +36,9 @@ bool bare_vm_is_possible(const char **ret_reason);
 struct bare_vm *bare_vm_new(const char *payload, unsigned int n_vcpus, const struct payload_param *param);
 /* Adds a disk of zeros at virtio window 0. Before the start. */
 void bare_vm_add_disk(struct bare_vm *vm, uint64_t size_bytes);
-/* Flips a bit in a byte of the disk while the machine stands still. */
+/* Changes a byte of the disk while the machine stands still. */
 void bare_vm_damage_disk(struct bare_vm *vm, uint64_t offset);
-/* Likewise a bit of an XMM register of vCPU 0. */
+/* Likewise a byte of an XMM register of vCPU 0. */
 void bare_vm_damage_xmm(struct bare_vm *vm, unsigned int reg);
 /* Sets kvmclock while the machine stands still. */
 void bare_vm_set_clock(struct bare_vm *vm, uint64_t ns);

@@ -10,8 +10,9 @@
 volatile struct payload_result *const result = (volatile struct payload_result *)PAYLOAD_RESULT_GPA;
 const struct payload_param *const param = (const struct payload_param *)PAYLOAD_PARAM_GPA;
 
-/* Set by vCPU 0 once the others may go on; in the image, hence 0 again after a reset. */
-static uint32_t is_ready;
+/* In the image, hence 0 again after a reset. */
+static uint32_t is_open;	/* by vCPU 0: the others may go on */
+static uint32_t n_ready;	/* vCPUs that can take interrupts */
 static uint32_t has_failed;
 
 uint64_t payload_arg(unsigned int i, uint64_t fallback)
@@ -89,15 +90,18 @@ static void start_first(void)
 		result->status = PAYLOAD_RUNNING;
 	if (param->magic != PAYLOAD_MAGIC)
 		payload_fail("parameter page", PAYLOAD_PARAM_GPA, PAYLOAD_MAGIC, param->magic);
-	__atomic_store_n(&is_ready, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&is_open, 1, __ATOMIC_RELEASE);
 }
 
 void runtime_start(unsigned int vcpu)
 {
 	if (vcpu == 0)
 		start_first();
-	while (!__atomic_load_n(&is_ready, __ATOMIC_ACQUIRE))
+	while (!__atomic_load_n(&is_open, __ATOMIC_ACQUIRE))
 		cpu_relax();
 	irq_open_vcpu(vcpu);
+	__atomic_fetch_add(&n_ready, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(&n_ready, __ATOMIC_ACQUIRE) < param->n_vcpus)
+		cpu_relax();
 	payload_main(vcpu);
 }

@@ -3,7 +3,7 @@
  * What every payload can rely on: its start, its result page, its serial line and its interrupts.
  *
  * The runtime calls payload_main() once on each vCPU, interrupts off, after it has set up GDT, IDT and result page,
- * masked both PICs and enabled the local APIC (payloads start timers themselves). Where payload_main() returns, the
+ * masked both PICs and enabled all local APICs (payloads start timers themselves). Where payload_main() returns, the
  * vCPU halts for good.
  *
  * A payload finds what is wrong itself and says so with payload_fail(); it goes on running afterwards, so that an
