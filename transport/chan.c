@@ -58,6 +58,11 @@ int chan_fd(const struct chan *c)
 	return c->fd;
 }
 
+void chan_no_cancel(struct chan *c)
+{
+	c->cancel_fd = -1;
+}
+
 static void iov_advance(struct iovec **iov, size_t *n, size_t done)
 {
 	while (*n > 0 && done >= (*iov)->iov_len) {

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control thread: reports to the daemon, settings and answers from it. The daemon may go away at any time: the
+ * migration goes on, reports wait, and the next daemon connects to the socket in the state directory, where it is told
+ * everything from the start (ADOPT).
+ */
+#include "engine/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "engine/report.h"
+
+/* START comes at once. */
+#define START_TIMEOUT_MS 10000
+
+/* A worker that is done keeps its outcome for a daemon so long; after that nobody will ask. */
+#define ORPHAN_NS (24 * 3600 * NS_PER_SEC)
+
+struct control {
+	struct migration *m;
+	struct conn *link;	/* NULL: no daemon */
+	bool sent_done;
+	bool finished;		/* the daemon has the outcome */
+};
+
+static bool is_dev_null(int fd)
+{
+	/* An absent descriptor is /dev/null's: a device, which none of the real ones is. */
+	struct stat st;
+
+	return fstat(fd, &st) < 0 || S_ISCHR(st.st_mode);
+}
+
+static int take_fds(struct migration *m, struct conn_msg *msg)
+{
+	int fds[LINK_START_N_FDS];
+
+	if (msg->n_fds != LINK_START_N_FDS)
+		return -EBADMSG;
+	for (size_t i = 0; i < LINK_START_N_FDS; i++) {
+		fds[i] = conn_msg_take_fd(msg, i);
+		if (is_dev_null(fds[i]))
+			fds[i] = close_fd(fds[i]);
+	}
+	m->guest_fd = fds[LINK_START_FD_GUEST];
+	m->stats_fd = fds[LINK_START_FD_STATS];
+	m->adopt_fd = fds[LINK_START_FD_ADOPT];
+	m->decision_fd = fds[LINK_START_FD_DECISION];
+	m->stream_fd = fds[LINK_START_FD_STREAM];
+	return m->guest_fd < 0 || m->stats_fd < 0 ? -EBADMSG : 0;
+}
+
+static int apply_start(struct migration *m, struct conn_msg *msg, struct merr *err)
+{
+	json_t *body;
+	int r;
+
+	r = link_body(msg, &body, err);
+	if (r < 0)
+		return r;
+	r = worker_start_from_json(body, &m->start, err);
+	json_decref(body);
+	if (r < 0)
+		return r;
+	if (m->start.version != LINK_VERSION)
+		return merr_set(err, -EPROTONOSUPPORT, "worker link version %u instead of %u",
+				m->start.version, LINK_VERSION);
+	r = handover_id_parse(m->start.handover_id, m->handover_id);
+	if (r < 0)
+		return merr_set(err, r, "handover id '%s'", m->start.handover_id);
+	r = take_fds(m, msg);
+	if (r < 0)
+		return merr_set(err, r, "START with %zu descriptors", msg->n_fds);
+	r = stats_page_open(m->stats_fd, &m->stats);
+	if (r < 0)
+		return merr_set_errno(err, r, "statistics page");
+	migration_apply(m, &m->start.parameters);
+	return 0;
+}
+
+int control_start(struct conn *link, struct migration *m, struct merr *err)
+{
+	uint64_t deadline_ns = clock_now_ns() + START_TIMEOUT_MS * NS_PER_MS;
+	struct conn_msg msg;
+	int r;
+
+	do {
+		r = fd_wait(conn_fd(link), POLLIN, -1, deadline_ns);
+		if (r < 0)
+			return merr_set_errno(err, r, "waiting for START");
+		r = conn_recv(link, &msg, err);
+	} while (r == 0);
+	if (r < 0)
+		return merr_set_errno(err, r, "waiting for START");
+	r = msg.type == LINK_START ? apply_start(m, &msg, err) :
+				     merr_set(err, -EBADMSG, "message %u instead of START", msg.type);
+	conn_msg_done(&msg);
+	return r;
+}
+
+static void lose_daemon(struct control *c, const char *why)
+{
+	log_info("the daemon is gone, going on without it: %s mig=%s", why, c->m->start.id);
+	c->link = conn_free(c->link);
+}
+
+/* The schema's view of a report. Strings borrow R and BUF. */
+static void describe(const struct migration *m, struct report *r, struct worker_state *ret,
+		     char id[2 * ATTACH_ID_LEN + 1])
+{
+	*ret = (struct worker_state){ .status = r->status };
+	if (merr_is_set(&r->error)) {
+		ret->has_error_desc = true;
+		ret->error_desc = r->error.msg;
+	}
+	if (!r->has_handover)
+		return;
+	handover_id_format(r->handover_id, id);
+	ret->has_handover = true;
+	ret->handover.id = id;
+	(void)handover_phase_parse(handover_state_name(r->handover), &ret->handover.state);
+	ret->handover.peer = m->start.peer;
+	ret->handover.in_doubt = r->in_doubt;
+}
+
+static json_t *body_of(struct control *c, struct report *r)
+{
+	char id[2 * ATTACH_ID_LEN + 1];
+	struct worker_outcome outcome = { .guest_runs_here = c->m->guest_runs_here };
+	struct worker_pass pass = { .pass = r->pass };
+	struct worker_state state;
+
+	describe(c->m, r, &state, id);
+	outcome.state = state;
+	switch (r->type) {
+	case LINK_PASS:
+		return worker_pass_to_json(&pass);
+	case LINK_CONNECT:
+		return json_object();
+	case LINK_DONE:
+		return worker_outcome_to_json(&outcome);
+	default:
+		return worker_state_to_json(&state);
+	}
+}
+
+static void send_report(struct control *c, struct report *r)
+{
+	json_t *body;
+	int res;
+
+	if (!c->link)
+		return;
+	body = body_of(c, r);
+	res = link_send(c->link, r->type, body, NULL, 0);
+	json_decref(body);
+	if (res < 0)
+		lose_daemon(c, "it does not read");
+}
+
+static void send_reports(struct control *c)
+{
+	struct report *r;
+
+	wake_drain(c->m->report_fd);
+	while ((r = report_take(c->m))) {
+		if (r->type == LINK_DONE)
+			c->sent_done = true;
+		send_report(c, r);
+		free(r);
+	}
+}
+
+/* The state as it is now, as a report. */
+static void snapshot(struct migration *m, struct report *ret)
+{
+	LOCK_SCOPE(&m->lock);
+
+	*ret = (struct report){ .type = m->done ? LINK_DONE : LINK_STATE,
+				.status = m->status,
+				.error = m->error,
+				.has_handover = m->has_handover,
+				.handover = m->handover,
+				.in_doubt = m->in_doubt };
+	memcpy(ret->handover_id, m->handover_id, sizeof(ret->handover_id));
+}
+
+/* Tell a new daemon everything. */
+static void introduce(struct control *c)
+{
+	struct worker_adopt adopt = { .start = c->m->start };
+	char id[2 * ATTACH_ID_LEN + 1];
+	struct report now;
+	json_t *body;
+	int r;
+
+	send_reports(c);
+	snapshot(c->m, &now);
+	describe(c->m, &now, &adopt.state, id);
+	adopt.done = now.type == LINK_DONE;
+	body = worker_adopt_to_json(&adopt);
+	r = link_send(c->link, LINK_ADOPT, body, &c->m->stats_fd, 1);
+	json_decref(body);
+	if (r < 0) {
+		lose_daemon(c, "it does not read");
+		return;
+	}
+	if (adopt.done)
+		send_report(c, &now);
+	else if (atomic_load(&c->m->wants_connection))
+		(void)link_send(c->link, LINK_CONNECT, NULL, NULL, 0);
+}
+
+static void adopt(struct control *c)
+{
+	int fd = accept4(c->m->adopt_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (c->link)
+		lose_daemon(c, "another one came");
+	c->link = conn_new(fd);
+	if (c->link)
+		introduce(c);
+}
+
+static int take_parameters(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct worker_parameters p;
+	int r;
+
+	(void)msg;
+	r = worker_parameters_from_json(body, &p, err);
+	if (r < 0)
+		return r;
+	migration_apply(c->m, &p.parameters);
+	worker_parameters_done(&p);
+	return 0;
+}
+
+static int take_connection(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct merr why = MERR_INIT;
+	struct worker_connection answer;
+	int r;
+
+	r = worker_connection_from_json(body, &answer, err);
+	if (r < 0)
+		return r;
+	if (answer.has_error)
+		(void)merr_set(&why, -ECONNREFUSED, "%s", answer.error);
+	else if (msg->n_fds == 0)
+		(void)merr_set(&why, -EBADMSG, "the daemon sent no connection");
+	migration_answer_connect(c->m, merr_is_set(&why) ? -1 : conn_msg_take_fd(msg, 0), &why);
+	worker_connection_done(&answer);
+	return 0;
+}
+
+static int take_resolve(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct worker_resolve word;
+	int r;
+
+	(void)msg;
+	r = worker_resolve_from_json(body, &word, err);
+	if (r < 0)
+		return r;
+	migration_resolve(c->m, word.outcome == RESOLVE_OUTCOME_RUN ? RESOLVE_RUN : RESOLVE_DISCARD);
+	worker_resolve_done(&word);
+	return 0;
+}
+
+static int take_cancel(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	(void)msg;
+	(void)body;
+	(void)err;
+	wake_raise(c->m->cancel_fd);
+	return 0;
+}
+
+static int take_continue(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	(void)msg;
+	(void)body;
+	(void)err;
+	atomic_store(&c->m->may_continue, true);
+	wake_raise(c->m->answer_fd);
+	return 0;
+}
+
+static int take_finished(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	(void)msg;
+	(void)body;
+	(void)err;
+	c->finished = true;
+	return 0;
+}
+
+static const struct {
+	enum link_type type;
+	int (*take)(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err);
+} handlers[] = {
+	{ LINK_PARAMETERS, take_parameters }, { LINK_CANCEL, take_cancel },
+	{ LINK_CONTINUE, take_continue },     { LINK_CONNECTION, take_connection },
+	{ LINK_RESOLVE, take_resolve },	      { LINK_FINISHED, take_finished },
+};
+
+static int handle(struct control *c, struct conn_msg *msg, struct merr *err)
+{
+	json_t *body;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
+		if (handlers[i].type != msg->type)
+			continue;
+		r = link_body(msg, &body, err);
+		if (r < 0)
+			return r;
+		r = handlers[i].take(c, msg, body, err);
+		json_decref(body);
+		return r;
+	}
+	return merr_set(err, -EBADMSG, "worker link: message %u is unknown", msg->type);
+}
+
+static void serve_link(struct control *c)
+{
+	struct merr err = MERR_INIT;
+	struct conn_msg msg;
+	int r;
+
+	while (c->link && (r = conn_recv(c->link, &msg, &err)) != 0) {
+		if (r > 0) {
+			r = handle(c, &msg, &err);
+			conn_msg_done(&msg);
+		}
+		if (r < 0)
+			lose_daemon(c, merr_is_set(&err) ? merr_msg(&err) : "the link is closed");
+	}
+}
+
+void control_run(struct migration *m, struct conn *link)
+{
+	struct control c = { .m = m, .link = link };
+	uint64_t deadline_ns = DEADLINE_NONE;
+
+	while (!(c.finished && c.sent_done)) {
+		struct pollfd p[] = {
+			{ .fd = m->report_fd, .events = POLLIN },
+			{ .fd = c.link ? conn_fd(c.link) : -1, .events = POLLIN },
+			{ .fd = m->adopt_fd, .events = POLLIN },
+		};
+
+		if (c.sent_done && !c.link && deadline_ns == DEADLINE_NONE)
+			deadline_ns = clock_now_ns() + ORPHAN_NS;
+		if (poll(p, ARRAY_SIZE(p), clock_poll_ms(deadline_ns)) < 0)
+			continue;
+		if (clock_now_ns() >= deadline_ns)
+			break;
+		if (p[0].revents)
+			send_reports(&c);
+		if (p[1].revents)
+			serve_link(&c);
+		if (p[2].revents)
+			adopt(&c);
+		/* Without a socket to be found at, an orphan that is done has no one to wait for. */
+		if (c.sent_done && !c.link && m->adopt_fd < 0)
+			break;
+	}
+	(void)conn_free(c.link);
+}

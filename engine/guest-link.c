@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker's side of the migration channel. */
+#include "engine/guest-link.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attach/codec.h"
+#include "base/bitmap.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+static uint64_t call_deadline(uint64_t ms)
+{
+	return clock_now_ns() + ms * NS_PER_MS;
+}
+
+/* Events that end a migration, and how they read. */
+static const struct {
+	enum attach_event kind;
+	const char *text;
+} fatal_events[] = {
+	{ ATTACH_EVENT_SHUTDOWN, "the guest powered off while it was being migrated" },
+	{ ATTACH_EVENT_PANIC, "the guest crashed while it was being migrated" },
+	{ ATTACH_EVENT_ROLLED_BACK, "the guest's library took the guest back" },
+	{ ATTACH_EVENT_RING_BROKEN, "KVM's dirty ring lost entries: use the dirty bitmap" },
+};
+
+static void on_event(void *opaque, struct conn_msg *m)
+{
+	struct guest_link *g = opaque;
+	struct attach_event_body ev;
+	struct merr err = MERR_INIT;
+
+	if (m->type != ATTACH_EVENT)
+		return;
+	if (attach_event_body_decode(&m->body, &ev, &err) < 0) {
+		(void)merr_copy(&g->event, &err);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fatal_events); i++)
+		if (fatal_events[i].kind == ev.kind)
+			(void)merr_set(&g->event, -ESHUTDOWN, "%s%s%s", fatal_events[i].text,
+				       ev.text[0] ? ": " : "", ev.text);
+}
+
+int guest_link_init(struct guest_link *g, int fd, int cancel_fd)
+{
+	*g = (struct guest_link){ .cancel_fd = cancel_fd };
+	g->conn = conn_new(fd);
+	if (!g->conn)
+		return -ENOMEM;
+	conn_on_event(g->conn, on_event, g);
+	return 0;
+}
+
+void guest_link_done(struct guest_link *g)
+{
+	g->conn = conn_free(g->conn);
+}
+
+void guest_link_no_cancel(struct guest_link *g)
+{
+	g->cancel_fd = -1;
+}
+
+int guest_link_poll(struct guest_link *g, struct merr *err)
+{
+	struct conn_msg m;
+	int r;
+
+	for (;;) {
+		r = conn_recv(g->conn, &m, err);
+		if (r == -ENOTCONN)
+			return merr_set(err, r, "the VMM is gone");
+		if (r < 0)
+			return r;
+		if (r == 0)
+			return merr_copy(err, merr_is_set(&g->event) ? &g->event : NULL);
+		on_event(g, &m);
+		conn_msg_done(&m);
+	}
+}
+
+/* Every request goes through here: the library's own words, or what became of the VMM. */
+static int explain(struct guest_link *g, int r, const char *what, struct merr *err)
+{
+	if (r >= 0)
+		return r;
+	if (merr_is_set(&g->event)) {
+		merr_clear(err);
+		return merr_copy(err, &g->event);
+	}
+	if (merr_is_set(err)) {
+		(void)merr_prefix(err, "guest library: %s", what);
+		return r;
+	}
+	if (r == -ENOTCONN)
+		return merr_set(err, r, "the VMM is gone (%s)", what);
+	if (r == -ETIMEDOUT)
+		return merr_set(err, r, "the guest library did not answer within %u ms (%s)",
+				GUEST_CALL_MS, what);
+	if (r == -ECANCELED)
+		return merr_set(err, r, "cancelled");
+	return merr_set_errno(err, r, "guest library: %s", what);
+}
+
+#define REQUEST(g, TYPE, req_body, req, rep_body, rep, err)                                        \
+	explain(g,                                                                                 \
+		conn_request((g)->conn, TYPE, req_body, req, rep_body, rep,                        \
+			     call_deadline(GUEST_CALL_MS), (g)->cancel_fd, err),                   \
+		#TYPE, err)
+
+/* A call whose reply holds more than conn_request() can give back. */
+static int call(struct guest_link *g, uint16_t type, const struct wcur *body, const int *fds, size_t n_fds,
+		struct conn_msg *ret, struct merr *err)
+{
+	if (body->bad)
+		return merr_set(err, -EMSGSIZE, "the request does not fit a message");
+	return conn_call(g->conn, type, body->p, body->len, fds, n_fds,
+			 call_deadline(GUEST_CALL_MS), g->cancel_fd, ret, err);
+}
+
+static int add_blocks(struct ram *ram, struct conn_msg *m, struct attach_ram_table_reply *rep,
+		      struct merr *err)
+{
+	struct rcur c = rcur_of(rep->blocks.data, rep->blocks.len);
+	struct attach_ram_block row;
+	int r;
+
+	if (rep->n != m->n_fds)
+		return merr_set(err, -EBADMSG, "%u RAM blocks with %zu descriptors", rep->n,
+				m->n_fds);
+	for (uint32_t i = 0; i < rep->n; i++) {
+		r = attach_ram_block_decode(&c, &row, err);
+		if (r < 0)
+			return r;
+		r = ram_add(ram, &row, conn_msg_take_fd(m, i), err);
+		if (r < 0)
+			return r;
+	}
+	return attach_decode_end(&c, err);
+}
+
+/* One message's worth of the table; *ret_total: how many blocks there are. */
+static int fetch_blocks(struct guest_link *g, struct ram *ram, uint32_t *ret_total, struct merr *err)
+{
+	struct attach_ram_table req = { .first = (uint32_t)ram->n_blocks };
+	struct attach_ram_table_reply rep;
+	struct conn_msg m;
+	uint8_t body[16];
+	struct wcur w = wcur_of(body, sizeof(body));
+	int r;
+
+	(void)attach_ram_table_encode(&w, &req);
+	r = call(g, ATTACH_RAM_TABLE, &w, NULL, 0, &m, err);
+	if (r < 0)
+		return r;
+	r = attach_ram_table_reply_decode(&m.body, &rep, err);
+	if (r == 0)
+		r = add_blocks(ram, &m, &rep, err);
+	if (r == 0 && (rep.n == 0 || rep.total > ATTACH_RAM_BLOCKS_MAX))
+		r = merr_set(err, -EBADMSG, "a RAM table of %u blocks", rep.total);
+	*ret_total = r == 0 ? rep.total : 0;
+	conn_msg_done(&m);
+	return r;
+}
+
+int guest_ram_table(struct guest_link *g, struct ram *ram, struct merr *err)
+{
+	uint32_t total;
+	int r;
+
+	do {
+		r = fetch_blocks(g, ram, &total, err);
+		if (r < 0)
+			return explain(g, r, "RAM_TABLE", err);
+	} while (ram->n_blocks < total);
+	return 0;
+}
+
+int guest_config_fetch(struct guest_link *g, uint8_t *buf, size_t *ret_len, struct merr *err)
+{
+	struct attach_config config;
+	struct wcur none = { 0 };
+	struct conn_msg m;
+	int r;
+
+	r = call(g, ATTACH_CONFIG_GET, &none, NULL, 0, &m, err);
+	if (r < 0)
+		return explain(g, r, "CONFIG_GET", err);
+	r = attach_config_decode(&m.body, &config, err);
+	if (r == 0 && config.config.len > ATTACH_CONFIG_MAX)
+		r = merr_set(err, -EBADMSG, "a description of %u bytes", config.config.len);
+	if (r == 0) {
+		memcpy(buf, config.config.data, config.config.len);
+		*ret_len = config.config.len;
+	}
+	conn_msg_done(&m);
+	return explain(g, r, "CONFIG_GET", err);
+}
+
+int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len, struct merr *err)
+{
+	_cleanup_free_ uint8_t *body = malloc(ATTACH_BODY_MAX);
+	struct attach_config req = { .config = { .data = config, .len = (uint32_t)len } };
+	struct wcur w = wcur_of(body, ATTACH_BODY_MAX);
+	struct conn_msg m;
+	int r;
+
+	if (!body)
+		return merr_set_errno(err, -ENOMEM, "guest description");
+	(void)attach_config_encode(&w, &req);
+	r = call(g, ATTACH_CONFIG_CHECK, &w, NULL, 0, &m, err);
+	if (r == 0)
+		conn_msg_done(&m);
+	/* The text is for people on both sides: no prefix. */
+	return r;
+}
+
+static int open_maps(struct ram *ram, struct conn_msg *m, struct merr *err)
+{
+	int r;
+
+	if (m->n_fds != ram->n_blocks)
+		return merr_set(err, -EBADMSG, "%zu dirty maps for %zu RAM blocks", m->n_fds,
+				ram->n_blocks);
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		r = dirty_map_open(m->fds[i], ram->blocks[i].n_pages, &ram->blocks[i].dirty, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int guest_dirty_start(struct guest_link *g, struct ram *ram, struct merr *err)
+{
+	struct attach_dirty_start req = { .engine = 0 };
+	uint8_t body[8];
+	struct wcur w = wcur_of(body, sizeof(body));
+	struct conn_msg m;
+	int r;
+
+	(void)attach_dirty_start_encode(&w, &req);
+	r = call(g, ATTACH_DIRTY_START, &w, NULL, 0, &m, err);
+	if (r == 0) {
+		r = open_maps(ram, &m, err);
+		conn_msg_done(&m);
+	}
+	return explain(g, r, "DIRTY_START", err);
+}
+
+int guest_dirty_sync(struct guest_link *g, struct merr *err)
+{
+	struct attach_dirty_sync_reply rep;
+	struct attach_empty none = {};
+
+	return REQUEST(g, DIRTY_SYNC, empty, &none, dirty_sync_reply, &rep, err);
+}
+
+int guest_dirty_clear(struct guest_link *g, unsigned int block, uint64_t first, const uint64_t *bits,
+		      uint64_t n_pages, struct merr *err)
+{
+	uint64_t le[ATTACH_CLEAR_PAGES_MAX / BITMAP_WORD_BITS];
+	uint8_t body[sizeof(le) + 64];
+	struct wcur w = wcur_of(body, sizeof(body));
+	uint64_t n_words = bitmap_words(n_pages);
+	struct attach_dirty_clear req;
+	struct conn_msg m;
+	int r;
+
+	if (n_words > ARRAY_SIZE(le))
+		return merr_set(err, -EINVAL, "%" PRIu64 " pages in one DIRTY_CLEAR", n_pages);
+	for (uint64_t i = 0; i < n_words; i++)
+		le[i] = htole64(bits[i]);
+	req = (struct attach_dirty_clear){
+		.block = block,
+		.first_page = first,
+		.bits = { .data = (const uint8_t *)le, .len = (uint32_t)(n_words * sizeof(le[0])) },
+	};
+	(void)attach_dirty_clear_encode(&w, &req);
+	r = call(g, ATTACH_DIRTY_CLEAR, &w, NULL, 0, &m, err);
+	if (r == 0)
+		conn_msg_done(&m);
+	return explain(g, r, "DIRTY_CLEAR", err);
+}
+
+int guest_pause(struct guest_link *g, uint64_t deadline_ms, struct attach_mig_pause_reply *ret,
+		struct merr *err)
+{
+	struct attach_mig_pause req = { .deadline_ms = (uint32_t)deadline_ms };
+
+	memcpy(req.handover_id, g->id, sizeof(req.handover_id));
+	return explain(g,
+		       conn_request(g->conn, MIG_PAUSE, mig_pause, &req, mig_pause_reply, ret,
+				    call_deadline(deadline_ms + GUEST_CALL_MS), g->cancel_fd, err),
+		       "MIG_PAUSE", err);
+}
+
+int guest_state_fetch(struct guest_link *g, uint32_t first_section_id,
+		      struct attach_state_save_reply *ret, int *ret_fd, struct merr *err)
+{
+	struct attach_state_save req = { .first_section_id = first_section_id };
+	uint8_t body[8];
+	struct wcur w = wcur_of(body, sizeof(body));
+	struct conn_msg m;
+	int r, fd;
+
+	(void)attach_state_save_encode(&w, &req);
+	r = call(g, ATTACH_STATE_SAVE, &w, NULL, 0, &m, err);
+	if (r < 0)
+		return explain(g, r, "STATE_SAVE", err);
+	r = attach_state_save_reply_decode(&m.body, ret, err);
+	fd = conn_msg_take_fd(&m, 0);
+	conn_msg_done(&m);
+	if (r == 0 && (fd < 0 || ret->len > WIRE_PACKAGE_MAX))
+		r = merr_set(err, -EBADMSG, "device state of %" PRIu64 " bytes%s", ret->len,
+			     fd < 0 ? " without a descriptor" : "");
+	if (r < 0)
+		(void)close_fd(fd);
+	else
+		*ret_fd = fd;
+	return explain(g, r, "STATE_SAVE", err);
+}
+
+int guest_state_give(struct guest_link *g, int fd, uint64_t len, uint64_t *ret_us, struct merr *err)
+{
+	struct attach_state_load req = { .len = len };
+	struct attach_state_load_reply rep;
+	uint8_t body[16];
+	struct wcur w = wcur_of(body, sizeof(body));
+	struct conn_msg m;
+	int r;
+
+	(void)attach_state_load_encode(&w, &req);
+	r = call(g, ATTACH_STATE_LOAD, &w, &fd, 1, &m, err);
+	if (r == 0) {
+		r = attach_state_load_reply_decode(&m.body, &rep, err);
+		conn_msg_done(&m);
+	}
+	if (r == 0)
+		*ret_us = rep.took_us;
+	return explain(g, r, "STATE_LOAD", err);
+}
+
+int guest_heartbeat(struct guest_link *g, struct merr *err)
+{
+	struct attach_empty none = {}, reply;
+
+	return REQUEST(g, HEARTBEAT, empty, &none, empty, &reply, err);
+}
+
+int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct merr *err)
+{
+	struct attach_empty none = {};
+
+	return REQUEST(g, QUERY, empty, &none, query_reply, ret, err);
+}
+
+/* A move of the handover: the id goes with it. */
+#define MOVE(g, TYPE, ret_reply, err)                                                              	({                                                                                         		struct attach_handover _move;                                                      		memcpy(_move.handover_id, (g)->id, sizeof(_move.handover_id));                     		REQUEST(g, TYPE, handover, &_move, handover_reply, ret_reply, err);                	})
+
+int guest_begin(struct guest_link *g, struct merr *err)
+{
+	struct attach_handover_reply rep;
+
+	return MOVE(g, HANDOVER_BEGIN, &rep, err);
+}
+
+int guest_abort(struct guest_link *g, enum handover_state *ret, struct merr *err)
+{
+	struct attach_handover_reply rep;
+	int r = MOVE(g, MIG_ABORT, &rep, err);
+
+	if (r == 0 && ret)
+		*ret = rep.handover_state;
+	return r;
+}
+
+int guest_loaded(struct guest_link *g, bool paused, struct merr *err)
+{
+	struct attach_handover_loaded req = { .paused = paused };
+	struct attach_handover_reply rep;
+
+	memcpy(req.handover_id, g->id, sizeof(req.handover_id));
+	return REQUEST(g, HANDOVER_LOADED, handover_loaded, &req, handover_reply, &rep, err);
+}
+
+int guest_release(struct guest_link *g, struct merr *err)
+{
+	struct attach_handover_reply rep;
+
+	return MOVE(g, RELEASE, &rep, err);
+}
+
+int guest_activate(struct guest_link *g, uint64_t *ret_us, struct merr *err)
+{
+	struct attach_handover_reply rep;
+	int r = MOVE(g, ACTIVATE, &rep, err);
+
+	if (r == 0 && ret_us)
+		*ret_us = rep.took_us;
+	return r;
+}
+
+int guest_retire(struct guest_link *g, struct merr *err)
+{
+	struct attach_handover_reply rep;
+
+	return MOVE(g, RETIRE, &rep, err);
+}
+
+int guest_reclaim(struct guest_link *g, struct merr *err)
+{
+	struct attach_handover_reply rep;
+
+	return MOVE(g, RECLAIM, &rep, err);
+}

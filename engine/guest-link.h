@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker's side of the migration channel: requests to libmigd-guest, one function each, and the events that it
+ * sends. Used by the migration thread only. Each call waits at most GUEST_CALL_MS (the pause: as told) and ends early
+ * with -ECANCELED when the cancel descriptor is readable, unless guest_link_no_cancel() was called.
+ */
+#ifndef MIGD_ENGINE_GUEST_LINK_H
+#define MIGD_ENGINE_GUEST_LINK_H
+
+#include "attach/conn.h"
+#include "attach/handover.h"
+#include "engine/ram.h"
+
+/* A library that does not answer within this is taken for stuck. Its lease is 10 s: less than that. */
+#define GUEST_CALL_MS 8000U
+
+struct guest_link {
+	struct conn *conn;
+	int cancel_fd;
+	uint8_t id[ATTACH_ID_LEN];	/* handover id, in every request that moves the handover */
+	struct merr event;		/* an event that the migration does not survive */
+};
+
+/* Take over FD. -ENOMEM. */
+int guest_link_init(struct guest_link *g, int fd, int cancel_fd);
+void guest_link_done(struct guest_link *g);
+
+/* From here on a cancel does not interrupt calls: the handover has begun. */
+void guest_link_no_cancel(struct guest_link *g);
+
+/* Take events that have come; 0, or the error of one that ends the migration (shutdown, panic, rolled back, gone). */
+int guest_link_poll(struct guest_link *g, struct merr *err);
+
+int guest_ram_table(struct guest_link *g, struct ram *ram, struct merr *err);
+/* BUF has ATTACH_CONFIG_MAX bytes. */
+int guest_config_fetch(struct guest_link *g, uint8_t *buf, size_t *ret_len, struct merr *err);
+int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len, struct merr *err);
+/* Starts logging and maps the blocks' dirty maps; all pages are marked. */
+int guest_dirty_start(struct guest_link *g, struct ram *ram, struct merr *err);
+int guest_dirty_sync(struct guest_link *g, struct merr *err);
+/* BITS: the words that hold pages [first, first + n); first is a multiple of 64, n at most ATTACH_CLEAR_PAGES_MAX. */
+int guest_dirty_clear(struct guest_link *g, unsigned int block, uint64_t first, const uint64_t *bits,
+		      uint64_t n_pages, struct merr *err);
+int guest_pause(struct guest_link *g, uint64_t deadline_ms, struct attach_mig_pause_reply *ret,
+		struct merr *err);
+/* *ret_fd: the sections, then their self-description. */
+int guest_state_fetch(struct guest_link *g, uint32_t first_section_id,
+		      struct attach_state_save_reply *ret, int *ret_fd, struct merr *err);
+int guest_state_give(struct guest_link *g, int fd, uint64_t len, uint64_t *ret_us, struct merr *err);
+int guest_heartbeat(struct guest_link *g, struct merr *err);
+int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct merr *err);
+
+/* The moves of the handover; *ret_us may be NULL. */
+int guest_begin(struct guest_link *g, struct merr *err);
+int guest_abort(struct guest_link *g, enum handover_state *ret, struct merr *err);
+int guest_loaded(struct guest_link *g, bool paused, struct merr *err);
+int guest_release(struct guest_link *g, struct merr *err);
+int guest_activate(struct guest_link *g, uint64_t *ret_us, struct merr *err);
+int guest_retire(struct guest_link *g, struct merr *err);
+int guest_reclaim(struct guest_link *g, struct merr *err);
+
+#endif

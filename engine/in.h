@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The incoming stream: buffered, bounded reads of a peer's bytes, with the offset that error messages name.
+ *
+ * One thread. Errors stick: after the first one reads give zeros; in_error() tells, and `err` of in_new() has the text.
+ */
+#ifndef MIGD_ENGINE_IN_H
+#define MIGD_ENGINE_IN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "engine/stats-page.h"
+#include "transport/chan.h"
+
+struct in;
+
+/* CHAN, STATS (may be NULL) and ERR are borrowed. NULL: no memory. */
+struct in *in_new(struct chan *chan, struct stats_page *stats, struct merr *err);
+struct in *in_free(struct in *in);
+
+/* How long a read may wait for the peer's next byte, in ms; 0: for ever. */
+void in_timeout(struct in *in, uint64_t ms);
+
+uint8_t in_u8(struct in *in);
+uint16_t in_be16(struct in *in);
+uint32_t in_be32(struct in *in);
+uint64_t in_be64(struct in *in);
+int in_bytes(struct in *in, void *p, size_t len);
+/* A str8 of 1..255 printable bytes into BUF (256 bytes). FIELD is for the message. */
+int in_str8(struct in *in, const char *field, char buf[256]);
+
+/*
+ * Move LEN bytes to FD at OFFSET; long stretches by chan_read_to_file(), the rest from the buffer. WRITER_NAME (the
+ * block) is for the message when the write fails (-ENOSPC, ...).
+ */
+int in_to_file(struct in *in, int fd, uint64_t offset, uint64_t len, const char *writer_name);
+
+/* True if the next byte is there already. */
+bool in_ready(const struct in *in);
+
+int in_error(const struct in *in);
+uint64_t in_offset(const struct in *in);	/* bytes consumed */
+/* Record an error found in what was read: "at offset N: ..." */
+int in_fail(struct in *in, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a worker's two threads share: reports one way, answers and settings the other. */
+#include "engine/migration.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "engine/report.h"
+
+bool migration_has_capability(const struct migration *m, enum migration_capability c)
+{
+	for (size_t i = 0; i < m->start.n_capabilities; i++)
+		if (m->start.capabilities[i] == c)
+			return true;
+	return false;
+}
+
+void migration_apply(struct migration *m, const struct migration_parameters *p)
+{
+	if (p->has_max_bandwidth)
+		atomic_store(&m->rate.limit_bps, p->max_bandwidth);
+	if (p->has_downtime_limit)
+		atomic_store(&m->downtime_limit_ms, p->downtime_limit);
+	if (p->has_avail_switchover_bandwidth)
+		atomic_store(&m->switchover_bps, p->avail_switchover_bandwidth);
+}
+
+/* Queue a report of the state as it is now. Lock held. */
+static void queue(struct migration *m, enum link_type type, uint64_t pass)
+{
+	struct report *r = calloc(1, sizeof(*r));
+
+	if (!r) /* the state itself is kept: the next report tells it */
+		return;
+	*r = (struct report){ .type = type,
+			      .pass = pass,
+			      .status = m->status,
+			      .error = m->error,
+			      .has_handover = m->has_handover,
+			      .handover = m->handover,
+			      .in_doubt = m->in_doubt };
+	memcpy(r->handover_id, m->handover_id, sizeof(r->handover_id));
+	if (m->last)
+		m->last->next = r;
+	else
+		m->first = r;
+	m->last = r;
+	wake_raise(m->report_fd);
+}
+
+void report_status(struct migration *m, enum migration_status status)
+{
+	LOCK_SCOPE(&m->lock);
+
+	m->status = status;
+	queue(m, LINK_STATE, 0);
+}
+
+void report_error(struct migration *m, enum migration_status status, const struct merr *err)
+{
+	LOCK_SCOPE(&m->lock);
+
+	m->status = status;
+	m->error = *err;
+	queue(m, LINK_STATE, 0);
+}
+
+void report_handover(struct migration *m, enum handover_state state, bool in_doubt)
+{
+	LOCK_SCOPE(&m->lock);
+
+	if (m->has_handover && m->handover == state && m->in_doubt == in_doubt)
+		return;
+	m->has_handover = true;
+	m->handover = state;
+	m->in_doubt = in_doubt;
+	queue(m, LINK_STATE, 0);
+}
+
+void report_pass(struct migration *m, uint64_t pass)
+{
+	LOCK_SCOPE(&m->lock);
+
+	queue(m, LINK_PASS, pass);
+}
+
+void report_done(struct migration *m, bool guest_runs_here)
+{
+	LOCK_SCOPE(&m->lock);
+
+	m->done = true;
+	m->guest_runs_here = guest_runs_here;
+	stats_set(m->stats, end_ns, clock_now_ns());
+	queue(m, LINK_DONE, 0);
+}
+
+struct report *report_take(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+	struct report *r = m->first;
+
+	if (r) {
+		m->first = r->next;
+		if (!m->first)
+			m->last = NULL;
+	}
+	return r;
+}
+
+/* The answer to CONNECT, if there is one: true, and *ret is the result. */
+static bool take_connection(struct migration *m, int *ret, int *ret_fd, struct merr *err)
+{
+	LOCK_SCOPE(&m->lock);
+
+	if (!m->connection_answered)
+		return false;
+	m->connection_answered = false;
+	if (m->connection_fd < 0) {
+		*ret = merr_copy(err, &m->connection_error);
+		return true;
+	}
+	*ret_fd = TAKE_FD(m->connection_fd);
+	*ret = 0;
+	return true;
+}
+
+int migration_connect(struct migration *m, int *ret_fd, struct merr *err)
+{
+	int r;
+
+	atomic_store(&m->wants_connection, true);
+	{
+		LOCK_SCOPE(&m->lock);
+		queue(m, LINK_CONNECT, 0);
+	}
+	for (;;) {
+		if (atomic_load(&m->resolve) != RESOLVE_NONE)
+			return -ECANCELED;
+		if (take_connection(m, &r, ret_fd, err))
+			return r;
+		(void)fd_wait(m->answer_fd, POLLIN, -1, DEADLINE_NONE);
+		wake_drain(m->answer_fd);
+	}
+}
+
+void migration_answer_connect(struct migration *m, int fd, const struct merr *err)
+{
+	LOCK_SCOPE(&m->lock);
+
+	if (m->connection_answered)
+		(void)close_fd(m->connection_fd);
+	atomic_store(&m->wants_connection, false);
+	m->connection_answered = true;
+	m->connection_fd = fd;
+	if (fd < 0)
+		m->connection_error = *err;
+	wake_raise(m->answer_fd);
+}
+
+void migration_resolve(struct migration *m, enum resolve outcome)
+{
+	atomic_store(&m->resolve, (int)outcome);
+	wake_raise(m->answer_fd);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One migration inside its worker. Two threads share it:
+ *
+ *   migration thread   runs engine/source.c or engine/target.c: the stream and the guest's library
+ *   control thread     runs engine/control.c: the link to the daemon, whoever that is just now
+ *
+ * The members without a comment about threads are set before the migration thread starts and constant from then on.
+ */
+#ifndef MIGD_ENGINE_MIGRATION_H
+#define MIGD_ENGINE_MIGRATION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "attach/handover.h"
+#include "base/err.h"
+#include "engine/link.h"
+#include "engine/rate.h"
+#include "engine/stats-page.h"
+#include "schema/types.h"
+
+enum resolve {
+	RESOLVE_NONE = 0,
+	RESOLVE_RUN,
+	RESOLVE_DISCARD,
+};
+
+/* What the control thread has yet to tell the daemon, in order. */
+struct report;
+
+struct migration {
+	struct worker_start start;
+	int guest_fd;		/* the migration channel; the migration thread takes it */
+	int stream_fd;		/* connected (source), listening (target), or -1 */
+	int adopt_fd;		/* listening in the state directory, or -1 */
+	int decision_fd;	/* the target's decision page, or -1 */
+	int stats_fd;
+	struct stats_page *stats;
+
+	int cancel_fd;		/* wake: the migration thread is to give up */
+	int report_fd;		/* wake: the control thread has something to send */
+	int answer_fd;		/* wake: the control thread has an answer for the migration thread */
+
+	/* Both threads, atomic. */
+	struct rate rate;			/* its limit only */
+	_Atomic uint64_t downtime_limit_ms;
+	_Atomic uint64_t switchover_bps;	/* avail-switchover-bandwidth; 0: estimate */
+	atomic_bool may_continue;		/* migrate-continue came */
+	atomic_bool wants_connection;		/* a CONNECT is not answered yet */
+	_Atomic int resolve;			/* enum resolve */
+
+	/* Both threads, under `lock`. */
+	pthread_mutex_t lock;
+	struct report *first, *last;		/* to be sent */
+	enum migration_status status;
+	struct merr error;
+	bool has_handover;
+	enum handover_state handover;
+	bool in_doubt;
+	uint8_t handover_id[ATTACH_ID_LEN];
+	bool done;				/* the migration thread ended */
+	bool guest_runs_here;
+	bool connection_answered;
+	int connection_fd;			/* answer to CONNECT; -1: connection_error */
+	struct merr connection_error;
+};
+
+bool migration_has_capability(const struct migration *m, enum migration_capability c);
+/* Take over new parameters; those that matter to a running migration take effect at once. Control thread. */
+void migration_apply(struct migration *m, const struct migration_parameters *p);
+
+/* From the migration thread, for the daemon. Each is sent once, in this order, to whoever is the daemon then. */
+void report_status(struct migration *m, enum migration_status status);
+/* ERR stays with the migration; a failed or cancelled one says why. */
+void report_error(struct migration *m, enum migration_status status, const struct merr *err);
+void report_handover(struct migration *m, enum handover_state state, bool in_doubt);
+void report_pass(struct migration *m, uint64_t pass);
+/* The last word. */
+void report_done(struct migration *m, bool guest_runs_here);
+
+/*
+ * Ask the daemon (this one or, if it is gone, the next) for a connection to the peer. 0: *ret_fd is the caller's;
+ * -ECANCELED: a `migrate-resolve` came instead; else why it failed, in ERR. Waits as long as it takes.
+ */
+int migration_connect(struct migration *m, int *ret_fd, struct merr *err);
+
+/* The two directions' threads: they report everything, report_done() last. */
+void source_run(struct migration *m);
+void target_run(struct migration *m);
+
+#endif

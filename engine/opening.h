@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a stream begins, and how two migds recognise each other in it (DESIGN.md "The wire").
+ *
+ *   S>D  magic, version, configuration, OPEN_RETURN_PATH, PING "migd"
+ *   D>S  HELLO (version, features), PONG "migd"           QEMU answers the PONG alone
+ *   S>D  HELLO (version, features both have, handover id, guest's name)
+ *
+ * A connection made to ask about a handover in doubt begins in the same way.
+ */
+#ifndef MIGD_ENGINE_OPENING_H
+#define MIGD_ENGINE_OPENING_H
+
+#include "attach/proto.h"
+#include "engine/in.h"
+#include "engine/out.h"
+
+#define HELLO_VERSION 1
+
+enum hello_feature {
+	HELLO_FEATURE_RUNS = 1 << 0,	 /* page records for runs of pages (WIRE_RAM_RUN) */
+	HELLO_FEATURE_HANDOVER = 1 << 1, /* the two-phase commit; both must have it */
+};
+#define HELLO_FEATURES_ALL ((uint64_t)HELLO_FEATURE_RUNS | HELLO_FEATURE_HANDOVER)
+
+/* The peer has this long for each message of the opening. */
+#define OPENING_TIMEOUT_MS 10000
+
+struct hello {
+	uint16_t version;
+	uint64_t features;
+	uint8_t handover_id[ATTACH_ID_LEN];
+	char guest[256];	/* of the source */
+};
+
+/* Source: everything up to HELLO. *ret_features: those both sides have. */
+int opening_send(struct out *out, struct in *in, const uint8_t handover_id[ATTACH_ID_LEN],
+		 const char *guest, uint64_t *ret_features, struct merr *err);
+
+/* Destination: the same from the other end. Errors are IN's. */
+int opening_receive(struct in *in, struct chan *chan, struct hello *ret);
+
+/* Commands: be16 number, be16 length. A section type byte comes first. */
+void command_begin(struct out *out, uint16_t command, uint16_t len);
+/* Read number and length of a command whose type byte was read. */
+int command_read(struct in *in, uint16_t *ret_command, uint16_t *ret_len);
+/* -EBADMSG unless the length is what the command has. */
+int command_expect(struct in *in, uint16_t command, uint16_t len, uint16_t want);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sending RAM: which pages, in what form, and in an order that loses no write.
+ *
+ * Per stretch of at most 256 MiB: the library re-protects the pages that are in `todo` (DIRTY_CLEAR), then they are read,
+ * then sent. A write after the re-protection is logged again; one before it is in what is read.
+ *
+ * Memory that was never touched is skipped in units of 2 MiB: a unit that is a hole as a whole is not re-protected, not
+ * read and not sent, however large the guest; KVM goes on reporting it, and each sync looks whether it is still a
+ * hole (one lseek per hole). Where a unit holds anything, its holes go as zero runs.
+ *
+ * Pages are read by pread() into a buffer that stays in the cache, a copy that pays: no page table is built and no fault
+ * taken for a fresh mapping (0.35 against 0.40 CPU s/GB, the sum of both ends unchanged), a hole cannot be
+ * allocated by looking at it, no lie of the VMM about its memory can raise SIGBUS, and what was found to be
+ * zero or not is what is sent.
+ */
+#ifndef MIGD_ENGINE_RAM_SOURCE_H
+#define MIGD_ENGINE_RAM_SOURCE_H
+
+#include "engine/guest-link.h"
+#include "engine/out.h"
+#include "engine/ram.h"
+#include "engine/stats-page.h"
+
+struct ram_source;
+
+/* Called now and then while pages are sent; 0, or -errno to stop. */
+typedef int (*ram_tick_fn)(void *opaque);
+
+/* All borrowed. RUNS: the peer understands WIRE_RAM_RUN. NULL: no memory. */
+struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest_link *guest,
+				  struct stats_page *stats, bool runs);
+struct ram_source *ram_source_free(struct ram_source *s);
+void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque);
+
+/* The START section: MEM_SIZE list. */
+void ram_source_setup(struct ram_source *s);
+
+/*
+ * Fetch what became dirty; *ret_pages: how many pages are to be sent now, without those in units never touched. 0 or
+ * -errno with ERR.
+ */
+int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err);
+
+/*
+ * Send every page in `todo` in one section of TYPE (PART or END). STOPPED: the guest is, so nothing needs
+ * re-protection.
+ */
+int ram_source_pass(struct ram_source *s, uint8_t type, bool stopped, struct merr *err);
+
+#endif

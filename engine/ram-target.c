@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Receiving RAM. */
+#include "engine/ram-target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/bitmap.h"
+#include "base/bytes.h"
+#include "engine/wire.h"
+
+static int punch(const struct ram_file *b, uint64_t offset, uint64_t len)
+{
+	if (fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(b->fd_offset + offset), (off_t)len) < 0)
+		return -errno;
+	return 0;
+}
+
+int ram_target_clear(struct ram *ram, struct merr *err)
+{
+	int r;
+
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		r = punch(&ram->blocks[i], 0, ram->blocks[i].len);
+		if (r < 0)
+			return merr_set_errno(err, r, "clearing RAM block '%s'", ram->blocks[i].name);
+	}
+	return 0;
+}
+
+/*
+ * LEN bytes at OFFSET of a block in huge pages, one huge page mapped at a time: from the stream, or zeros.
+ */
+static int fill_huge(struct in *in, const struct ram_file *b, uint64_t offset, uint64_t len, bool zero)
+{
+	uint64_t page, at, n;
+	uint8_t *p;
+	int r = 0;
+
+	for (; len > 0 && r == 0; offset += n, len -= n) {
+		page = offset / b->page_size * b->page_size;
+		at = offset - page;
+		n = min_u64(len, b->page_size - at);
+		p = mmap(NULL, b->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd,
+			 (off_t)(b->fd_offset + page));
+		if (p == MAP_FAILED)
+			return in_fail(in, -errno, "block '%s': mapping a huge page: %s", b->name,
+				       strerror(errno));
+		/* Takes the page: when none is left it fails here, not by SIGBUS in the copy. */
+		if (madvise(p, b->page_size, MADV_POPULATE_WRITE) < 0)
+			r = in_fail(in, -errno, "block '%s': no huge page of %" PRIu64 " bytes left: %s",
+				    b->name, b->page_size, strerror(errno));
+		else if (zero)
+			memset(p + at, 0, n);
+		else
+			r = in_bytes(in, p + at, n);
+		(void)munmap(p, b->page_size);
+	}
+	return r;
+}
+
+static int receive_data(struct ram_target *t, struct ram_file *b, uint64_t offset, uint64_t len)
+{
+	bitmap_set_range(b->filled, offset / WIRE_PAGE_SIZE, len / WIRE_PAGE_SIZE);
+	if (ram_is_huge(b))
+		return fill_huge(t->in, b, offset, len, false);
+	return in_to_file(t->in, b->fd, b->fd_offset + offset, len, b->name);
+}
+
+/* Zeros cost nothing where nothing was received yet; elsewhere the pages are given back. */
+static int receive_zero(struct ram_target *t, struct ram_file *b, uint64_t offset, uint64_t len)
+{
+	uint64_t page = offset / WIRE_PAGE_SIZE, end = page + len / WIRE_PAGE_SIZE, stop;
+	int r;
+
+	for (;;) {
+		page = bitmap_next_set(b->filled, end, page);
+		if (page == end)
+			return 0;
+		stop = bitmap_next_clear(b->filled, end, page);
+		offset = page * WIRE_PAGE_SIZE;
+		len = (stop - page) * WIRE_PAGE_SIZE;
+		if (ram_is_huge(b)) {
+			r = fill_huge(t->in, b, offset, len, true);
+			if (r < 0)
+				return r;
+		} else {
+			r = punch(b, offset, len);
+			if (r < 0)
+				return in_fail(t->in, r, "block '%s': clearing pages: %s", b->name,
+					       strerror(-r));
+		}
+		bitmap_clear_range(b->filled, page, stop - page);
+		page = stop;
+	}
+}
+
+/* The block list: every block once, lengths equal to ours, the sum as announced. */
+static int receive_list(struct ram_target *t, uint64_t total)
+{
+	bool seen[ATTACH_RAM_BLOCKS_MAX] = { false };
+	uint64_t left = total, len;
+	struct ram_file *b;
+	char name[256];
+
+	while (left > 0) {
+		if (in_str8(t->in, "RAM block name", name) < 0)
+			return in_error(t->in);
+		len = in_be64(t->in);
+		if (in_error(t->in))
+			return in_error(t->in);
+		b = ram_find(t->ram, name);
+		if (!b)
+			return in_fail(t->in, -EINVAL,
+				       "section 'ram': the source has a RAM block '%s' that this guest does "
+				       "not have: start the target VMM with the same memory", name);
+		if (len != b->len || len > left)
+			return in_fail(t->in, -EINVAL,
+				       "section 'ram': block '%s' has %" PRIu64 " bytes at the source and %"
+				       PRIu64 " here: start the target VMM with the same memory",
+				       name, len, b->len);
+		if (seen[b - t->ram->blocks])
+			return in_fail(t->in, -EBADMSG, "section 'ram': block '%s' is listed twice", name);
+		seen[b - t->ram->blocks] = true;
+		left -= len;
+	}
+	for (size_t i = 0; i < t->ram->n_blocks; i++)
+		if (!seen[i])
+			return in_fail(t->in, -EINVAL,
+				       "section 'ram': the source has no RAM block '%s': start the target "
+				       "VMM with the same memory", t->ram->blocks[i].name);
+	t->listed = true;
+	return 0;
+}
+
+static int record_block(struct ram_target *t, uint64_t flags)
+{
+	char name[256];
+
+	if (flags & WIRE_RAM_CONTINUE) {
+		if (!t->last)
+			return in_fail(t->in, -EBADMSG, "section 'ram': field 'flags': CONTINUE without a "
+				       "block before it");
+		return 0;
+	}
+	if (in_str8(t->in, "RAM block name", name) < 0)
+		return in_error(t->in);
+	t->last = ram_find(t->ram, name);
+	if (!t->last)
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'block': unknown block '%s'", name);
+	return 0;
+}
+
+/* A page record, of one page or of a run. */
+static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
+{
+	uint64_t kind = flags & ~(uint64_t)(WIRE_RAM_CONTINUE | WIRE_RAM_RUN);
+	bool run = flags & WIRE_RAM_RUN;
+	uint64_t n = 1, len;
+
+	if ((kind != WIRE_RAM_PAGE && kind != WIRE_RAM_ZERO) || (run && !t->runs))
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'flags': 0x%" PRIx64
+			       " is not a kind of record this side knows", flags);
+	if (!t->listed)
+		return in_fail(t->in, -EBADMSG, "section 'ram': a page before the block list");
+	if (record_block(t, flags) < 0)
+		return in_error(t->in);
+	if (run)
+		n = in_be32(t->in);
+	if (!in_error(t->in) && (n == 0 || n > WIRE_RUN_PAGES_MAX))
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'run length': %" PRIu64
+			       " pages (1 to %u)", n, WIRE_RUN_PAGES_MAX);
+	len = n * WIRE_PAGE_SIZE;
+	if (!in_error(t->in) && !range_ok(offset, len, t->last->len))
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'address': %" PRIu64 " pages at 0x%"
+			       PRIx64 " are outside block '%s' of %" PRIu64 " bytes", n, offset,
+			       t->last->name, t->last->len);
+	if (kind == WIRE_RAM_PAGE)
+		return in_error(t->in) ? in_error(t->in) : receive_data(t, t->last, offset, len);
+	if (!run && in_u8(t->in) != 0 && !in_error(t->in))
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'fill' is not 0");
+	return in_error(t->in) ? in_error(t->in) : receive_zero(t, t->last, offset, len);
+}
+
+int ram_target_receive(struct ram_target *t, bool setup)
+{
+	uint64_t w, flags;
+	int r;
+
+	for (;;) {
+		w = in_be64(t->in);
+		if (in_error(t->in))
+			return in_error(t->in);
+		flags = w & ~WIRE_PAGE_MASK;
+		if (flags == WIRE_RAM_EOS) {
+			if (!t->listed)
+				return in_fail(t->in, -EBADMSG, "section 'ram': no block list");
+			return 0;
+		}
+		if (flags == WIRE_RAM_MEM_SIZE) {
+			if (!setup || t->listed)
+				return in_fail(t->in, -EBADMSG, "section 'ram': a second block list");
+			r = receive_list(t, w & WIRE_PAGE_MASK);
+		} else {
+			r = receive_pages(t, w & WIRE_PAGE_MASK, flags);
+		}
+		if (r < 0)
+			return r;
+	}
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Receiving RAM: bodies of the `ram` section into the blocks' files. Hostile input: every address and count is checked
+ * before anything is written.
+ *
+ * Long runs go from the socket into the file by splice, short ones through the stream's buffer and pwrite(): neither
+ * faults a page in nor clears one that is about to be overwritten. hugetlbfs has no write(): there a huge page is mapped
+ * and copied into. What was never sent stays a hole.
+ */
+#ifndef MIGD_ENGINE_RAM_TARGET_H
+#define MIGD_ENGINE_RAM_TARGET_H
+
+#include <stdbool.h>
+
+#include "engine/in.h"
+#include "engine/ram.h"
+
+struct ram_target {
+	struct ram *ram;
+	struct in *in;
+	bool runs;		/* WIRE_RAM_RUN was agreed on */
+	bool listed;		/* MEM_SIZE came */
+	struct ram_file *last;	/* for CONTINUE */
+};
+
+/* Forget what the blocks hold: from here on every byte is zero until it is received. 0 or -errno with ERR. */
+int ram_target_clear(struct ram *ram, struct merr *err);
+
+/* One section body, up to its EOS. Errors are IN's. SETUP: of a START section, where MEM_SIZE must come. */
+int ram_target_receive(struct ram_target *t, bool setup);
+
+#endif

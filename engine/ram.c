@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The guest's RAM blocks as a worker sees them. */
+#include "engine/ram.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bitmap.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+
+static int check_row(const struct ram *ram, const struct attach_ram_block *row, int fd,
+		     struct merr *err)
+{
+	uint64_t end;
+	struct stat st;
+
+	if (ram->n_blocks == ATTACH_RAM_BLOCKS_MAX)
+		return merr_set(err, -EBADMSG, "more than %u RAM blocks", ATTACH_RAM_BLOCKS_MAX);
+	if (!row->name[0] || row->len == 0 || row->len % WIRE_PAGE_SIZE ||
+	    row->fd_offset % WIRE_PAGE_SIZE || !add_ok(row->fd_offset, row->len, &end))
+		return merr_set(err, -EBADMSG, "RAM block '%s': bad length or offset", row->name);
+	if (row->page_size < WIRE_PAGE_SIZE || row->page_size & (row->page_size - 1))
+		return merr_set(err, -EBADMSG, "RAM block '%s': bad page size %" PRIu64, row->name,
+				row->page_size);
+	if (fstat(fd, &st) < 0)
+		return merr_set_errno(err, -errno, "RAM block '%s'", row->name);
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < end)
+		return merr_set(err, -EBADMSG, "RAM block '%s': its file has %" PRIu64 " of %" PRIu64
+				" bytes", row->name, (uint64_t)st.st_size, end);
+	return 0;
+}
+
+int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct merr *err)
+{
+	_cleanup_close_ int own = fd;
+	struct ram_file *b;
+	int r;
+
+	r = check_row(ram, row, own, err);
+	if (r < 0)
+		return r;
+	if (ram_find(ram, row->name))
+		return merr_set(err, -EBADMSG, "RAM block '%s' is there twice", row->name);
+	b = &ram->blocks[ram->n_blocks++];
+	*b = (struct ram_file){ .fd = TAKE_FD(own),
+				.fd_offset = row->fd_offset,
+				.len = row->len,
+				.n_pages = row->len / WIRE_PAGE_SIZE,
+				.page_size = row->page_size,
+				.flags = row->flags };
+	memcpy(b->name, row->name, sizeof(b->name));
+	ram->total_bytes += row->len;
+	return 0;
+}
+
+/* Whole pages from the kernel: untouched parts of a bitmap cost nothing. */
+static uint64_t *bits_new(uint64_t n_pages)
+{
+	void *p = mmap(NULL, bitmap_words(n_pages) * sizeof(uint64_t), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static uint64_t *bits_free(uint64_t *bits, uint64_t n_pages)
+{
+	if (bits)
+		(void)munmap(bits, bitmap_words(n_pages) * sizeof(uint64_t));
+	return NULL;
+}
+
+int ram_source_init(struct ram *ram)
+{
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		struct ram_file *b = &ram->blocks[i];
+
+		b->todo = bits_new(b->n_pages);
+		b->sent = bits_new(b->n_pages);
+		if (!b->todo || !b->sent)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int ram_target_init(struct ram *ram)
+{
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		struct ram_file *b = &ram->blocks[i];
+
+		b->filled = bits_new(b->n_pages);
+		if (!b->filled)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void ram_done(struct ram *ram)
+{
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		struct ram_file *b = &ram->blocks[i];
+
+		b->todo = bits_free(b->todo, b->n_pages);
+		b->sent = bits_free(b->sent, b->n_pages);
+		b->filled = bits_free(b->filled, b->n_pages);
+		dirty_map_done(&b->dirty);
+		b->fd = close_fd(b->fd);
+	}
+	*ram = (struct ram){ 0 };
+}
+
+struct ram_file *ram_find(struct ram *ram, const char *name)
+{
+	for (size_t i = 0; i < ram->n_blocks; i++)
+		if (strcmp(ram->blocks[i].name, name) == 0)
+			return &ram->blocks[i];
+	return NULL;
+}
+
+uint64_t ram_take_dirty(struct ram *ram)
+{
+	uint64_t fresh = 0;
+
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		struct ram_file *b = &ram->blocks[i];
+
+		fresh += bitmap_atomic_take(b->todo, b->dirty.bits, b->n_pages);
+	}
+	return fresh;
+}
+
+uint64_t ram_todo_pages(const struct ram *ram)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < ram->n_blocks; i++)
+		n += bitmap_count_range(ram->blocks[i].todo, 0, ram->blocks[i].n_pages);
+	return n;
+}
+
+bool ram_is_data(const struct ram_file *b, uint64_t page, uint64_t *ret_end)
+{
+	off_t at = (off_t)(b->fd_offset + page * WIRE_PAGE_SIZE);
+	off_t next;
+	bool data;
+
+	*ret_end = b->n_pages;
+	if (ram_is_huge(b))
+		return true;
+	next = lseek(b->fd, at, SEEK_DATA);
+	if (next < 0)
+		return errno != ENXIO; /* ENXIO: a hole up to the end of the file */
+	data = next == at;
+	if (data)
+		next = lseek(b->fd, at, SEEK_HOLE);
+	if (next >= 0)
+		*ret_end = min_u64(b->n_pages, round_up((uint64_t)next - b->fd_offset,
+							WIRE_PAGE_SIZE) / WIRE_PAGE_SIZE);
+	return data;
+}
+
+bool ram_is_zero(const void *p, size_t len)
+{
+	const uint64_t *w = p;
+	uint64_t any;
+
+	/* A page with content nearly always shows it in its first line; only then look on, eight words at a time. */
+	for (size_t i = 0; i < len / sizeof(*w); i += 8) {
+		any = w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] | w[i + 7];
+		if (any)
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The guest's RAM blocks as a worker sees them: files, lengths, bitmaps. Nothing is mapped but bitmaps. */
+#ifndef MIGD_ENGINE_RAM_H
+#define MIGD_ENGINE_RAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attach/dirty-map.h"
+#include "attach/proto.h"
+#include "base/err.h"
+#include "engine/wire.h"
+
+struct ram_file {
+	char name[ATTACH_STR_MAX + 1];
+	int fd;			/* owned */
+	uint64_t fd_offset;
+	uint64_t len;		/* bytes, a multiple of WIRE_PAGE_SIZE */
+	uint64_t n_pages;	/* of WIRE_PAGE_SIZE */
+	uint64_t page_size;	/* of the memory itself */
+	uint32_t flags;		/* enum migd_guest_ram_flags */
+
+	/* Source only. */
+	uint64_t *todo;		/* pages to look at in this pass */
+	uint64_t *sent;		/* pages whose last word to the destination was not "zero" */
+	struct dirty_map dirty;	/* shared with the library */
+
+	/* Destination only. */
+	uint64_t *filled;	/* pages that may hold something else than zeros */
+};
+
+struct ram {
+	struct ram_file blocks[ATTACH_RAM_BLOCKS_MAX];
+	size_t n_blocks;
+	uint64_t total_bytes;
+};
+
+/* hugetlbfs: no write(), no holes, and memory comes in huge pages. */
+static inline bool ram_is_huge(const struct ram_file *b)
+{
+	return b->page_size > WIRE_PAGE_SIZE;
+}
+
+/* Check a row of the library's RAM table and add it; takes over FD. -EBADMSG with ERR. */
+int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct merr *err);
+
+/* Make the source's, or the destination's, bitmaps. -ENOMEM. */
+int ram_source_init(struct ram *ram);
+int ram_target_init(struct ram *ram);
+void ram_done(struct ram *ram);
+
+/* NULL: no such block. */
+struct ram_file *ram_find(struct ram *ram, const char *name);
+
+/*
+ * Move what the library and the VMM marked dirty into `todo`; returns how many pages were added. The caller has
+ * asked the library to sync first.
+ */
+uint64_t ram_take_dirty(struct ram *ram);
+
+/* Pages in `todo`. */
+uint64_t ram_todo_pages(const struct ram *ram);
+
+/*
+ * What is at page PAGE of B: true: memory that was touched; false: a hole, which reads as zeros and must not be touched.
+ * *ret_end: the first page that is not like it, at most n_pages. A hugetlbfs file is all data.
+ */
+bool ram_is_data(const struct ram_file *b, uint64_t page, uint64_t *ret_end);
+
+/* True if LEN bytes (a multiple of 64) are all zero. */
+bool ram_is_zero(const void *p, size_t len);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bandwidth limit: bytes per 100 ms window, as QMP.md 4 and 9 say. */
+#ifndef MIGD_ENGINE_RATE_H
+#define MIGD_ENGINE_RATE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* Only `limit_bps` is shared between threads. */
+struct rate {
+	_Atomic uint64_t limit_bps;	/* bytes per second; 0: none. May change at any time */
+	uint64_t window_start_ns;
+	uint64_t window_bytes;
+};
+
+/*
+ * Account for BYTES about to be written, after waiting for a new window if this one is used up. Ends with
+ * -ECANCELED when CANCEL_FD becomes readable. A change of the limit takes effect within one window.
+ */
+int rate_spend(struct rate *r, uint64_t bytes, int cancel_fd);
+
+#endif

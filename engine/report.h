@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control thread's end of what engine/migration.h's threads tell each other. */
+#ifndef MIGD_ENGINE_REPORT_H
+#define MIGD_ENGINE_REPORT_H
+
+#include "engine/migration.h"
+
+/* The state at one moment, on its way to the daemon. */
+struct report {
+	struct report *next;
+	enum link_type type;	/* STATE, PASS, CONNECT or DONE */
+	uint64_t pass;
+	enum migration_status status;
+	struct merr error;
+	bool has_handover;
+	enum handover_state handover;
+	bool in_doubt;
+	uint8_t handover_id[ATTACH_ID_LEN];
+};
+
+/* The oldest report; the caller frees it. NULL: none. */
+struct report *report_take(struct migration *m);
+
+/* The answer to a CONNECT: FD (taken over), or -1 and ERR. */
+void migration_answer_connect(struct migration *m, int fd, const struct merr *err);
+/* The operator's word. */
+void migration_resolve(struct migration *m, enum resolve outcome);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The source in doubt: its guest is released, and whether the target runs it is not known. The guest stays stopped here
+ * while the target is asked, over one new connection after another, until it says
+ *
+ *     ACTIVE       it runs there: retire here
+ *     NOT_ACTIVE   it does not and never will: take it back
+ *
+ * or an operator decides by migrate-resolve.
+ */
+#include "engine/source.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+/* The target's answer takes a message to its library and back. */
+#define ANSWER_TIMEOUT_MS 10000
+
+/* Between two attempts: doubles from the first to the last. */
+#define RETRY_FIRST_MS 100
+#define RETRY_LAST_MS 5000
+
+enum answer {
+	ANSWER_NONE = 0,
+	ANSWER_ACTIVE,
+	ANSWER_NOT_ACTIVE,
+	ANSWER_RUN,	/* the operator's */
+	ANSWER_DISCARD,
+};
+
+static enum answer operator_answer(struct source *s)
+{
+	switch (atomic_load(&s->m->resolve)) {
+	case RESOLVE_RUN:
+		return ANSWER_RUN;
+	case RESOLVE_DISCARD:
+		return ANSWER_DISCARD;
+	default:
+		return ANSWER_NONE;
+	}
+}
+
+/* Ask over the connection FD (taken over). */
+static enum answer ask(struct source *s, int fd)
+{
+	struct rp_msg m;
+	int r;
+
+	r = source_connect(s, fd, false);
+	if (r < 0)
+		return ANSWER_NONE;
+	out_limit(s->out, false);
+	r = opening_send(s->out, s->in, s->m->handover_id, s->m->start.guest, &s->features, &s->err);
+	if (r < 0)
+		return ANSWER_NONE;
+	source_command(s, WIRE_CMD_ASK);
+	in_timeout(s->in, ANSWER_TIMEOUT_MS);
+	if (rp_read(s->in, &m) < 0 || rp_check_id(s->in, &m, s->m->handover_id) < 0)
+		return ANSWER_NONE;
+	if (m.type == WIRE_RP_ACTIVE)
+		return ANSWER_ACTIVE;
+	return m.type == WIRE_RP_NOT_ACTIVE ? ANSWER_NOT_ACTIVE : ANSWER_NONE;
+}
+
+/* Ask, again and again, until there is an answer. */
+static enum answer find_out(struct source *s)
+{
+	uint64_t pause_ms = RETRY_FIRST_MS;
+	enum answer a;
+	int fd, r;
+
+	for (;;) {
+		merr_clear(&s->err);
+		r = migration_connect(s->m, &fd, &s->err);
+		a = r == 0 ? ask(s, fd) : ANSWER_NONE;
+		if (a == ANSWER_NONE)
+			a = operator_answer(s);
+		if (a != ANSWER_NONE)
+			return a;
+		report_error(s->m, MIGRATION_STATUS_DEVICE, &s->err);
+		/* Wakes early for an operator's word. */
+		(void)fd_wait(s->m->answer_fd, POLLIN, -1, clock_now_ns() + pause_ms * NS_PER_MS);
+		pause_ms = pause_ms * 2 < RETRY_LAST_MS ? pause_ms * 2 : RETRY_LAST_MS;
+	}
+}
+
+static enum source_end reclaim(struct source *s, const char *because)
+{
+	struct merr why = MERR_INIT;
+
+	merr_clear(&s->err);
+	/* A RELEASE whose reply was lost may not have been carried out: then there is nothing to reclaim but to abort. */
+	if (guest_reclaim(&s->guest, &why) < 0 && guest_abort(&s->guest, NULL, NULL) < 0) {
+		(void)merr_set(&s->err, -EIO, "the guest was to run here again (%s), but: %s", because,
+			       merr_msg(&why));
+		return SOURCE_LOST;
+	}
+	(void)merr_set(&s->err, -ECONNABORTED, "the connection broke during the handover; %s: it runs "
+		       "here again", because);
+	return SOURCE_RECLAIMED;
+}
+
+static enum source_end retire(struct source *s)
+{
+	struct merr ignored = MERR_INIT;
+
+	/* The VMM may be gone: it is not needed any more. */
+	(void)guest_retire(&s->guest, &ignored);
+	if (s->out)
+		source_command(s, WIRE_CMD_SETTLED);
+	return SOURCE_RETIRED;
+}
+
+enum source_end source_settle(struct source *s)
+{
+	report_handover(s->m, HANDOVER_RELEASED, true);
+	switch (find_out(s)) {
+	case ANSWER_NOT_ACTIVE:
+		return reclaim(s, "the target does not run the guest");
+	case ANSWER_RUN:
+		return reclaim(s, "an operator decided so by migrate-resolve");
+	default:
+		return retire(s);
+	}
+}

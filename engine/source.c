@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The outgoing side: opening, passes over RAM while the guest runs, switchover, and one way out for every failure.
+ *
+ * Until RELEASE (engine/switchover.c) nothing here is final: whatever fails, the library is told to abort and the guest
+ * goes on as if nothing had happened; if the library cannot be told, it sees its channel close and does the same.
+ */
+#include "engine/source.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+/* Between two looks at events and, while the guest is paused, heartbeats. */
+#define TICK_NS (200 * NS_PER_MS)
+
+/* The peer compares descriptions, which takes its library a few ioctls. */
+#define CONFIG_TIMEOUT_MS 10000
+
+int source_connect(struct source *s, int fd, bool cancellable)
+{
+	int cancel_fd = cancellable ? s->m->cancel_fd : -1;
+
+	s->out = out_free(s->out);
+	s->in = in_free(s->in);
+	s->chan = chan_free(s->chan);
+	s->chan = chan_new(fd, cancel_fd);
+	if (!s->chan)
+		return merr_set_errno(&s->err, -ENOMEM, "stream");
+	s->out = out_new(s->chan, &s->m->rate, s->m->stats, cancel_fd);
+	s->in = in_new(s->chan, NULL, &s->err);
+	if (!s->out || !s->in)
+		return merr_set_errno(&s->err, -ENOMEM, "stream");
+	return 0;
+}
+
+void source_command(struct source *s, uint16_t command)
+{
+	command_begin(s->out, command, ATTACH_ID_LEN);
+	out_bytes(s->out, s->m->handover_id, ATTACH_ID_LEN);
+	(void)out_flush(s->out);
+}
+
+/* What may come unasked on the return path: a failure. Anything else there is a breach of protocol. */
+static int take_message(struct source *s, const struct rp_msg *m)
+{
+	switch (m->type) {
+	case WIRE_RP_ERROR:
+		return merr_set(&s->err, -EREMOTEIO, "the destination failed: %.*s", m->len,
+				(const char *)m->body);
+	case WIRE_RP_SHUT:
+		return merr_set(&s->err, -EREMOTEIO, "the destination closed the migration");
+	case WIRE_RP_PONG:
+		return 0;
+	default:
+		return in_fail(s->in, -EBADMSG, "return path: message 0x%x out of place", m->type);
+	}
+}
+
+int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp_msg *ret)
+{
+	int r;
+
+	in_timeout(s->in, timeout_ms);
+	do {
+		r = rp_read(s->in, ret);
+		if (r == 0 && ret->type != type)
+			r = take_message(s, ret);
+	} while (r == 0 && ret->type != type);
+	in_timeout(s->in, 0);
+	return r;
+}
+
+/* The peer said something while pages are sent. */
+static int on_input(void *opaque)
+{
+	struct source *s = opaque;
+	struct rp_msg m;
+	int r;
+
+	r = rp_read(s->in, &m);
+	return r < 0 ? r : take_message(s, &m);
+}
+
+int source_tick(void *opaque)
+{
+	struct source *s = opaque;
+	uint64_t now = clock_now_ns();
+	int r;
+
+	if (now - s->last_tick_ns < TICK_NS)
+		return 0;
+	s->last_tick_ns = now;
+	while (in_ready(s->in)) {
+		r = on_input(s);
+		if (r < 0)
+			return r;
+	}
+	r = guest_link_poll(&s->guest, &s->err);
+	if (r == 0 && s->guest_paused)
+		r = guest_heartbeat(&s->guest, &s->err);
+	return r;
+}
+
+/* Write failures of the stream have no text of their own; the peer's last words are better than "broken pipe". */
+static int stream_failed(struct source *s, int r)
+{
+	while (!merr_is_set(&s->err) && r != -ECANCELED && in_ready(s->in))
+		if (on_input(s) < 0)
+			break;
+	if (r == -ECANCELED)
+		return merr_set(&s->err, r, "cancelled");
+	return merr_set_errno(&s->err, r, "writing to the destination");
+}
+
+static void publish_sync(struct source *s, uint64_t now)
+{
+	struct stats_page *st = s->m->stats;
+	uint64_t span = now - s->last_sync_ns;
+
+	/* What the last pass left is what became dirty during it. */
+	if (s->last_sync_ns && span > 0)
+		stats_set(st, dirty_pages_rate, s->left_pages * NS_PER_SEC / span);
+	s->last_sync_ns = now;
+	stats_add(st, dirty_sync_count, 1);
+	stats_set(st, remaining_bytes, s->left_pages * WIRE_PAGE_SIZE);
+}
+
+int source_sync(struct source *s)
+{
+	int r;
+
+	r = ram_source_sync(s->sender, &s->left_pages, &s->err);
+	if (r < 0)
+		return r;
+	publish_sync(s, clock_now_ns());
+	report_pass(s->m, stats_get(s->m->stats, dirty_sync_count));
+	return 0;
+}
+
+static int exchange_config(struct source *s)
+{
+	struct rp_msg reply;
+	uint8_t *config;
+	size_t len = 0;
+	int r;
+
+	config = malloc(ATTACH_CONFIG_MAX);
+	if (!config)
+		return merr_set_errno(&s->err, -ENOMEM, "guest description");
+	r = guest_config_fetch(&s->guest, config, &len, &s->err);
+	if (r == 0) {
+		command_begin(s->out, WIRE_CMD_CONFIG, (uint16_t)len);
+		out_bytes(s->out, config, len);
+		r = out_flush(s->out);
+		if (r < 0)
+			r = stream_failed(s, r);
+	}
+	free(config);
+	return r < 0 ? r : source_await(s, WIRE_RP_CONFIG_OK, CONFIG_TIMEOUT_MS, &reply);
+}
+
+static int open_guest(struct source *s)
+{
+	struct stats_page *st = s->m->stats;
+	int r;
+
+	r = guest_link_init(&s->guest, s->m->guest_fd, s->m->cancel_fd);
+	s->m->guest_fd = -1;
+	if (r < 0)
+		return merr_set_errno(&s->err, r, "migration channel");
+	memcpy(s->guest.id, s->m->handover_id, sizeof(s->guest.id));
+	r = guest_ram_table(&s->guest, &s->ram, &s->err);
+	if (r < 0)
+		return r;
+	r = ram_source_init(&s->ram);
+	if (r < 0)
+		return merr_set_errno(&s->err, r, "bitmaps");
+	stats_set(st, page_size_bytes, WIRE_PAGE_SIZE);
+	stats_set(st, total_bytes, s->ram.total_bytes);
+	stats_set(st, remaining_bytes, s->ram.total_bytes);
+	return 0;
+}
+
+static int setup(struct source *s)
+{
+	int r;
+
+	r = open_guest(s);
+	if (r < 0)
+		return r;
+	r = source_connect(s, s->m->stream_fd, true);
+	s->m->stream_fd = -1;
+	if (r < 0)
+		return r;
+	r = opening_send(s->out, s->in, s->m->handover_id, s->m->start.guest, &s->features, &s->err);
+	if (r < 0)
+		return r;
+	out_on_input(s->out, on_input, s);
+	r = exchange_config(s);
+	if (r < 0)
+		return r;
+	r = guest_begin(&s->guest, &s->err);
+	if (r < 0)
+		return r;
+	report_handover(s->m, HANDOVER_PRECOPY, false);
+	s->sender = ram_source_new(&s->ram, s->out, &s->guest, s->m->stats,
+				   s->features & HELLO_FEATURE_RUNS);
+	if (!s->sender)
+		return merr_set_errno(&s->err, -ENOMEM, "sender");
+	ram_source_on_tick(s->sender, source_tick, s);
+	r = guest_dirty_start(&s->guest, &s->ram, &s->err);
+	if (r < 0)
+		return r;
+	ram_source_setup(s->sender);
+	return source_sync(s);
+}
+
+static void publish_pass(struct source *s, uint64_t bytes, uint64_t pages, uint64_t ns)
+{
+	struct stats_page *st = s->m->stats;
+
+	if (ns == 0 || bytes == 0)
+		return;
+	s->bandwidth_bps = bytes * NS_PER_SEC / ns;
+	stats_set(st, bandwidth_bps, s->bandwidth_bps);
+	stats_set(st, pages_per_second, pages * NS_PER_SEC / ns);
+	stats_add(st, precopy_bytes, bytes);
+}
+
+static uint64_t pages_sent(const struct source *s)
+{
+	return stats_get(s->m->stats, normal_pages) + stats_get(s->m->stats, duplicate_pages);
+}
+
+/* One pass over what is dirty, then a sync. */
+static int pass(struct source *s)
+{
+	uint64_t start_ns = clock_now_ns(), start_bytes = out_offset(s->out);
+	uint64_t start_pages = pages_sent(s);
+	int r;
+
+	r = ram_source_pass(s->sender, WIRE_SECTION_PART, false, &s->err);
+	if (r < 0)
+		return r;
+	publish_pass(s, out_offset(s->out) - start_bytes, pages_sent(s) - start_pages,
+		     clock_now_ns() - start_ns);
+	r = source_tick(s);
+	return r < 0 ? r : source_sync(s);
+}
+
+static bool converged(struct source *s)
+{
+	uint64_t given = atomic_load(&s->m->switchover_bps);
+	struct convergence_input in = {
+		.left_bytes = s->left_pages * WIRE_PAGE_SIZE,
+		.bandwidth_bps = given ? given : s->bandwidth_bps,
+		.limit_us = atomic_load(&s->m->downtime_limit_ms) * 1000,
+	};
+	uint64_t expected_us = convergence_expected_us(&in);
+
+	if (expected_us != UINT64_MAX)
+		stats_set(s->m->stats, expected_downtime_ms, (expected_us + 999) / 1000);
+	return convergence_switch(&s->convergence, &in);
+}
+
+static int precopy(struct source *s)
+{
+	int r;
+
+	do {
+		r = pass(s);
+		if (r < 0)
+			return r;
+	} while (!converged(s));
+	return 0;
+}
+
+static enum source_end migrate(struct source *s)
+{
+	uint64_t start_ns = clock_now_ns();
+	int r;
+
+	r = setup(s);
+	if (r < 0)
+		return SOURCE_REVOKED;
+	stats_set(s->m->stats, setup_took_ms, (clock_now_ns() - start_ns) / NS_PER_MS);
+	report_status(s->m, MIGRATION_STATUS_ACTIVE);
+	r = precopy(s);
+	if (r < 0) {
+		if (out_error(s->out))
+			(void)stream_failed(s, r);
+		return SOURCE_REVOKED;
+	}
+	return source_switchover(s);
+}
+
+/* Before RELEASE: the library takes the guest back, whatever state it was in. */
+static void revoke(struct source *s)
+{
+	struct merr ignored = MERR_INIT;
+	enum migration_status status = MIGRATION_STATUS_FAILED;
+
+	guest_link_no_cancel(&s->guest);
+	/* If it cannot be told, it sees the channel close and does the same. */
+	if (s->guest.conn && guest_abort(&s->guest, NULL, &ignored) == 0)
+		report_handover(s->m, HANDOVER_RUNNING, false);
+	/* A target that waits for COMMIT is told; one in mid-stream sees the connection close. */
+	if (s->stream_ended) {
+		chan_no_cancel(s->chan);
+		source_command(s, WIRE_CMD_ABORT);
+	}
+	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0) {
+		merr_clear(&s->err);
+		(void)merr_set(&s->err, -ECANCELED, "cancelled by migrate_cancel");
+		status = MIGRATION_STATUS_CANCELLED;
+	}
+	report_error(s->m, status, &s->err);
+}
+
+static void finish(struct source *s, enum source_end end)
+{
+	switch (end) {
+	case SOURCE_REVOKED:
+		revoke(s);
+		break;
+	case SOURCE_RETIRED:
+		report_handover(s->m, HANDOVER_RETIRED, false);
+		stats_set(s->m->stats, remaining_bytes, 0);
+		stats_set(s->m->stats, dirty_pages_rate, 0);
+		report_status(s->m, MIGRATION_STATUS_COMPLETED);
+		break;
+	case SOURCE_RECLAIMED:
+		report_handover(s->m, HANDOVER_RUNNING, false);
+		report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
+		break;
+	case SOURCE_LOST:
+		report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
+		break;
+	}
+	report_done(s->m, end == SOURCE_REVOKED || end == SOURCE_RECLAIMED);
+}
+
+static void source_done(struct source *s)
+{
+	s->sender = ram_source_free(s->sender);
+	s->out = out_free(s->out);
+	s->in = in_free(s->in);
+	s->chan = chan_free(s->chan);
+	guest_link_done(&s->guest);
+	ram_done(&s->ram);
+}
+
+static enum source_end settle_only(struct source *s)
+{
+	int r;
+
+	r = guest_link_init(&s->guest, s->m->guest_fd, -1);
+	s->m->guest_fd = -1;
+	if (r < 0) {
+		(void)merr_set_errno(&s->err, r, "migration channel");
+		return SOURCE_LOST;
+	}
+	memcpy(s->guest.id, s->m->handover_id, sizeof(s->guest.id));
+	return source_settle(s);
+}
+
+void source_run(struct migration *m)
+{
+	struct source s = { .m = m };
+
+	if (m->start.mode == WORKER_MODE_SETTLE)
+		finish(&s, settle_only(&s));
+	else
+		finish(&s, migrate(&s));
+	source_done(&s);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The outgoing side's state, shared by its phases: engine/source.c, engine/switchover.c, engine/source-settle.c. */
+#ifndef MIGD_ENGINE_SOURCE_H
+#define MIGD_ENGINE_SOURCE_H
+
+#include "engine/convergence.h"
+#include "engine/guest-link.h"
+#include "engine/in.h"
+#include "engine/migration.h"
+#include "engine/opening.h"
+#include "engine/out.h"
+#include "engine/ram-source.h"
+#include "engine/return-path.h"
+
+/* Migration thread only. */
+struct source {
+	struct migration *m;
+	struct guest_link guest;
+	struct ram ram;
+	struct chan *chan;
+	struct out *out;
+	struct in *in;			/* the return path */
+	struct ram_source *sender;
+	struct convergence convergence;
+	uint64_t features;		/* enum hello_feature, of both sides */
+	uint64_t bandwidth_bps;		/* of the last pass */
+	uint64_t left_pages;		/* after the last sync */
+	uint64_t last_sync_ns;
+	uint64_t last_tick_ns;
+	bool guest_paused;		/* by this migration: heartbeats keep the lease */
+	bool stream_ended;		/* between sections: the peer takes handover commands */
+	struct merr err;		/* the first failure */
+};
+
+/* How a side's part ended. */
+enum source_end {
+	SOURCE_REVOKED = 1,	/* failed or cancelled before RELEASE: the guest is to run here */
+	SOURCE_RETIRED,		/* the target runs it */
+	SOURCE_RECLAIMED,	/* released, but it runs here again */
+	SOURCE_LOST,		/* released, and the VMM is gone */
+};
+
+/* Sync, publish what it found, tell of the pass. */
+int source_sync(struct source *s);
+
+/* While the guest may be paused and pages are sent: events, return path, heartbeats. A ram_tick_fn. */
+int source_tick(void *source);
+
+/* Wait for message TYPE on the return path; others that may come are dealt with. TIMEOUT_MS 0: for ever. */
+int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp_msg *ret);
+
+/* From pause to the end: engine/switchover.c. Before RELEASE a failure gives SOURCE_REVOKED. */
+enum source_end source_switchover(struct source *s);
+
+/* Released, and the peer did not say ACTIVE: ask until somebody knows. engine/source-settle.c. */
+enum source_end source_settle(struct source *s);
+
+/* Send a command whose payload is the handover id; failures show when an answer is awaited. */
+void source_command(struct source *s, uint16_t command);
+
+/* A stream over FD (taken over), with its two directions. Replaces the one there was. */
+int source_connect(struct source *s, int fd, bool cancellable);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The source's switchover: from stopping the guest to knowing that it runs on the other side.
+ *
+ *     pause > save device state > last sync > last pages, package > LOADED          revocable
+ *     RELEASE (the library gives the guest away)                                    point of no return
+ *     COMMIT > ACTIVE > RETIRE > SETTLED                                            in doubt in between
+ */
+#include "engine/source.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <migd/guest.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "engine/globalstate.h"
+
+/* vCPUs park within microseconds; a VMM whose device code holds one longer than this fails the attempt. */
+#define PAUSE_DEADLINE_MS 2000
+
+/* Loading device state is quick; a target silent for this long is taken for dead, and nothing is lost. */
+#define LOADED_TIMEOUT_MS 30000
+
+/* After COMMIT: how long to wait on this connection before asking over a new one. */
+#define ACTIVE_TIMEOUT_MS 10000
+
+/* Device sections count up from here; 1 is `ram`. */
+#define FIRST_DEVICE_SECTION_ID 16
+#define GLOBALSTATE_SECTION_ID 2
+
+/* A copy buffer for device state on its way from the library's memfd to the stream. */
+#define COPY_BYTES 65536
+
+struct blackout {
+	uint64_t start_ns;	/* the library's request to park */
+	uint64_t mark_ns;	/* the end of the last measured part */
+	enum migd_guest_run_state before;
+	struct attach_state_save_reply state;
+	int state_fd;
+};
+
+/* Microseconds since the last mark. */
+static uint64_t lap_us(struct blackout *b)
+{
+	uint64_t now = clock_now_ns(), us = (now - b->mark_ns) / NS_PER_US;
+
+	b->mark_ns = now;
+	return us;
+}
+
+static int pause_guest(struct source *s, struct blackout *b)
+{
+	struct attach_mig_pause_reply rep;
+	int r;
+
+	b->start_ns = b->mark_ns = clock_now_ns();
+	r = guest_pause(&s->guest, PAUSE_DEADLINE_MS, &rep, &s->err);
+	if (r < 0)
+		return r;
+	s->guest_paused = true;
+	b->before = rep.run_state_before;
+	stats_set(s->m->stats, blackout_pause_us, lap_us(b));
+	report_handover(s->m, HANDOVER_PAUSED, false);
+	return 0;
+}
+
+/* Capability pause-before-switchover: stopped, and waiting for migrate-continue. */
+static int wait_for_continue(struct source *s)
+{
+	int r;
+
+	if (!migration_has_capability(s->m, MIGRATION_CAPABILITY_PAUSE_BEFORE_SWITCHOVER))
+		return 0;
+	report_status(s->m, MIGRATION_STATUS_PRE_SWITCHOVER);
+	while (!atomic_load(&s->m->may_continue)) {
+		r = fd_wait(s->m->answer_fd, POLLIN, s->m->cancel_fd,
+			    clock_now_ns() + NS_PER_SEC);
+		wake_drain(s->m->answer_fd);
+		if (r == -ECANCELED)
+			return merr_set(&s->err, r, "cancelled");
+		r = source_tick(s);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int send_state(struct source *s, struct blackout *b)
+{
+	_cleanup_free_ uint8_t *buf = malloc(COPY_BYTES);
+	uint64_t at = 0, n;
+	int r;
+
+	if (!buf)
+		return merr_set_errno(&s->err, -ENOMEM, "device state");
+	command_begin(s->out, WIRE_CMD_PACKAGED, 4);
+	out_be32(s->out, (uint32_t)(GLOBALSTATE_SECTION_LEN + b->state.len + 1));
+	globalstate_send(s->out, GLOBALSTATE_SECTION_ID, b->before);
+	for (; at < b->state.len; at += n) {
+		n = b->state.len - at < COPY_BYTES ? b->state.len - at : COPY_BYTES;
+		r = fd_pread_full(b->state_fd, buf, n, at);
+		if (r < 0)
+			return merr_set_errno(&s->err, r, "device state");
+		out_ref(s->out, buf, n);
+		r = out_flush(s->out);
+		if (r < 0)
+			return merr_set_errno(&s->err, r, "sending device state");
+	}
+	out_u8(s->out, WIRE_EOF);	/* of the package */
+	out_u8(s->out, WIRE_EOF);	/* of the stream's sections */
+	r = out_flush(s->out);
+	s->stream_ended = r == 0;
+	return r < 0 ? merr_set_errno(&s->err, r, "sending device state") : 0;
+}
+
+/* Everything that is still missing over there. */
+static int send_rest(struct source *s, struct blackout *b)
+{
+	struct stats_page *st = s->m->stats;
+	uint64_t before = out_offset(s->out);
+	int r;
+
+	r = guest_state_fetch(&s->guest, FIRST_DEVICE_SECTION_ID, &b->state, &b->state_fd, &s->err);
+	if (r < 0)
+		return r;
+	stats_set(st, blackout_save_us, lap_us(b));
+	/* After the state: saving it may have written guest memory. */
+	r = source_sync(s);
+	if (r < 0)
+		return r;
+	stats_set(st, blackout_sync_us, lap_us(b));
+	out_limit(s->out, false);
+	command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
+	r = ram_source_pass(s->sender, WIRE_SECTION_END, true, &s->err);
+	if (r < 0)
+		return r;
+	stats_set(st, blackout_ram_us, lap_us(b));
+	r = send_state(s, b);
+	stats_set(st, downtime_bytes, out_offset(s->out) - before);
+	return r;
+}
+
+static int await_loaded(struct source *s, struct blackout *b)
+{
+	struct stats_page *st = s->m->stats;
+	uint64_t load_us, total_us;
+	struct rp_msg m;
+	struct rcur c;
+	int r;
+
+	r = source_await(s, WIRE_RP_LOADED, LOADED_TIMEOUT_MS, &m);
+	if (r < 0)
+		return r;
+	r = rp_check_id(s->in, &m, s->m->handover_id);
+	if (r < 0)
+		return r;
+	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
+	load_us = rcur_be64(&c);
+	total_us = lap_us(b);
+	/* LOADED tells how much of the wait was loading; the rest was on the way. */
+	stats_set(st, blackout_load_us, load_us < total_us ? load_us : total_us);
+	stats_set(st, blackout_transfer_us, load_us < total_us ? total_us - load_us : 0);
+	return 0;
+}
+
+static int commit(struct source *s, struct blackout *b)
+{
+	struct stats_page *st = s->m->stats;
+	uint64_t resume_us, total_us;
+	struct rp_msg m;
+	struct rcur c;
+	int r;
+
+	source_command(s, WIRE_CMD_COMMIT);
+	r = source_await(s, WIRE_RP_ACTIVE, ACTIVE_TIMEOUT_MS, &m);
+	if (r < 0)
+		return r;
+	r = rp_check_id(s->in, &m, s->m->handover_id);
+	if (r < 0)
+		return r;
+	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
+	resume_us = rcur_be64(&c);
+	total_us = lap_us(b);
+	stats_set(st, blackout_resume_us, resume_us < total_us ? resume_us : total_us);
+	stats_set(st, blackout_commit_us, resume_us < total_us ? total_us - resume_us : 0);
+	stats_set(st, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
+	return 0;
+}
+
+/* From the pause to LOADED: any failure is revocable. */
+static int prepare(struct source *s, struct blackout *b)
+{
+	int r;
+
+	r = pause_guest(s, b);
+	if (r < 0)
+		return r;
+	r = wait_for_continue(s);
+	if (r < 0)
+		return r;
+	report_status(s->m, MIGRATION_STATUS_DEVICE);
+	b->mark_ns = clock_now_ns();
+	r = send_rest(s, b);
+	if (r < 0)
+		return r;
+	return await_loaded(s, b);
+}
+
+enum source_end source_switchover(struct source *s)
+{
+	struct blackout b = { .state_fd = -1 };
+	struct merr why = MERR_INIT;
+	int r;
+
+	r = prepare(s, &b);
+	(void)close_fd(b.state_fd);
+	if (r < 0)
+		return SOURCE_REVOKED;
+	/* The last moment at which a cancel counts; RELEASE itself is not interrupted. */
+	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
+		return SOURCE_REVOKED;
+	guest_link_no_cancel(&s->guest);
+	chan_no_cancel(s->chan);
+	r = guest_release(&s->guest, &s->err);
+	if (r == -ETIMEDOUT || r == -ENOTCONN) {
+		/* Nobody knows whether it was carried out; no COMMIT was sent, so the target does not run. */
+		report_handover(s->m, HANDOVER_RELEASED, true);
+		return source_settle(s);
+	}
+	if (r < 0)
+		return SOURCE_REVOKED;
+	report_handover(s->m, HANDOVER_RELEASED, false);
+	r = commit(s, &b);
+	if (r < 0) {
+		why = s->err;
+		merr_clear(&s->err);
+		report_error(s->m, MIGRATION_STATUS_DEVICE, &why);
+		return source_settle(s);
+	}
+	/* Not fatal: the library stays RELEASED, which never runs either. */
+	(void)guest_retire(&s->guest, &why);
+	source_command(s, WIRE_CMD_SETTLED);
+	return SOURCE_RETIRED;
+}

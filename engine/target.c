@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The incoming side.
+ *
+ *     listen > opening > CONFIG checked > RAM, package > LOADED > COMMIT > ACTIVE > SETTLED
+ *
+ * A connection that does not get through the opening is dropped and the listener goes on: only one that was
+ * recognised as a migd's migration can fail the migration. Once LOADED, a lost connection changes nothing: the source
+ * comes back and asks (ASK), and then a guest that was not activated is discarded before NOT_ACTIVE is
+ * answered. After ACTIVE the worker stays until the source has SETTLED, to answer in case ACTIVE got lost.
+ */
+#include "engine/migration.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "engine/globalstate.h"
+#include "engine/guest-link.h"
+#include "engine/opening.h"
+#include "engine/ram-target.h"
+#include "engine/return-path.h"
+
+/* A source that sends nothing for so long, while it should, is taken for dead. */
+#define IDLE_TIMEOUT_MS 60000
+
+/* How long a worker waits for SETTLED after ACTIVE, or for an ASK once the guest was discarded. */
+#define LINGER_NS (3600 * NS_PER_SEC)
+
+/* After an error was sent: so long the source's bytes are still taken, so that it reads the error and no reset. */
+#define DRAIN_MS 2000
+
+#define RAM_SECTION "ram"
+
+/* Migration thread only. */
+struct target {
+	struct migration *m;
+	struct guest_link guest;
+	struct ram ram;
+	struct ram_target receiver;
+	struct chan *chan;
+	struct in *in;
+	struct hello hello;
+	bool begun;		/* the library is INCOMING, or further */
+	uint32_t ram_section;	/* its id, as START said */
+	struct merr err;
+};
+
+static void disconnect(struct target *t)
+{
+	t->in = in_free(t->in);
+	t->chan = chan_free(t->chan);
+}
+
+/* The next connection that gets through the opening. -ECANCELED, -ETIMEDOUT; t->err is empty on success. */
+static int next_connection(struct target *t, int cancel_fd, uint64_t deadline_ns)
+{
+	int r, fd;
+
+	for (;;) {
+		r = fd_wait(t->m->stream_fd, POLLIN, cancel_fd, deadline_ns);
+		if (r < 0)
+			return r;
+		fd = accept4(t->m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			continue;
+		disconnect(t);
+		merr_clear(&t->err);
+		t->chan = chan_new(fd, cancel_fd);
+		if (!t->chan)
+			return -ENOMEM;
+		t->in = in_new(t->chan, t->m->stats, &t->err);
+		if (!t->in)
+			return -ENOMEM;
+		r = opening_receive(t->in, t->chan, &t->hello);
+		if (r == 0 || r == -ECANCELED)
+			return r;
+		(void)merr_prefix(&t->err, "a connection was refused, still listening");
+		log_warning("%s", merr_msg(&t->err));
+		rp_send_error(t->chan, &t->err);
+		report_error(t->m, t->m->status, &t->err);
+	}
+}
+
+static int receive_config(struct target *t)
+{
+	_cleanup_free_ uint8_t *config = NULL;
+	uint16_t command, len;
+	int r;
+
+	if (in_u8(t->in) != WIRE_COMMAND || command_read(t->in, &command, &len) < 0)
+		return in_fail(t->in, -EBADMSG, "no command after the opening");
+	if (command != WIRE_CMD_CONFIG)
+		return in_fail(t->in, -EBADMSG, "command 0x%x instead of the guest's description", command);
+	config = malloc((size_t)len + 1);
+	if (!config)
+		return in_fail(t->in, -ENOMEM, "guest description");
+	if (in_bytes(t->in, config, len) < 0)
+		return in_error(t->in);
+	r = guest_config_compare(&t->guest, config, len, &t->err);
+	if (r < 0)
+		return r;
+	r = rp_send(t->chan, WIRE_RP_CONFIG_OK, NULL, 0);
+	return r < 0 ? merr_set_errno(&t->err, r, "answering the source") : 0;
+}
+
+/* From here on the guest in the library is this migration's; before, another may still come. */
+static int begin(struct target *t)
+{
+	int r;
+
+	memcpy(t->guest.id, t->hello.handover_id, sizeof(t->guest.id));
+	r = guest_begin(&t->guest, &t->err);
+	if (r < 0)
+		return r;
+	t->begun = true;
+	pthread_mutex_lock(&t->m->lock);
+	memcpy(t->m->handover_id, t->guest.id, sizeof(t->m->handover_id));
+	pthread_mutex_unlock(&t->m->lock);
+	report_handover(t->m, HANDOVER_INCOMING, false);
+	r = ram_target_init(&t->ram);
+	if (r < 0)
+		return merr_set_errno(&t->err, r, "bitmaps");
+	t->receiver = (struct ram_target){ .ram = &t->ram,
+					   .in = t->in,
+					   .runs = t->hello.features & HELLO_FEATURE_RUNS };
+	return ram_target_clear(&t->ram, &t->err);
+}
+
+static int section_start(struct target *t)
+{
+	char idstr[256];
+	uint32_t id = in_be32(t->in), instance, version;
+
+	if (in_str8(t->in, "section idstr", idstr) < 0)
+		return in_error(t->in);
+	instance = in_be32(t->in);
+	version = in_be32(t->in);
+	if (in_error(t->in))
+		return in_error(t->in);
+	if (strcmp(idstr, RAM_SECTION) != 0 || instance != 0)
+		return in_fail(t->in, -EBADMSG, "unknown section '%s' instance %u", idstr, instance);
+	if (version != WIRE_RAM_VERSION)
+		return in_fail(t->in, -EBADMSG, "section 'ram': version %u instead of %u", version,
+			       WIRE_RAM_VERSION);
+	if (t->receiver.listed)
+		return in_fail(t->in, -EBADMSG, "section 'ram' starts twice");
+	t->ram_section = id;
+	return ram_target_receive(&t->receiver, true);
+}
+
+static int section_more(struct target *t)
+{
+	uint32_t id = in_be32(t->in);
+
+	if (in_error(t->in))
+		return in_error(t->in);
+	if (!t->receiver.listed || id != t->ram_section)
+		return in_fail(t->in, -EBADMSG, "section id %u was never announced", id);
+	return ram_target_receive(&t->receiver, false);
+}
+
+static int footer(struct target *t)
+{
+	uint8_t type = in_u8(t->in);
+	uint32_t id = in_be32(t->in);
+
+	if (!in_error(t->in) && (type != WIRE_FOOTER || id != t->ram_section))
+		return in_fail(t->in, -EBADMSG, "section 'ram': its footer is missing or another's "
+			       "(0x%02x, id %u)", type, id);
+	return in_error(t->in);
+}
+
+/* PACKAGED: globalstate, the library's sections, EOF. */
+static int receive_package(struct target *t, bool *ret_live, uint64_t *ret_load_us)
+{
+	_cleanup_close_ int fd = -1;
+	uint32_t len = in_be32(t->in);
+	uint64_t start;
+	int r;
+
+	if (in_error(t->in))
+		return in_error(t->in);
+	if (len > WIRE_PACKAGE_MAX || len < GLOBALSTATE_SECTION_LEN + 1)
+		return in_fail(t->in, -EBADMSG, "package: field 'length': %u bytes (%u to %u)", len,
+			       GLOBALSTATE_SECTION_LEN + 1, WIRE_PACKAGE_MAX);
+	start = in_offset(t->in);
+	if (globalstate_receive(t->in, ret_live) < 0)
+		return in_error(t->in);
+	len -= (uint32_t)(in_offset(t->in) - start) + 1;
+	fd = fd_memfd("migd-state", max_u64(len, 1));
+	if (fd < 0)
+		return in_fail(t->in, fd, "device state: %s", strerror(-fd));
+	if (in_to_file(t->in, fd, 0, len, "device state") < 0)
+		return in_error(t->in);
+	if (in_u8(t->in) != WIRE_EOF)
+		return in_fail(t->in, -EBADMSG, "package: no end mark");
+	start = clock_now_ns();
+	r = guest_state_give(&t->guest, fd, len, ret_load_us, &t->err);
+	/* The call included: that is what the guest waits for. */
+	*ret_load_us = (clock_now_ns() - start) / NS_PER_US;
+	return r;
+}
+
+static int receive_command(struct target *t, bool *loaded, bool *ret_live, uint64_t *ret_load_us)
+{
+	uint16_t command, len;
+
+	if (command_read(t->in, &command, &len) < 0)
+		return in_error(t->in);
+	switch (command) {
+	case WIRE_CMD_SWITCHOVER_START:
+		return command_expect(t->in, command, len, 0);
+	case WIRE_CMD_PACKAGED:
+		if (*loaded || command_expect(t->in, command, len, 4) < 0)
+			return in_fail(t->in, -EBADMSG, "a second package");
+		*loaded = true;
+		return receive_package(t, ret_live, ret_load_us);
+	default:
+		return in_fail(t->in, -EBADMSG, "command 0x%x out of place", command);
+	}
+}
+
+/* Everything up to the EOF of the main stream. */
+static int receive_stream(struct target *t, bool *ret_live, uint64_t *ret_load_us)
+{
+	bool loaded = false;
+	uint8_t type;
+	int r;
+
+	in_timeout(t->in, IDLE_TIMEOUT_MS);
+	for (;;) {
+		r = guest_link_poll(&t->guest, &t->err);
+		if (r < 0)
+			return r;
+		type = in_u8(t->in);
+		if (in_error(t->in))
+			return in_error(t->in);
+		switch (type) {
+		case WIRE_SECTION_START:
+			r = section_start(t);
+			break;
+		case WIRE_SECTION_PART:
+		case WIRE_SECTION_END:
+			r = section_more(t);
+			break;
+		case WIRE_COMMAND:
+			r = receive_command(t, &loaded, ret_live, ret_load_us);
+			break;
+		case WIRE_EOF:
+			if (!loaded)
+				return in_fail(t->in, -EBADMSG, "the stream ended without device state");
+			return 0;
+		default:
+			return in_fail(t->in, -EBADMSG, "section type 0x%02x is unknown", type);
+		}
+		if (r == 0 && type != WIRE_COMMAND)
+			r = footer(t);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* A command with our id and nothing else. */
+static int receive_id_command(struct target *t, uint16_t *ret_command)
+{
+	uint8_t id[ATTACH_ID_LEN];
+	uint16_t len;
+
+	if (in_u8(t->in) != WIRE_COMMAND || command_read(t->in, ret_command, &len) < 0)
+		return in_fail(t->in, -EBADMSG, "a command of the handover was expected");
+	if (command_expect(t->in, *ret_command, len, ATTACH_ID_LEN) < 0 ||
+	    in_bytes(t->in, id, sizeof(id)) < 0)
+		return in_error(t->in);
+	if (memcmp(id, t->guest.id, sizeof(id)) != 0)
+		return in_fail(t->in, -EBADMSG, "command 0x%x is about another handover", *ret_command);
+	return 0;
+}
+
+/* LOADED > RUNNING. Only a COMMIT or an operator gets here. */
+static int activate(struct target *t, uint64_t *ret_us)
+{
+	int r;
+
+	*ret_us = 0;
+	r = guest_activate(&t->guest, ret_us, &t->err);
+	if (r < 0)
+		return r;
+	report_handover(t->m, HANDOVER_RUNNING, false);
+	stats_set(t->m->stats, blackout_resume_us, *ret_us);
+	report_status(t->m, MIGRATION_STATUS_COMPLETED);
+	return 0;
+}
+
+/*
+ * Make sure, and tell, whether the guest runs here: in the library if it answers, in the decision page if the VMM is gone.
+ */
+static bool decide_runs(struct target *t)
+{
+	struct merr why = MERR_INIT;
+
+	if (guest_abort(&t->guest, NULL, &why) == 0)
+		return false;
+	return decision_discard(t->m->decision_fd, t->guest.id) != HANDOVER_DISCARDED;
+}
+
+static void discarded(struct target *t)
+{
+	struct merr why = MERR_INIT;
+
+	(void)merr_set(&why, -ECONNABORTED,
+		       "the source took the guest back: it failed, was cancelled, or lost the connection");
+	report_handover(t->m, HANDOVER_DISCARDED, false);
+	report_error(t->m, MIGRATION_STATUS_FAILED, &why);
+}
+
+/* The connection says COMMIT, ASK or SETTLED, in the states in which each may come. True: settled. */
+static bool converse(struct target *t, bool *runs)
+{
+	uint64_t us = 0;
+	uint16_t command;
+
+	while (receive_id_command(t, &command) == 0) {
+		switch (command) {
+		case WIRE_CMD_COMMIT:
+			if (!*runs && activate(t, &us) < 0)
+				return false;
+			*runs = true;
+			if (rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) < 0)
+				return false;
+			break;
+		case WIRE_CMD_ASK:
+			if (!*runs && decide_runs(t))
+				*runs = true;
+			if (*runs) {
+				if (rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0) < 0)
+					return false;
+				break;
+			}
+			discarded(t);
+			return rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id) == 0;
+		case WIRE_CMD_ABORT:
+			if (*runs || decide_runs(t))
+				return false;
+			discarded(t);
+			return true;
+		case WIRE_CMD_SETTLED:
+			return *runs;
+		default:
+			(void)in_fail(t->in, -EBADMSG, "command 0x%x out of place", command);
+			return false;
+		}
+	}
+	return false;
+}
+
+/* The operator's word, once. True: it settled the matter. */
+static bool operator_decided(struct target *t, bool *runs)
+{
+	uint64_t us;
+	int word = atomic_exchange(&t->m->resolve, RESOLVE_NONE);
+
+	if (word == RESOLVE_RUN && !*runs && activate(t, &us) == 0)
+		*runs = true;
+	else if (word == RESOLVE_DISCARD && !*runs && !decide_runs(t))
+		discarded(t);
+	return word != RESOLVE_NONE;
+}
+
+/*
+ * Loaded or running: stay until both sides know. The first conversation may go on over the migration's own
+ * connection; after that the source comes back on a new one.
+ */
+static void settle(struct target *t, bool connected, bool *runs)
+{
+	uint64_t deadline_ns = DEADLINE_NONE;
+
+	guest_link_no_cancel(&t->guest);
+	if (connected) {
+		chan_no_cancel(t->chan);
+		in_timeout(t->in, 0);
+		if (converse(t, runs))
+			return;
+		if (!*runs)
+			report_handover(t->m, HANDOVER_LOADED, true);
+	}
+	for (;;) {
+		if (*runs && deadline_ns == DEADLINE_NONE)
+			deadline_ns = clock_now_ns() + LINGER_NS;
+		/* An operator's word wakes like a cancel. */
+		switch (next_connection(t, t->m->answer_fd, deadline_ns)) {
+		case 0:
+			in_timeout(t->in, OPENING_TIMEOUT_MS);
+			if (memcmp(t->hello.handover_id, t->guest.id, ATTACH_ID_LEN) == 0 &&
+			    converse(t, runs))
+				return;
+			break;
+		case -ECANCELED:
+			wake_drain(t->m->answer_fd);
+			if (operator_decided(t, runs))
+				return;
+			break;
+		case -ETIMEDOUT:
+			return;
+		default:
+			/* Out of memory or descriptors: others may give some back. */
+			(void)fd_wait(-1, 0, -1, clock_now_ns() + NS_PER_SEC);
+		}
+	}
+}
+
+/* Up to LOADED. */
+static int receive(struct target *t)
+{
+	uint64_t load_us = 0;
+	bool live = false;
+	int r;
+
+	r = next_connection(t, t->m->cancel_fd, DEADLINE_NONE);
+	if (r < 0)
+		return merr_set_errno(&t->err, r, "waiting for the source");
+	report_status(t->m, MIGRATION_STATUS_ACTIVE);
+	r = receive_config(t);
+	if (r == 0)
+		r = begin(t);
+	if (r == 0)
+		r = receive_stream(t, &live, &load_us);
+	if (r == 0)
+		r = guest_loaded(&t->guest, !live, &t->err);
+	if (r < 0)
+		return r;
+	report_handover(t->m, HANDOVER_LOADED, false);
+	stats_set(t->m->stats, blackout_load_us, load_us);
+	/* If this does not arrive, nothing is lost: the source goes on with its guest. */
+	(void)rp_send_id_be64(t->chan, WIRE_RP_LOADED, t->guest.id, load_us);
+	return 0;
+}
+
+/* Tell the source, and let it read that before it sees the connection reset. */
+static void say_goodbye(struct target *t)
+{
+	uint64_t deadline_ns = clock_now_ns() + DRAIN_MS * NS_PER_MS;
+	uint8_t scratch[4096];
+
+	if (!t->chan)
+		return;
+	rp_send_error(t->chan, &t->err);
+	chan_shutdown_write(t->chan);
+	while (clock_now_ns() < deadline_ns &&
+	       chan_read(t->chan, scratch, sizeof(scratch), deadline_ns) > 0)
+		;
+}
+
+static void fail(struct target *t)
+{
+	struct merr ignored = MERR_INIT;
+
+	guest_link_no_cancel(&t->guest);
+	if (t->begun && guest_abort(&t->guest, NULL, &ignored) == 0)
+		report_handover(t->m, HANDOVER_DISCARDED, false);
+	report_error(t->m, MIGRATION_STATUS_FAILED, &t->err);
+	say_goodbye(t);
+}
+
+static int open_guest(struct target *t)
+{
+	int r;
+
+	r = guest_link_init(&t->guest, t->m->guest_fd, t->m->cancel_fd);
+	t->m->guest_fd = -1;
+	if (r < 0)
+		return merr_set_errno(&t->err, r, "migration channel");
+	memcpy(t->guest.id, t->m->handover_id, sizeof(t->guest.id));
+	if (t->m->start.mode == WORKER_MODE_SETTLE)
+		return 0;
+	r = guest_ram_table(&t->guest, &t->ram, &t->err);
+	stats_set(t->m->stats, total_bytes, t->ram.total_bytes);
+	stats_set(t->m->stats, page_size_bytes, WIRE_PAGE_SIZE);
+	return r;
+}
+
+static void target_done(struct target *t)
+{
+	disconnect(t);
+	guest_link_done(&t->guest);
+	ram_done(&t->ram);
+}
+
+void target_run(struct migration *m)
+{
+	struct target t = { .m = m };
+	bool fresh = m->start.mode == WORKER_MODE_FRESH, runs;
+	int r;
+
+	r = open_guest(&t);
+	runs = !fresh && decision_runs(m->decision_fd, t.guest.id);
+	if (r == 0 && fresh)
+		r = receive(&t);
+	if (r < 0)
+		fail(&t);
+	else
+		settle(&t, fresh, &runs);
+	report_done(m, runs);
+	target_done(&t);
+}

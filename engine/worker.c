@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker process: one guest, one direction. Started by the daemon from its own executable. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "engine/control.h"
+#include "engine/sandbox.h"
+
+#define LOG_LEVEL_ENV "MIGD_LOG_LEVEL"	/* the daemon's level, passed on */
+
+static void *run(void *opaque)
+{
+	struct migration *m = opaque;
+
+	if (m->start.direction == WORKER_DIRECTION_OUTGOING)
+		source_run(m);
+	else
+		target_run(m);
+	return NULL;
+}
+
+static int migration_init(struct migration *m)
+{
+	*m = (struct migration){ .guest_fd = -1,
+				 .stream_fd = -1,
+				 .adopt_fd = -1,
+				 .decision_fd = -1,
+				 .stats_fd = -1,
+				 .connection_fd = -1,
+				 .status = MIGRATION_STATUS_SETUP };
+	m->cancel_fd = wake_new();
+	m->report_fd = wake_new();
+	m->answer_fd = wake_new();
+	if (m->cancel_fd < 0 || m->report_fd < 0 || m->answer_fd < 0)
+		return -EMFILE;
+	return -pthread_mutex_init(&m->lock, NULL);
+}
+
+static void log_start(void)
+{
+	const char *word = getenv(LOG_LEVEL_ENV);
+	int level = word ? log_level_parse(word) : LOG_INFO;
+
+	log_init(WORKER_ARGV0, LOG_TARGET_STDERR, level < 0 ? LOG_INFO : level);
+	/* The kernel shows this name; argv[0] is the same. */
+	(void)pthread_setname_np(pthread_self(), WORKER_ARGV0);
+}
+
+/* The migration on a thread of its own, the link to the daemon on this one. */
+static int serve(struct migration *m, struct conn *link)
+{
+	pthread_t thread;
+	int r;
+
+	r = pthread_create(&thread, NULL, run, m);
+	if (r != 0) {
+		log_err("cannot start the migration's thread: %s", strerror(r));
+		(void)conn_free(link);
+		return EXIT_FAILURE;
+	}
+	control_run(m, link);
+	(void)pthread_join(thread, NULL);
+	return EXIT_SUCCESS;
+}
+
+int worker_main(void)
+{
+	struct merr err = MERR_INIT;
+	struct migration m;
+	struct conn *link;
+
+	log_start();
+	/* Writes to a peer that is gone give EPIPE, everywhere. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (migration_init(&m) < 0) {
+		log_err("out of descriptors");
+		return EXIT_FAILURE;
+	}
+	link = conn_new(LINK_FD);
+	if (!link || control_start(link, &m, &err) < 0 || sandbox_enter(&err) < 0) {
+		log_err("cannot start: %s", merr_msg(&err));
+		(void)conn_free(link);
+		return EXIT_FAILURE;
+	}
+	log_info("%s migration started guest=\"%s\" peer=\"%s\" mig=%s",
+		 worker_direction_str(m.start.direction), m.start.guest, m.start.peer, m.start.id);
+	return serve(&m, link);
+}
