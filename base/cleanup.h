@@ -54,7 +54,8 @@ int close_fd(int fd);
 #define LOCK_SCOPE(m) LOCK_SCOPE_AT(m, __LINE__)
 #define LOCK_SCOPE_AT(m, line) LOCK_SCOPE_NAMED(m, line)
 #define LOCK_SCOPE_NAMED(m, line) \
-	_cleanup_(cleanup_unlock) pthread_mutex_t *_lock_scope_##line = lock_mutex(m)
+	_cleanup_(cleanup_unlock) __attribute__((unused)) pthread_mutex_t *_lock_scope_##line = \
+		lock_mutex(m)
 static inline pthread_mutex_t *lock_mutex(pthread_mutex_t *m)
 {
 	(void)pthread_mutex_lock(m);
