@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine as libmigd-guest sees it: RAM, slots, devices, and the hooks at the turning points of a migration. */
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/control.h"
+#include "vmm/io.h"
+#include "vmm/machine.h"
+#include "vmm/options.h"
+#include "vmm/reset.h"
+#include "vmm/util.h"
+
+/* The first device that refuses decides. */
+static int each_device(struct machine *m, size_t hook)
+{
+	for (size_t i = 0; i < m->n_devices; i++) {
+		struct device *dev = m->devices[i];
+		int (*call)(struct device *) =
+			*(int (*const *)(struct device *))((const char *)dev->type + hook);
+		int r = call ? call(dev) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void each_device_void(struct machine *m, size_t hook)
+{
+	for (size_t i = 0; i < m->n_devices; i++) {
+		struct device *dev = m->devices[i];
+		void (*call)(struct device *) =
+			*(void (*const *)(struct device *))((const char *)dev->type + hook);
+		if (call)
+			call(dev);
+	}
+}
+
+#define EACH_DEVICE(m, hook) each_device(m, offsetof(struct device_type, hook))
+#define EACH_DEVICE_VOID(m, hook) each_device_void(m, offsetof(struct device_type, hook))
+
+static int on_quiesce(void *opaque)
+{
+	struct machine *m = opaque;
+	int r = io_pause(m->io);
+	if (r < 0)
+		return r;
+	control_set_quiesced(m->control, true);
+	EACH_DEVICE_VOID(m, quiesce);
+	return 0;
+}
+
+static void on_unquiesce(void *opaque)
+{
+	struct machine *m = opaque;
+	EACH_DEVICE_VOID(m, unquiesce);
+	io_resume(m->io);
+	control_set_quiesced(m->control, false);
+}
+
+static int on_after_load(void *opaque)
+{
+	return EACH_DEVICE(opaque, check);
+}
+
+/* KVM's chips were loaded as they were, but KVM's idea of who drives which line was not. */
+static void on_activate(void *opaque)
+{
+	struct machine *m = opaque;
+	EACH_DEVICE_VOID(m, activate);
+	for (size_t i = 0; i < m->n_devices; i++)
+		device_assert_irq(m->devices[i]);
+	note(LOG_NOTICE, "the guest has arrived");
+}
+
+/* All or none: what was given up is taken back when one cannot. */
+static int on_release(void *opaque)
+{
+	struct machine *m = opaque;
+	int r = EACH_DEVICE(m, release);
+	if (r < 0)
+		(void)EACH_DEVICE(m, reclaim);
+	return r;
+}
+
+static int on_reclaim(void *opaque)
+{
+	return EACH_DEVICE(opaque, reclaim);
+}
+
+static void on_retire(void *opaque)
+{
+	control_end(((struct machine *)opaque)->control, END_RETIRED, 0);
+}
+
+static void on_discard(void *opaque)
+{
+	control_end(((struct machine *)opaque)->control, END_DISCARDED, 0);
+}
+
+static void on_log(void *opaque, int level, const char *text)
+{
+	(void)opaque;
+	if (level < LOG_DEBUG)
+		note(level, "%s", text);
+}
+
+static void on_request(void *opaque, enum migd_guest_event what)
+{
+	struct machine *m = opaque;
+	if (what == MIGD_GUEST_EVENT_RESET) {
+		reset_request(m);
+	} else if (what == MIGD_GUEST_EVENT_SHUTDOWN) {
+		machine_notify(m, MIGD_GUEST_EVENT_SHUTDOWN);
+		control_end(m->control, END_POWEROFF, 0);
+	}
+}
+
+static const struct migd_guest_hooks hooks = {
+	.size = sizeof(hooks),
+	.quiesce = on_quiesce,
+	.unquiesce = on_unquiesce,
+	.after_load = on_after_load,
+	.activate = on_activate,
+	.release = on_release,
+	.reclaim = on_reclaim,
+	.retire = on_retire,
+	.discard = on_discard,
+	.log = on_log,
+	.request = on_request,
+};
+
+static int add_ram(struct machine *m)
+{
+	struct migd_guest_ram ram = {
+		.size = sizeof(ram),
+		.name = "ram",
+		.host = m->ram.host,
+		.len = m->ram.len,
+		.fd = m->ram.fd,
+	};
+	uint64_t low = ram_low_len(&m->ram), high = ram_high_len(&m->ram);
+	int block = migd_guest_add_ram(m->guest, &ram);
+	if (block < 0)
+		return block;
+	int r = migd_guest_add_ram_slot(m->guest, (unsigned int)block, 0, 0, 0, low);
+	if (r == 0 && high > 0)
+		r = migd_guest_add_ram_slot(m->guest, (unsigned int)block, 1, RAM_HIGH_GPA, low,
+					    high);
+	return r;
+}
+
+static int add_devices(struct machine *m)
+{
+	for (size_t i = 0; i < m->n_devices; i++) {
+		struct device *dev = m->devices[i];
+		int r = dev->type->state ?
+				migd_guest_add_device(m->guest, dev->type->name, dev->instance,
+						      dev->type->state, dev->state, 0) :
+				0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int attach(struct machine *m)
+{
+	const struct options *opt = m->opt;
+	struct migd_guest_options options = {
+		.size = sizeof(options),
+		.name = opt->name,
+		.role = opt->incoming ? MIGD_GUEST_INCOMING : MIGD_GUEST_RUNNING,
+		.attach_path = opt->attach_path,
+		.listen_path = opt->listen_path,
+		.hooks = &hooks,
+		.opaque = m,
+	};
+	memcpy(options.uuid, opt->uuid, sizeof(options.uuid));
+	struct migd_guest_kvm kvm = {
+		.size = sizeof(kvm),
+		.kvm_fd = m->kvm.fd,
+		.vm_fd = m->kvm.vm_fd,
+		.irqchip = true,
+		.pit = true,
+		.dirty_ring_entries = m->kvm.dirty_ring_entries,
+	};
+	int r = migd_guest_new(&options, &m->guest);
+	if (r == 0)
+		r = migd_guest_set_kvm(m->guest, &kvm);
+	if (r == 0)
+		r = add_ram(m);
+	return r == 0 ? add_devices(m) : r;
+}
+
+int machine_attach(struct machine *m)
+{
+	int r = attach(m);
+	return r < 0 ? fail(r, "%s", migd_guest_error()) : 0;
+}

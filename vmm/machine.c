@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine: putting its parts together and taking them apart. */
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/control.h"
+#include "vmm/io.h"
+#include "vmm/options.h"
+#include "vmm/util.h"
+
+static int add_slots(struct machine *m)
+{
+	uint64_t low = ram_low_len(&m->ram), high = ram_high_len(&m->ram);
+	int r = kvm_add_slot(&m->kvm, 0, 0, m->ram.host, low);
+	if (r == 0 && high > 0)
+		r = kvm_add_slot(&m->kvm, 1, RAM_HIGH_GPA, m->ram.host + low, high);
+	return r;
+}
+
+int machine_init(struct machine *m, const struct options *opt)
+{
+	*m = (struct machine){
+		.opt = opt,
+		.kvm = { .fd = -1, .vm_fd = -1 },
+		.ram = { .fd = -1 },
+		.pio = { .absent = UINT64_MAX },
+		.mmio = { .absent = 0 },
+	};
+	int r = kvm_init(&m->kvm, opt->dirty_ring_entries);
+	if (r == 0)
+		r = ram_init(&m->ram, opt->memory_bytes, opt->memory_file, opt->hugetlb);
+	if (r == 0)
+		r = add_slots(m);
+	if (r == 0)
+		r = control_new(&m->control);
+	if (r == 0)
+		r = io_new(&m->io);
+	return r == 0 ? devices_create(m, opt) : r;
+}
+
+void machine_done(struct machine *m)
+{
+	io_stop(m->io);
+	for (size_t i = 0; i < m->n_devices; i++)
+		(void)device_free(m->devices[i]);
+	m->n_devices = 0;
+	m->io = io_free(m->io);
+	m->control = control_free(m->control);
+	kvm_done(&m->kvm);
+	ram_done(&m->ram);
+}
+
+void machine_wrote(struct machine *m, const void *host, uint64_t len)
+{
+	if (m->guest)
+		migd_guest_mark_dirty_host(m->guest, host, len);
+}
+
+int machine_store(struct machine *m, uint64_t gpa, const void *data, uint64_t len, const char *what)
+{
+	void *host = ram_at(&m->ram, gpa, len);
+	if (!host)
+		return fail(-EFAULT,
+			    "%s: %llu bytes do not fit at %#llx in %llu MiB of guest memory", what,
+			    (unsigned long long)len, (unsigned long long)gpa,
+			    (unsigned long long)(m->ram.len / MIB));
+	memcpy(host, data, len);
+	machine_wrote(m, host, len);
+	return 0;
+}
+
+void machine_notify(struct machine *m, enum migd_guest_event event)
+{
+	if (m->guest && migd_guest_notify(m->guest, event) < 0)
+		note(LOG_ERR, "event %d: %s", (int)event, migd_guest_error());
+}
+
+int machine_reset_devices(struct machine *m)
+{
+	for (size_t i = 0; i < m->n_devices; i++)
+		device_reset(m->devices[i]);
+	return kvm_reset_chips(&m->kvm);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest RAM: one file, one mapping; guest-physical addresses below 3 GiB are offsets in it, the rest begins at 4 GiB, so
+ * that devices and APICs have the gigabyte between.
+ */
+#ifndef MIGD_VMM_RAM_H
+#define MIGD_VMM_RAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RAM_LOW_MAX 0xc0000000ULL
+#define RAM_HIGH_GPA 0x100000000ULL
+
+struct ram {
+	int fd;
+	uint8_t *host;
+	uint64_t len;
+};
+
+/*
+ * LEN bytes of fresh memory: a memfd, in huge pages if HUGETLB, or the file PATH (made or emptied; -EBUSY if another VMM
+ * has it). 0 or a negative errno, logged.
+ */
+int ram_init(struct ram *ram, uint64_t len, const char *path, bool hugetlb);
+void ram_done(struct ram *ram);
+
+/* Bytes below 3 GiB, and from 4 GiB on. */
+uint64_t ram_low_len(const struct ram *ram);
+uint64_t ram_high_len(const struct ram *ram);
+
+/* Where [GPA, GPA + LEN) is mapped, or NULL unless all of it is RAM in one piece. Hostile arguments are fine. */
+void *ram_at(const struct ram *ram, uint64_t gpa, uint64_t len);
+
+#endif
