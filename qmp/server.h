@@ -19,7 +19,10 @@
 struct qmp_server;
 struct qmp_call;
 
-/* One row of the generated table (gen/schema/commands.c). ARGS is checked and converted before the handler. */
+/*
+ * One row of the generated table (gen/schema/commands.c; the few commands that qmp/ answers itself are not in it). ARGS is checked
+ * and converted before the handler.
+ */
 struct qmp_command {
 	const char *name;
 	bool allow_oob;
@@ -32,7 +35,7 @@ extern const struct qmp_command qmp_commands[];
 
 struct qmp_server_options {
 	struct event_base *base;	/* borrowed */
-	const struct qmp_command *commands;
+	const struct qmp_command *commands;	/* qmp_commands; borrowed */
 	int major, minor, micro;	/* greeting */
 	const char *package;
 	void *opaque;			/* qmp_call_opaque() */
@@ -46,6 +49,9 @@ int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct me
 
 /* Serve one connected socket (taken over), e.g. in tests. */
 int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, struct merr *err);
+
+/* Stop listening for, and close, the sessions that are bound to GUEST: it is gone. What was sent before is still delivered. */
+void qmp_server_close_guest(struct qmp_server *s, const char *guest);
 
 /* Send an event to every session that finished negotiation and is bound to GUEST or to none. DATA is borrowed; NULL: no data. */
 void qmp_server_event(struct qmp_server *s, const char *name, const char *guest, json_t *data);

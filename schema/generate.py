@@ -18,6 +18,7 @@ def outputs(schema, sources):
         'schema/types.c': c_types.Source(schema, sources).text(),
         'schema/commands.h': commands.header(),
         'schema/commands.c': commands.source(),
+        'schema/builtin-commands.c': commands.builtin_source(),
         'schema/events.h': events.header(),
         'schema/events.c': events.source(),
         'schema/introspect.h': introspect.c_header(sources),

@@ -44,17 +44,25 @@ class Commands:
         return lines + ['};', f'void cmd_{name}(struct qmp_call *call, const struct {name}_args *args);', '']
 
     def source(self):
-        lines = header(self.sources, 'The table of commands.')
-        lines += ['#include "schema/commands.h"', '', '#include "qmp/server.h"', '']
-        for c in self.commands:
+        return self._table('qmp_commands', False, 'qmp/server.h', 'The table of commands.')
+
+    def builtin_source(self):
+        return self._table('qmp_builtin_commands', True, 'qmp/builtin.h', 'The table of commands that qmp/ answers.')
+
+    def _table(self, table, builtin, include, purpose):
+        lines = header(self.sources, purpose)
+        lines += ['#include "schema/commands.h"', '', f'#include "{include}"', '']
+        commands = [c for c in self.commands if (self.by_name[c.alias] if c.alias else c).builtin == builtin]
+        for c in commands:
             if not c.alias:
                 lines += self._dispatch(c)
-        lines.append('const struct qmp_command qmp_commands[] = {')
-        for c in self.commands:
+        lines.append(f'const struct qmp_command {table}[] = {{')
+        for c in commands:
             target = self.by_name[c.alias] if c.alias else c
             flags = (['.allow_oob = true'] if target.allow_oob else []) + (
                 ['.guest_scoped = true'] if target.scope else [])
-            lines.append('\t{ ' + ', '.join([f'.name = "{c.name}"', *flags, f'.dispatch = dispatch_{snake(target.name)}']) + ' },')
+            lines += ['\t{ ' + ', '.join([f'.name = "{c.name}"', *flags]) + ',',
+                      f'\t  .dispatch = dispatch_{snake(target.name)} }},']
         return '\n'.join(lines + ['\t{ .name = NULL }', '};']) + '\n'
 
     @staticmethod

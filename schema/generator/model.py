@@ -117,6 +117,7 @@ class Command(Definition):
         self.returns = None	# (type, array)
         self.alias = None
         self.allow_oob = False
+        self.builtin = False	# answered inside qmp/
         self.scope = None
 
 
@@ -137,7 +138,7 @@ KEYS = {
     'struct': (('data',), ('base', 'features')),
     'union': (('base', 'discriminator', 'data'), ('features',)),
     'alternate': (('data',), ('features',)),
-    'command': ((), ('data', 'returns', 'scope', 'allow-oob', 'alias', 'features')),
+    'command': ((), ('data', 'returns', 'scope', 'allow-oob', 'builtin', 'alias', 'features')),
     'event': ((), ('data', 'scope', 'guest-member', 'features')),
 }
 NAMES = {
@@ -343,9 +344,10 @@ class Schema:
             self._alias(d, body)
             return
         self._data(d, body)
-        d.allow_oob = body.get('allow-oob', False)
-        if not isinstance(d.allow_oob, bool):
-            raise SchemaError(d.where, f"command '{d.name}': 'allow-oob' is true or false")
+        d.allow_oob, d.builtin = body.get('allow-oob', False), body.get('builtin', False)
+        for key, value in (('allow-oob', d.allow_oob), ('builtin', d.builtin)):
+            if not isinstance(value, bool):
+                raise SchemaError(d.where, f"command '{d.name}': '{key}' is true or false")
         if 'returns' in body:
             d.returns = self._type(body['returns'], d.where, f"command '{d.name}', 'returns'")
 

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A call: from a request to its one answer. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qmp/builtin.h"
+#include "qmp/internal.h"
+#include "qmp/request.h"
+
+struct qmp_call *qmp_call_new(struct qmp_session *s, json_t *request, const struct merr *err)
+{
+	struct qmp_call *call = calloc(1, sizeof(*call));
+	struct qmp_request parts;
+
+	if (!call) {
+		json_decref(request);
+		return NULL;
+	}
+	call->session = s;
+	s->refs++;
+	call->request = request;
+	if (!request) {
+		call->err = *err;
+		return call;
+	}
+	if (qmp_request_check(request, s->oob, &parts, &call->err) == 0) {
+		call->verb = parts.command;
+		call->arguments = parts.arguments;
+		call->oob = parts.oob;
+	}
+	call->id = parts.id;
+	return call;
+}
+
+struct qmp_call *qmp_call_free(struct qmp_call *call)
+{
+	if (!call)
+		return NULL;
+	fd_batch_done(&call->fds);
+	json_decref(call->request);
+	qmp_session_unref(call->session);
+	free(call);
+	return NULL;
+}
+
+static const struct qmp_command *find_in(const struct qmp_command *commands, const char *name)
+{
+	for (; commands && commands->name; commands++) {
+		if (strcmp(commands->name, name) == 0)
+			return commands;
+	}
+	return NULL;
+}
+
+static const struct qmp_command *find(const struct qmp_session *s, const char *name)
+{
+	const struct qmp_command *found = find_in(qmp_builtin_commands, name);
+
+	return found ? found : find_in(s->server->options.commands, name);
+}
+
+static int run(struct qmp_call *call, struct merr *err)
+{
+	const struct qmp_session *s = call->session;
+	const struct qmp_command *command;
+
+	if (merr_is_set(&call->err))
+		return merr_copy(err, &call->err);
+	if (!s->negotiated && strcmp(call->verb, "qmp_capabilities") != 0)
+		return merr_set_class(err, MERR_COMMAND_NOT_FOUND, -ENOENT,
+				      "Expecting capabilities negotiation with 'qmp_capabilities'");
+	command = find(s, call->verb);
+	if (!command)
+		return merr_set_class(err, MERR_COMMAND_NOT_FOUND, -ENOENT,
+				      "The command %s has not been found", call->verb);
+	if (call->oob && !command->allow_oob)
+		return merr_set(err, -EINVAL, "The command %s does not support OOB", call->verb);
+	return command->dispatch(call, call->arguments, err);
+}
+
+void qmp_call_run(struct qmp_call *call)
+{
+	struct merr err = MERR_INIT;
+
+	if (call->oob)
+		call->session->n_oob++;
+	else
+		call->session->running = call;
+	if (run(call, &err) < 0)
+		qmp_fail(call, &err);
+}
+
+/* What nobody took is there for a later command. */
+static void give_back_fds(struct qmp_call *call)
+{
+	struct qmp_session *s = call->session;
+
+	if (call->fds.n > 0 && s->unclaimed.n == 0) {
+		s->unclaimed = call->fds;
+		call->fds.n = 0;
+	}
+}
+
+/* OBJECT is taken over; NULL: no memory for it. */
+static void answer(struct qmp_call *call, json_t *object)
+{
+	struct qmp_session *s = call->session;
+
+	if (call->oob)
+		s->n_oob--;
+	else
+		s->running = NULL;
+	if (s->fd >= 0) {
+		give_back_fds(call);
+		if (object && (!call->id || json_object_set(object, "id", call->id) == 0))
+			qmp_session_send(s, object);
+		else
+			qmp_session_close(s);
+		qmp_session_wake(s);
+	}
+	json_decref(object);
+	(void)qmp_call_free(call);
+}
+
+void qmp_return(struct qmp_call *call, json_t *value)
+{
+	answer(call, json_pack("{s:o}", "return", value ? value : json_object()));
+}
+
+void qmp_fail(struct qmp_call *call, const struct merr *err)
+{
+	answer(call, qmp_error_object(err));
+}
+
+void *qmp_call_opaque(const struct qmp_call *call)
+{
+	return call->session->opaque;
+}
+
+const char *qmp_call_session_guest(const struct qmp_call *call)
+{
+	return call->session->guest;
+}
+
+int qmp_call_take_fd(struct qmp_call *call)
+{
+	return fd_batch_take(&call->fds);
+}

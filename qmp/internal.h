@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the server's files share: server, session, call. */
+#ifndef MIGD_QMP_INTERNAL_H
+#define MIGD_QMP_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/buf.h"
+#include "qmp/fd-queue.h"
+#include "qmp/parser.h"
+#include "qmp/server.h"
+
+struct qmp_session;
+
+/* One request: queued, running, or being answered. */
+struct qmp_call {
+	TAILQ_ENTRY(qmp_call) entry;	/* in its session's queue */
+	struct qmp_session *session;	/* holds a reference */
+	json_t *request;	/* NULL: `err` is all there is */
+	json_t *id;	/* or NULL; in `request` */
+	struct merr err;	/* what is wrong with the request itself */
+	struct fd_batch fds;
+	bool oob;
+	const char *verb;	/* in `request`; NULL after `err` */
+	json_t *arguments;	/* in `request`, or NULL */
+};
+
+struct qmp_session {
+	TAILQ_ENTRY(qmp_session) entry;	/* in its server's list, which holds a reference */
+	struct qmp_server *server;	/* only valid while `fd` is open */
+	void *opaque;	/* the server's */
+	unsigned int refs;
+	char *guest;	/* bound to it; or NULL */
+	int fd;		/* -1 once closed */
+	struct event *readable, *writable;
+	struct event *turn;	/* made active when there may be something to do */
+
+	struct qmp_parser parser;
+	uint8_t in[QMP_READ_BYTES];	/* [in_at, in_len) was not looked at yet */
+	size_t in_at, in_len;
+	uint64_t position;	/* in the stream, of in[in_at] */
+	bool eof;
+	struct fd_queue fds;
+	struct fd_batch unclaimed;	/* came with a command that did not want them */
+
+	TAILQ_HEAD(, qmp_call) queue;	/* in-band, in order */
+	unsigned int n_queued;
+	struct qmp_call *running;	/* in-band */
+	unsigned int n_oob;	/* out-of-band calls not answered yet */
+
+	struct buf out;	/* [out_at, len) is unsent */
+	size_t out_at;
+
+	bool negotiated;
+	bool oob;	/* enabled */
+	bool closing;	/* close once `out` is empty */
+};
+
+struct qmp_listener {
+	TAILQ_ENTRY(qmp_listener) entry;
+	struct qmp_server *server;
+	int fd;
+	char *guest;
+	struct event *acceptable;
+	struct event *retry;	/* after accept() failed for want of something */
+};
+
+struct qmp_server {
+	struct qmp_server_options options;
+	TAILQ_HEAD(, qmp_session) sessions;
+	TAILQ_HEAD(, qmp_listener) listeners;
+	unsigned int n_sessions;
+};
+
+/* session.c. A session that is used after a call of these may be closed (fd is -1); a reference keeps it. */
+int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct merr *err);
+void qmp_session_close(struct qmp_session *s);
+void qmp_session_unref(struct qmp_session *s);
+/* Look again, from the event loop, whether there is something to do. */
+void qmp_session_wake(struct qmp_session *s);
+/* Queue an object as one line, and send what can be sent. */
+void qmp_session_send(struct qmp_session *s, const json_t *object);
+/* The same for a line that is written already; drops the session if it does not read. */
+void qmp_session_send_line(struct qmp_session *s, const void *line, size_t len);
+
+/* turn.c: what a session does next. */
+void qmp_session_take_turn(struct qmp_session *s);
+
+/* call.c */
+struct qmp_call *qmp_call_new(struct qmp_session *s, json_t *request, const struct merr *err);
+struct qmp_call *qmp_call_free(struct qmp_call *call);
+/* Find the command and run it, or answer what is wrong. */
+void qmp_call_run(struct qmp_call *call);
+
+/* answer.c: objects for the wire; new references, NULL without memory. */
+json_t *qmp_greeting(const struct qmp_server_options *options);
+json_t *qmp_error_object(const struct merr *err);
+json_t *qmp_event_object(const char *name, json_t *data);
+/* {"qemu": {...}, "package": ...} */
+json_t *qmp_version(const struct qmp_server_options *options);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The QMP server: listeners, the list of sessions, events. */
+#include "qmp/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "qmp/internal.h"
+#include "qmp/printer.h"
+
+/* How long a listener rests after accept() failed for want of descriptors or memory. */
+#define ACCEPT_RETRY_SEC 1
+
+struct qmp_server *qmp_server_new(const struct qmp_server_options *options)
+{
+	struct qmp_server *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->options = *options;
+	TAILQ_INIT(&s->sessions);
+	TAILQ_INIT(&s->listeners);
+	return s;
+}
+
+static void listener_free(struct qmp_listener *l)
+{
+	TAILQ_REMOVE(&l->server->listeners, l, entry);
+	if (l->acceptable)
+		event_free(l->acceptable);
+	if (l->retry)
+		event_free(l->retry);
+	(void)close_fd(l->fd);
+	free(l->guest);
+	free(l);
+}
+
+struct qmp_server *qmp_server_free(struct qmp_server *s)
+{
+	struct qmp_listener *listener;
+	struct qmp_session *session;
+
+	if (!s)
+		return NULL;
+	while ((listener = TAILQ_FIRST(&s->listeners)))
+		listener_free(listener);
+	while ((session = TAILQ_FIRST(&s->sessions)))
+		qmp_session_close(session);
+	free(s);
+	return NULL;
+}
+
+/* Too many clients: say so, and go on without this one. */
+static void refuse(int fd)
+{
+	struct merr err = MERR_INIT;
+	struct buf line = { 0 };
+	json_t *object;
+
+	(void)merr_set(&err, -EUSERS, "too many clients: there are %u already", QMP_MAX_SESSIONS);
+	object = qmp_error_object(&err);
+	if (object) {
+		qmp_print(&line, object);
+		buf_add_str(&line, "\r\n");
+		if (!line.error)
+			(void)send(fd, line.data, line.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+	json_decref(object);
+	buf_done(&line);
+	(void)close_fd(fd);
+}
+
+static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
+{
+	static const struct timeval rest = { .tv_sec = ACCEPT_RETRY_SEC };
+	struct qmp_listener *l = arg;
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)what;
+	if (fd >= 0) {
+		(void)qmp_server_add_session(l->server, fd, l->guest, NULL);
+	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		(void)event_del(l->acceptable);
+		(void)event_add(l->retry, &rest);
+	}
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct qmp_listener *l = arg;
+
+	(void)fd;
+	(void)what;
+	(void)event_add(l->acceptable, NULL);
+}
+
+int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct merr *err)
+{
+	struct qmp_listener *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		(void)close_fd(fd);
+		return merr_set(err, -ENOMEM, "out of memory");
+	}
+	l->server = s;
+	l->fd = fd;
+	TAILQ_INSERT_TAIL(&s->listeners, l, entry);
+	l->acceptable = event_new(s->options.base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
+	l->retry = event_new(s->options.base, -1, 0, on_retry, l);
+	if (guest)
+		l->guest = strdup(guest);
+	if (!l->acceptable || !l->retry || (guest && !l->guest) || fd_set_nonblock(fd, true) < 0 ||
+	    event_add(l->acceptable, NULL) < 0) {
+		listener_free(l);
+		return merr_set(err, -ENOMEM, "cannot listen for QMP clients");
+	}
+	return 0;
+}
+
+int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, struct merr *err)
+{
+	if (s->n_sessions >= QMP_MAX_SESSIONS) {
+		refuse(fd);
+		return merr_set(err, -EUSERS, "too many QMP clients: there are %u already",
+				QMP_MAX_SESSIONS);
+	}
+	return qmp_session_new(s, fd, guest, err);
+}
+
+static bool is_bound_to(const char *bound, const char *guest)
+{
+	return bound && strcmp(bound, guest) == 0;
+}
+
+void qmp_server_close_guest(struct qmp_server *s, const char *guest)
+{
+	struct qmp_listener *listener, *next_listener;
+	struct qmp_session *session, *next_session;
+
+	for (listener = TAILQ_FIRST(&s->listeners); listener; listener = next_listener) {
+		next_listener = TAILQ_NEXT(listener, entry);
+		if (is_bound_to(listener->guest, guest))
+			listener_free(listener);
+	}
+	for (session = TAILQ_FIRST(&s->sessions); session; session = next_session) {
+		next_session = TAILQ_NEXT(session, entry);
+		if (is_bound_to(session->guest, guest))
+			qmp_session_close(session);
+	}
+}
+
+static bool wants_event(const struct qmp_session *s, const char *guest)
+{
+	return s->negotiated && (!s->guest || (guest && strcmp(s->guest, guest) == 0));
+}
+
+void qmp_server_event(struct qmp_server *s, const char *name, const char *guest, json_t *data)
+{
+	json_t *event = qmp_event_object(name, data);
+	struct qmp_session *session, *next;
+	struct buf line = { 0 };
+
+	if (event) {
+		qmp_print(&line, event);
+		buf_add_str(&line, "\r\n");
+	}
+	for (session = TAILQ_FIRST(&s->sessions); session; session = next) {
+		next = TAILQ_NEXT(session, entry);
+		if (!wants_event(session, guest))
+			continue;
+		/* Rather no client than one that missed an event. */
+		if (!event || line.error)
+			qmp_session_close(session);
+		else
+			qmp_session_send_line(session, line.data, line.len);
+	}
+	buf_done(&line);
+	json_decref(event);
+}

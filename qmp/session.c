@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A session: its socket, its life, and what it sends. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "qmp/internal.h"
+#include "qmp/printer.h"
+
+static void flush_out(struct qmp_session *s)
+{
+	size_t left = s->out.len - s->out_at;
+	ssize_t n = 0;
+
+	while (left > 0) {
+		n = send(s->fd, s->out.data + s->out_at, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0)
+			break;
+		s->out_at += (size_t)n;
+		left -= (size_t)n;
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		qmp_session_close(s);
+		return;
+	}
+	buf_consume(&s->out, s->out_at);
+	s->out_at = 0;
+	if (left > 0) {
+		(void)event_add(s->writable, NULL);
+	} else {
+		buf_done(&s->out);
+		if (s->closing)
+			qmp_session_close(s);
+	}
+}
+
+void qmp_session_send_line(struct qmp_session *s, const void *line, size_t len)
+{
+	bool waiting = s->out.len > 0;
+
+	if (s->fd < 0)
+		return;
+	if (s->out.len - s->out_at > QMP_MAX_OUT_BYTES) {
+		qmp_session_close(s);
+		return;
+	}
+	buf_add(&s->out, line, len);
+	if (s->out.error)
+		qmp_session_close(s);
+	else if (!waiting)
+		flush_out(s);
+}
+
+void qmp_session_send(struct qmp_session *s, const json_t *object)
+{
+	struct buf line = { 0 };
+
+	qmp_print(&line, object);
+	buf_add_str(&line, "\r\n");
+	if (line.error)
+		qmp_session_close(s);
+	else
+		qmp_session_send_line(s, line.data, line.len);
+	buf_done(&line);
+}
+
+void qmp_session_wake(struct qmp_session *s)
+{
+	if (s->fd >= 0)
+		event_active(s->turn, EV_TIMEOUT, 0);
+}
+
+/* The other side closed altogether: nobody is left to answer. */
+static bool peer_is_gone(const struct qmp_session *s)
+{
+	struct pollfd p = { .fd = s->fd };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int) * QMP_MAX_FDS)];
+		struct cmsghdr align;
+	} control;
+	struct qmp_session *s = arg;
+	struct iovec iov = { s->in, sizeof(s->in) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control.bytes, .msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t n;
+
+	(void)what;
+	n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			qmp_session_close(s);
+		return;
+	}
+	fd_queue_add(&s->fds, &msg, s->position);
+	s->in_at = 0;
+	s->in_len = (size_t)n;
+	s->eof = n == 0;
+	if (s->eof && peer_is_gone(s))
+		qmp_session_close(s);
+	else
+		qmp_session_take_turn(s);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct qmp_session *s = arg;
+
+	(void)fd;
+	(void)what;
+	s->refs++;
+	flush_out(s);
+	/* It may have waited for this. */
+	qmp_session_wake(s);
+	qmp_session_unref(s);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	qmp_session_take_turn(arg);
+}
+
+void qmp_session_unref(struct qmp_session *s)
+{
+	if (--s->refs > 0)
+		return;
+	free(s->guest);
+	free(s);
+}
+
+static struct event *free_event(struct event *e)
+{
+	if (e)
+		event_free(e);
+	return NULL;
+}
+
+/* What only an open session has. */
+static void release(struct qmp_session *s)
+{
+	struct qmp_call *call;
+
+	s->readable = free_event(s->readable);
+	s->writable = free_event(s->writable);
+	s->turn = free_event(s->turn);
+	s->fd = close_fd(s->fd);
+	while ((call = TAILQ_FIRST(&s->queue))) {
+		TAILQ_REMOVE(&s->queue, call, entry);
+		(void)qmp_call_free(call);
+	}
+	s->n_queued = 0;
+	qmp_parser_done(&s->parser);
+	fd_queue_done(&s->fds);
+	fd_batch_done(&s->unclaimed);
+	buf_done(&s->out);
+	s->out_at = 0;
+	s->in_at = s->in_len = 0;
+}
+
+void qmp_session_close(struct qmp_session *s)
+{
+	if (s->fd < 0)
+		return;
+	TAILQ_REMOVE(&s->server->sessions, s, entry);
+	s->server->n_sessions--;
+	release(s);
+	qmp_session_unref(s);
+}
+
+static int make_events(struct qmp_session *s)
+{
+	struct event_base *base = s->server->options.base;
+
+	s->readable = event_new(base, s->fd, EV_READ | EV_PERSIST, on_readable, s);
+	s->writable = event_new(base, s->fd, EV_WRITE, on_writable, s);
+	s->turn = event_new(base, -1, 0, on_turn, s);
+	if (!s->readable || !s->writable || !s->turn || event_add(s->readable, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int send_greeting(struct qmp_session *s)
+{
+	json_t *greeting = qmp_greeting(&s->server->options);
+
+	if (!greeting)
+		return -ENOMEM;
+	qmp_session_send(s, greeting);
+	json_decref(greeting);
+	return 0;
+}
+
+int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct merr *err)
+{
+	struct qmp_session *s = calloc(1, sizeof(*s));
+
+	if (!s || fd_set_nonblock(fd, true) < 0 || (guest && !(s->guest = strdup(guest)))) {
+		free(s);
+		(void)close_fd(fd);
+		return merr_set(err, -ENOMEM, "cannot set up a QMP session");
+	}
+	s->server = server;
+	s->opaque = server->options.opaque;
+	s->fd = fd;
+	s->parser.limits = &qmp_parser_default_limits;
+	s->refs = 1;
+	TAILQ_INIT(&s->queue);
+	TAILQ_INSERT_TAIL(&server->sessions, s, entry);
+	server->n_sessions++;
+	if (make_events(s) < 0 || send_greeting(s) < 0) {
+		qmp_session_close(s);
+		return merr_set(err, -ENOMEM, "cannot set up a QMP session: out of memory");
+	}
+	return 0;
+}
