@@ -31,7 +31,7 @@ int qmp_client_new(int fd, struct qmp_client **ret, struct merr *err);
 
 /* Closes the connection; C may be NULL. Returns NULL. */
 struct qmp_client *qmp_client_free(struct qmp_client *c);
-DEFINE_CLEANUP(struct qmp_client *, qmp_client_free);
+DEFINE_CLEANUP(struct qmp_client, qmp_client_free);
 
 /* Longest wait for one answer, ns; 0 (as at the start): for ever. */
 void qmp_client_set_timeout(struct qmp_client *c, uint64_t timeout_ns);
