@@ -10,8 +10,8 @@
  * The files are read, not mapped: reading a hole of a mapped tmpfs file would fill it, under the feet of whoever
  * receives memory there. The target's file may appear at any time.
  *
- * Between two polls the observer sleeps, so as not to take the CPU from what it measures; the longest time between two
- * polls, which is how far a gap may be overstated, is reported with the gaps.
+ * Between two polls the observer sleeps, so as not to take the CPU from what it measures. longest_gap_slack_us says how
+ * far the longest gap may be overstated: the time between the poll that saw it end and the one before.
  *
  * Each line "mark [NAME]" on standard input ends an interval; its report is printed at once, as one line of JSON. At end
  * of file, SIGTERM or SIGINT the last interval's follows, and then one named "total".
@@ -52,6 +52,7 @@ struct word {
 	int fd;
 	uint64_t value;
 	bool has_value;
+	bool is_fresh;	/* the last poll read it */
 };
 
 struct interval {
@@ -60,6 +61,7 @@ struct interval {
 	uint64_t n_advances;
 	uint64_t longest_ns;
 	uint64_t longest_end_ns;
+	uint64_t longest_slack_ns;	/* between the poll that saw it end and the one before */
 	uint64_t longest_poll_ns;
 	uint64_t buckets[N_BUCKETS];
 };
@@ -115,7 +117,8 @@ static bool poll_word(struct word *w, off_t offset)
 	uint64_t value;
 	bool has_advanced;
 
-	if (w->fd < 0 || !read_word(w, offset, &value))
+	w->is_fresh = w->fd >= 0 && read_word(w, offset, &value);
+	if (!w->is_fresh)
 		return false;
 	has_advanced = w->has_value && value > w->value;
 	w->value = value;
@@ -123,7 +126,7 @@ static bool poll_word(struct word *w, off_t offset)
 	return has_advanced;
 }
 
-static void note_gap(struct interval *i, uint64_t gap_ns, uint64_t end_ns)
+static void note_gap(struct interval *i, uint64_t gap_ns, uint64_t end_ns, uint64_t slack_ns)
 {
 	uint64_t us = gap_ns / 1000;
 	unsigned int bucket = us ? 63 - (unsigned int)__builtin_clzll(us) : 0;
@@ -133,6 +136,7 @@ static void note_gap(struct interval *i, uint64_t gap_ns, uint64_t end_ns)
 	if (gap_ns > i->longest_ns) {
 		i->longest_ns = gap_ns;
 		i->longest_end_ns = end_ns;
+		i->longest_slack_ns = slack_ns;
 	}
 }
 
@@ -142,11 +146,11 @@ static void note_poll(struct interval *i, uint64_t between_ns)
 		i->longest_poll_ns = between_ns;
 }
 
-static void note_advance(struct watch *w, uint64_t now_ns)
+static void note_advance(struct watch *w, uint64_t now_ns, uint64_t slack_ns)
 {
 	if (w->last_advance_ns) {
-		note_gap(&w->now, now_ns - w->last_advance_ns, now_ns);
-		note_gap(&w->total, now_ns - w->last_advance_ns, now_ns);
+		note_gap(&w->now, now_ns - w->last_advance_ns, now_ns, slack_ns);
+		note_gap(&w->total, now_ns - w->last_advance_ns, now_ns, slack_ns);
 	}
 	w->last_advance_ns = now_ns;
 }
@@ -155,29 +159,28 @@ static void poll_once(struct watch *w)
 {
 	uint64_t before = w->count;
 	bool source_advanced;
-	uint64_t now_ns;
+	uint64_t now_ns, between_ns;
 
 	/* The target first: whatever it was copied from, the source's word, read later, is at least as far. */
 	poll_word(&w->target, w->offset);
 	source_advanced = poll_word(&w->source, w->offset);
 	now_ns = clock_ns();
 
-	if (w->last_poll_ns) {
-		note_poll(&w->now, now_ns - w->last_poll_ns);
-		note_poll(&w->total, now_ns - w->last_poll_ns);
-	}
+	between_ns = w->last_poll_ns ? now_ns - w->last_poll_ns : 0;
 	w->last_poll_ns = now_ns;
+	note_poll(&w->now, between_ns);
+	note_poll(&w->total, between_ns);
 
 	if (source_advanced && w->target_first_ns)
 		w->n_ran_twice++;
-	if (!w->target_first_ns && w->source.has_value && w->target.value > w->source.value)
+	if (!w->target_first_ns && w->source.is_fresh && w->target.value > w->source.value)
 		w->target_first_ns = now_ns;
 	if (w->source.value > w->count)
 		w->count = w->source.value;
 	if (w->target_first_ns && w->target.value > w->count)
 		w->count = w->target.value;
 	if (w->count > before)
-		note_advance(w, now_ns);
+		note_advance(w, now_ns, between_ns);
 }
 
 static void interval_start(struct interval *i, const char *name, uint64_t now_ns)
@@ -214,6 +217,7 @@ static void report(const struct watch *w, const struct interval *i, uint64_t now
 	       (double)(now_ns - i->start_ns) / 1e9, i->n_advances);
 	printf("\"longest_gap_us\": %.1f, ", (double)i->longest_ns / 1e3);
 	print_seconds_or_null("longest_gap_ended_s", w->start_ns, i->longest_end_ns);
+	printf("\"longest_gap_slack_us\": %.1f, ", (double)i->longest_slack_ns / 1e3);
 	printf("\"longest_poll_us\": %.1f, ", (double)i->longest_poll_ns / 1e3);
 	printf("\"silent_us\": %.1f, ",
 	       (double)(now_ns - (w->last_advance_ns ? w->last_advance_ns : w->start_ns)) / 1e3);
