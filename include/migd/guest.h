@@ -40,6 +40,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* The ABI described here. A library of the same major version serves every older minor version. */
 #define MIGD_GUEST_API_MAJOR 1
@@ -268,6 +269,7 @@ int migd_guest_wait_active(struct migd_guest *guest, int timeout_ms);
  */
 int migd_guest_wait_gone(struct migd_guest *guest, int timeout_ms);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
