@@ -33,6 +33,7 @@
 #define PAYLOAD_IMAGE_MAX 0x100000	/* an image with its .bss ends below 2 MiB */
 #define PAYLOAD_SCRATCH_GPA 0x200000	/* 2 MiB up to the working set: for the payload's buffers */
 #define PAYLOAD_WORK_GPA 0x1000000	/* 16 MiB: the working set starts here */
+#define PAYLOAD_LOW_RAM_END 0xc0000000	/* RAM beyond 3 GiB lies above 4 GiB; payloads leave that alone */
 
 /* Ports (I/O space). The PIC, PIT, CMOS and i8042 are where a PC has them. */
 #define PAYLOAD_PORT_SERIAL 0x3f8	/* 16550A, IRQ 4 */

@@ -2,7 +2,7 @@
 /*
  * Rewrites its working set pass after pass and verifies each page before it does.
  *
- * The working set is working_set_bytes from PAYLOAD_WORK_GPA on (cut to the memory there is); each vCPU has its own
+ * The working set is working_set_bytes from PAYLOAD_WORK_GPA on (cut to the memory there is below 3 GiB); each vCPU has its own
  * share of it and its own pass number, which starts at 1. Pass s leaves in page i (counted from PAYLOAD_WORK_GPA)
  *   word 0                        PAYLOAD_WRITER_HEAD(s, i), the pass and the page's index
  *   word PAYLOAD_WRITER_SLOT(s)   PAYLOAD_WRITER_CHECK(head), a checksum of that
@@ -194,17 +194,20 @@ static uint64_t await_allowance(unsigned int vcpu, uint64_t limit)
 	return n;
 }
 
-static struct share share_of(unsigned int vcpu)
+static uint64_t working_set_pages(void)
 {
 	uint64_t bytes = param->working_set_bytes ? param->working_set_bytes : DEFAULT_BYTES;
-	uint64_t n_pages = bytes / 4096;
-	uint64_t n_present = (param->memory_bytes - PAYLOAD_WORK_GPA) / 4096;
-	uint64_t first, end;
+	uint64_t ram_end = param->memory_bytes < PAYLOAD_LOW_RAM_END ? param->memory_bytes : PAYLOAD_LOW_RAM_END;
+	uint64_t present = ram_end > PAYLOAD_WORK_GPA ? ram_end - PAYLOAD_WORK_GPA : 0;
 
-	if (n_pages > n_present)
-		n_pages = n_present;
-	first = n_pages * vcpu / param->n_vcpus;
-	end = n_pages * (vcpu + 1) / param->n_vcpus;
+	return (bytes < present ? bytes : present) / 4096;
+}
+
+static struct share share_of(unsigned int vcpu)
+{
+	uint64_t n_pages = working_set_pages();
+	uint64_t first = n_pages * vcpu / param->n_vcpus;
+	uint64_t end = n_pages * (vcpu + 1) / param->n_vcpus;
 	if (vcpu == 0)
 		result->detail[1] = n_pages;
 	return (struct share){ .first_page = first, .n_pages = end - first };
@@ -215,8 +218,10 @@ void payload_main(unsigned int vcpu)
 	struct share share = share_of(vcpu);
 	uint64_t n;
 
-	if (!share.n_pages)
+	if (!share.n_pages) {
+		payload_fail("no page to write, vCPU", vcpu, 1, 0);
 		return;
+	}
 	if (param->pages_per_second) {
 		allowance_per_tick = param->pages_per_second * 256 / TICK_HZ / param->n_vcpus;
 		if (!allowance_per_tick)
