@@ -237,6 +237,8 @@ class Vmm(Process):
             *(["--incoming"] if incoming else []), *extra])
         if attached and not listen:
             self.wait_attached()
+        if attached:
+            _ = self.mem  # now: the VMM may be gone when somebody looks
 
     def wait_attached(self):
         def is_attached():
