@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking over the migrations of a daemon that is gone.
+ *
+ * Each journal gives a record of its guest, which its VMM fills when it attaches again, and a migration. A worker that lives
+ * says the rest by ADOPT. One that does not is dealt with when the VMM is back (daemon/settle.h).
+ */
+#include "daemon/adopt.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "attach/handover.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/guest.h"
+#include "daemon/link.h"
+#include "daemon/migration.h"
+#include "daemon/registry.h"
+#include "daemon/settle.h"
+#include "daemon/state-dir.h"
+#include "daemon/timer.h"
+#include "daemon/worker.h"
+
+static int migration_from_journal(struct guest *g, const struct journal *j, struct migration **ret, struct merr *err)
+{
+	enum worker_direction direction = j->outgoing ? WORKER_DIRECTION_OUTGOING : WORKER_DIRECTION_INCOMING;
+	struct migration *m;
+	struct addr addr;
+	int r = addr_parse_uri(j->uri, &addr, err);
+
+	if (r == 0)
+		r = migration_new(g, direction, j->uri, &addr, &m, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(m->id, sizeof(m->id), "%s", j->id);
+	(void)snprintf(m->handover_id, sizeof(m->handover_id), "%s", j->handover_id);
+	m->exit_on_error = j->exit_on_error;
+	m->has_listen_addr = j->listen[0] && addr_parse_uri(j->listen, &m->listen_addr, NULL) == 0;
+	m->journaled = true;
+	/* A guess until ADOPT; without a worker, the guest's handover decides what becomes of it. */
+	m->status = MIGRATION_STATUS_ACTIVE;
+	*ret = m;
+	return 0;
+}
+
+static int find_worker(struct migration *m, const struct journal *j, struct merr *err)
+{
+	struct daemon *d = m->guest->daemon;
+	int fd, r = state_dir_worker_connect(d->state, j->id, &fd);
+
+	if (r < 0)
+		return merr_set_errno(err, r, "nobody answers on its socket");
+	return worker_adopt(d->base, fd, j->worker_pid, j->worker_start_time, &link_handler, m, &m->worker, err);
+}
+
+static int take_over(struct daemon *d, const struct journal *j, struct merr *err)
+{
+	struct merr why = MERR_INIT;
+	struct migration *m;
+	struct guest *g;
+	int r;
+
+	if (registry_find(d->registry, j->guest))
+		return merr_set(err, -EEXIST, "a second migration of guest '%s'", j->guest);
+	r = registry_add(d->registry, j->guest, &g, err);
+	if (r < 0)
+		return r;
+	r = migration_from_journal(g, j, &m, err);
+	if (r < 0) {
+		registry_remove(d->registry, g);
+		return r;
+	}
+	g->pid = j->vmm_pid;
+	g->pid_start_time = j->vmm_start_time;
+	g->role = j->outgoing ? 1 : 2;
+	migration_install(g, m);
+	if (find_worker(m, j, &why) == 0) {
+		m->adopting = true;
+		settle_expect_adopt(m);
+		return 0;
+	}
+	log_notice("the worker of a former daemon's migration is gone: %s guest='%s' mig=%s", merr_msg(&why), j->guest,
+		   j->id);
+	/* Whether the source was told LOADED is not known: somebody has to be there if it asks. */
+	m->reached_loaded = true;
+	m->orphaned = true;
+	settle_check(m);
+	return 0;
+}
+
+static void on_journal(void *opaque, const struct journal *j)
+{
+	struct merr err = MERR_INIT;
+
+	if (take_over(opaque, j, &err) < 0)
+		log_err("cannot take over a former daemon's migration guest='%s' mig=%s: %s", j->guest, j->id,
+			merr_msg(&err));
+}
+
+void adopt_all(struct daemon *d)
+{
+	state_dir_scan(d->state, on_journal, d);
+}
+
+static void take_settings(struct guest *g, struct worker_start *s)
+{
+	migration_parameters_done(&g->parameters);
+	g->parameters = s->parameters;
+	memset(&s->parameters, 0, sizeof(s->parameters));
+	memset(g->capabilities, 0, sizeof(g->capabilities));
+	for (size_t i = 0; i < s->n_capabilities; i++)
+		g->capabilities[s->capabilities[i]] = true;
+}
+
+static int take_stats(struct migration *m, struct conn_msg *msg, struct merr *err)
+{
+	int fd = conn_msg_take_fd(msg, 0), r;
+	struct stats_page *stats;
+
+	r = fd < 0 ? -EBADMSG : stats_page_open(fd, &stats);
+	if (r < 0) {
+		close_fd(fd);
+		return merr_set_errno(err, r, "worker link: ADOPT: its descriptor is no statistics page");
+	}
+	stats_page_unmap(m->stats);
+	close_fd(m->stats_fd);
+	m->stats = stats;
+	m->stats_fd = fd;
+	return 0;
+}
+
+static int take_start(struct migration *m, struct worker_start *s, struct merr *err)
+{
+	if (strcmp(s->id, m->id) != 0 || strcmp(s->guest, m->guest->name) != 0 || s->direction != m->direction)
+		return merr_set(err, -EBADMSG, "worker link: ADOPT: it is about another migration than its journal");
+	m->mode = s->mode;
+	take_settings(m->guest, s);
+	return 0;
+}
+
+int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct worker_adopt a;
+	int r;
+
+	if (!m->adopting)
+		return merr_set(err, -EBADMSG, "worker link: ADOPT was not asked for");
+	r = worker_adopt_from_json(body, &a, err);
+	if (r < 0)
+		return merr_prefix(err, "worker link: ADOPT");
+	r = take_start(m, &a.start, err);
+	if (r == 0)
+		r = take_stats(m, msg, err);
+	if (r == 0) {
+		m->adopting = false;
+		m->timer = timer_free(m->timer);
+		m->status = a.state.status;
+		log_notice("took over a former daemon's migration guest='%s' mig=%s pid=%d status=%s", m->guest->name, m->id,
+			   worker_pid(m->worker), migration_status_str(m->status));
+		r = link_apply_state(m, &a.state, err);
+	}
+	worker_adopt_done(&a);
+	return r;
+}

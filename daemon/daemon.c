@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon: its parts put together, run, taken apart. */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/adopt.h"
+#include "daemon/hello.h"
+#include "daemon/listen.h"
+#include "daemon/registry.h"
+#include "daemon/state-dir.h"
+#include "daemon/timer.h"
+#include "daemon/version.h"
+#include "daemon/worker.h"
+
+/* For answers on their way when `quit` comes. */
+#define STOP_DELAY_USEC 50000
+
+struct signals {
+	struct event *terminate, *interrupt, *hangup;
+};
+
+struct daemon_private {
+	struct daemon d;
+	char *qmp_path;
+	struct signals signals;
+};
+
+static struct daemon_private *private_of(struct daemon *d)
+{
+	return (struct daemon_private *)d;
+}
+
+static void on_end_signal(evutil_socket_t signo, short what, void *opaque)
+{
+	struct daemon *d = opaque;
+
+	(void)what;
+	log_notice("ending by signal %d; guests and running migrations go on", (int)signo);
+	(void)sd_notify(0, "STOPPING=1");
+	(void)event_base_loopbreak(d->base);
+}
+
+static void on_hangup(evutil_socket_t signo, short what, void *opaque)
+{
+	(void)signo;
+	(void)what;
+	(void)opaque;
+	log_info("SIGHUP is ignored: there is no configuration to read again");
+}
+
+static struct event *watch_signal(struct daemon *d, int signo, event_callback_fn fn)
+{
+	struct event *e = evsignal_new(d->base, signo, fn, d);
+
+	if (e && event_add(e, NULL) < 0)
+		return timer_free(e);
+	return e;
+}
+
+static int watch_signals(struct daemon *d, struct merr *err)
+{
+	struct signals *s = &private_of(d)->signals;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	s->terminate = watch_signal(d, SIGTERM, on_end_signal);
+	s->interrupt = watch_signal(d, SIGINT, on_end_signal);
+	s->hangup = watch_signal(d, SIGHUP, on_hangup);
+	return s->terminate && s->interrupt && s->hangup ? 0 : merr_set(err, -ENOMEM, "cannot watch signals");
+}
+
+/* Two descriptors a guest, five a migration: the usual soft limit of 1024 is for select()'s sake, which nothing here uses. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int start_qmp(struct daemon *d, const char *path, struct merr *err)
+{
+	struct qmp_server_options o = {
+		.base = d->base,
+		.commands = qmp_commands,
+		.major = MIGD_VERSION_MAJOR,
+		.minor = MIGD_VERSION_MINOR,
+		.micro = MIGD_VERSION_MICRO,
+		.package = "migd-" MIGD_VERSION,
+		.opaque = d,
+	};
+
+	d->qmp = qmp_server_new(&o);
+	private_of(d)->qmp_path = d->qmp ? strdup(path) : NULL;
+	return private_of(d)->qmp_path ? 0 : merr_set(err, -ENOMEM, "out of memory");
+}
+
+/* Last, so that whoever can connect finds everything in place. */
+static int open_sockets(struct daemon *d, const struct options *o, struct merr *err)
+{
+	int fd, r;
+
+	r = door_open(d, o->attach_path, &d->door, err);
+	if (r == 0)
+		r = listen_unix(o->qmp_path, SOCK_STREAM, &fd, err);
+	if (r < 0) {
+		free(TAKE_PTR(private_of(d)->qmp_path));	/* not ours to remove */
+		return r;
+	}
+	return qmp_server_listen(d->qmp, fd, NULL, err);
+}
+
+static int build(struct daemon *d, const struct options *o, struct merr *err)
+{
+	int r;
+
+	d->base = event_base_new();
+	d->registry = registry_new(d);
+	if (!d->base || !d->registry)
+		return merr_set(err, -ENOMEM, "out of memory");
+	raise_descriptor_limit();
+	r = state_dir_open(o->state_dir, &d->state, err);
+	if (r == 0)
+		r = watch_signals(d, err);
+	if (r == 0)
+		r = start_qmp(d, o->qmp_path, err);
+	if (r < 0)
+		return r;
+	adopt_all(d);
+	return open_sockets(d, o, err);
+}
+
+int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, struct merr *err)
+{
+	struct daemon_private *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p) {
+		close_fd(exe_fd);
+		return merr_set(err, -ENOMEM, "out of memory");
+	}
+	p->d.exe_fd = exe_fd;
+	r = build(&p->d, options, err);
+	if (r < 0) {
+		(void)daemon_free(&p->d);
+		return r;
+	}
+	*ret = &p->d;
+	return 0;
+}
+
+int daemon_run(struct daemon *d)
+{
+	(void)sd_notify(0, "READY=1");
+	log_info("ready version=%s", MIGD_VERSION);
+	return event_base_dispatch(d->base) < 0 ? -EIO : 0;
+}
+
+void daemon_stop(struct daemon *d)
+{
+	struct timeval delay = { .tv_usec = STOP_DELAY_USEC };
+
+	(void)event_base_loopexit(d->base, &delay);
+}
+
+struct daemon *daemon_free(struct daemon *d)
+{
+	struct daemon_private *p;
+
+	if (!d)
+		return NULL;
+	p = private_of(d);
+	d->door = door_close(d->door);
+	d->registry = registry_free(d->registry);
+	worker_forget_dismissed();
+	d->qmp = qmp_server_free(d->qmp);
+	if (p->qmp_path)
+		(void)unlink(p->qmp_path);
+	free(p->qmp_path);
+	(void)timer_free(p->signals.terminate);
+	(void)timer_free(p->signals.interrupt);
+	(void)timer_free(p->signals.hangup);
+	d->state = state_dir_free(d->state);
+	if (d->base)
+		event_base_free(d->base);
+	close_fd(d->exe_fd);
+	free(p);
+	return NULL;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's parts, and who may reach what: one event loop, one thread. It never maps guest memory, never parses
+ * a byte that came from a migration's peer, and never blocks: names are looked up in a thread of their own
+ * (daemon/dial.h), everything else is events.
+ */
+#ifndef MIGD_DAEMON_DAEMON_H
+#define MIGD_DAEMON_DAEMON_H
+
+#include <event2/event.h>
+
+#include "base/err.h"
+#include "daemon/options.h"
+#include "qmp/server.h"
+
+struct door;
+struct registry;
+struct state_dir;
+
+struct daemon {
+	struct event_base *base;
+	struct qmp_server *qmp;
+	struct registry *registry;
+	struct door *door;
+	struct state_dir *state;
+	int exe_fd;	/* this program, open since before it could be replaced: workers are started from it */
+};
+
+/*
+ * Build everything, take over what a former daemon left in the state directory, and begin to listen. EXE_FD is taken
+ * over. On failure nothing is left behind and ERR says what to do.
+ */
+int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, struct merr *err);
+
+/* Run until a signal or `quit`. Guests and workers outlive it. 0 or -errno. */
+int daemon_run(struct daemon *d);
+
+/* End daemon_run() as soon as pending answers had a chance to leave. */
+void daemon_stop(struct daemon *d);
+
+struct daemon *daemon_free(struct daemon *d);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands about a guest's migration parameters and capabilities. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "daemon/capabilities.h"
+#include "daemon/guest.h"
+#include "daemon/json.h"
+#include "daemon/link.h"
+#include "daemon/migration.h"
+#include "daemon/scope.h"
+#include "qmp/server.h"
+#include "schema/commands.h"
+
+/* What would be ignored, and must not be believed to be on. */
+static int check_supported(const struct migration_parameters *p, struct merr *err)
+{
+	if (p->has_tls_creds && p->tls_creds.kind == STR_OR_NULL_KIND_S && p->tls_creds.u.s[0])
+		return merr_set(err, -ENOTSUP, "Parameter 'tls_creds' expects an empty string: TLS is not supported by this version "
+				"of migd");
+	if (p->has_mode && p->mode != MIG_MODE_NORMAL)
+		return merr_set(err, -ENOTSUP, "Parameter 'mode' expects 'normal': '%s' is not supported by this version of migd",
+				mig_mode_str(p->mode));
+	return 0;
+}
+
+/* All or nothing: the merged set is checked, then it takes the place of the old one. */
+static int merge(struct guest *g, const struct migration_parameters *changes, struct merr *err)
+{
+	struct migration_parameters merged = { 0 };
+	int r = migration_parameters_copy(&merged, &g->parameters);
+
+	if (r == 0)
+		r = migration_parameters_merge(&merged, changes);
+	if (r < 0) {
+		migration_parameters_done(&merged);
+		return merr_set(err, -ENOMEM, "out of memory");
+	}
+	r = migration_parameters_check(&merged, err);
+	if (r == 0)
+		r = check_supported(&merged, err);
+	if (r < 0) {
+		migration_parameters_done(&merged);
+		return r;
+	}
+	migration_parameters_done(&g->parameters);
+	g->parameters = merged;
+	return 0;
+}
+
+void cmd_migrate_set_parameters(struct qmp_call *call, const struct migrate_set_parameters_args *args)
+{
+	struct guest *g = scope_guest(call, args->has_guest, args->guest);
+	struct merr err = MERR_INIT;
+
+	if (!g)
+		return;
+	if (merge(g, &args->data, &err) < 0) {
+		qmp_fail(call, &err);
+		return;
+	}
+	if (migration_running(g->migration))
+		link_parameters(g->migration);
+	qmp_return(call, NULL);
+}
+
+void cmd_query_migrate_parameters(struct qmp_call *call, const struct query_migrate_parameters_args *args)
+{
+	struct guest *g = scope_guest(call, args->has_guest, args->guest);
+
+	if (g)
+		qmp_return(call, migration_parameters_to_json(&g->parameters));
+}
+
+void cmd_migrate_set_capabilities(struct qmp_call *call, const struct migrate_set_capabilities_args *args)
+{
+	struct guest *g = scope_guest(call, args->has_guest, args->guest);
+	bool on[MIGRATION_CAPABILITY__MAX];
+	struct merr err = MERR_INIT;
+
+	if (!g)
+		return;
+	if (migration_running(g->migration)) {
+		(void)merr_set(&err, -EBUSY, "There's a migration process in progress of guest '%s': capabilities can be set "
+			       "before or after it", g->name);
+		qmp_fail(call, &err);
+		return;
+	}
+	memcpy(on, g->capabilities, sizeof(on));
+	for (size_t i = 0; i < args->n_capabilities; i++)
+		on[args->capabilities[i].capability] = args->capabilities[i].state;
+	if (capabilities_check(on, &err) < 0) {
+		qmp_fail(call, &err);
+		return;
+	}
+	memcpy(g->capabilities, on, sizeof(on));
+	qmp_return(call, NULL);
+}
+
+void cmd_query_migrate_capabilities(struct qmp_call *call, const struct query_migrate_capabilities_args *args)
+{
+	struct guest *g = scope_guest(call, args->has_guest, args->guest);
+	struct migration_capability_status s;
+	json_t *list;
+
+	if (!g)
+		return;
+	list = json_array();
+	for (int i = 1; i < MIGRATION_CAPABILITY__MAX; i++) {
+		s.capability = (enum migration_capability)i;
+		s.state = g->capabilities[i];
+		(void)json_array_append_new(list, migration_capability_status_to_json(&s));
+	}
+	qmp_return(call, list);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `migrate-incoming`: from an address to a worker that listens. */
+#include "daemon/incoming.h"
+
+#include <errno.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/dial.h"
+#include "daemon/guest.h"
+#include "daemon/migration.h"
+#include "daemon/start.h"
+#include "qmp/server.h"
+#include "transport/sock.h"
+
+/* QMP.md 2.1; a guest that nothing has reached yet can be armed again after a failure. */
+static int check(const struct guest *g, struct merr *err)
+{
+	const struct migration *m = g->migration;
+	uint8_t phase = guest_handover(g, NULL);
+
+	if (m && (migration_running(m) || m->status == MIGRATION_STATUS_NONE))
+		return merr_set(err, -EBUSY, "The incoming migration of guest '%s' has already been started (status %s)", g->name,
+				migration_status_str(m->status));
+	if (!guest_attached(g))
+		return merr_set(err, -ENOTCONN, "The VMM of guest '%s' is not attached: nothing can receive the guest",
+				g->name);
+	if (g->role != 2 || guest_run_state(g) != RUN_STATE_INMIGRATE)
+		return merr_set(err, -EINVAL, "The VMM of guest '%s' does not wait for a migration (it is %s); start one that "
+				"does, e.g. migd-vmm --incoming", g->name, run_state_str(guest_run_state(g)));
+	if (phase != HANDOVER_PHASE_EMPTY)
+		return merr_set(err, -EBUSY, "Guest '%s' has received something already (handover %s) and cannot start anew; "
+				"start a fresh VMM for the next attempt", g->name, handover_phase_str(phase));
+	return 0;
+}
+
+/* Nothing happened yet: the guest is as before. */
+static void drop(struct migration *m)
+{
+	struct guest *g = m->guest;
+
+	g->migration = NULL;
+	(void)migration_free(m);
+	guest_review(g);
+}
+
+static void on_started(struct migration *m, const struct merr *err)
+{
+	struct qmp_call *call = TAKE_PTR(m->call);
+
+	if (err) {
+		drop(m);
+		qmp_fail(call, err);
+		return;
+	}
+	(void)migration_set_status(m, MIGRATION_STATUS_SETUP);
+	qmp_return(call, NULL);
+}
+
+static void on_listening(void *opaque, int fd, const struct merr *err)
+{
+	struct migration *m = opaque;
+	char text[sizeof(struct addr) + 8];
+
+	m->dial = NULL;
+	if (fd < 0) {
+		start_failed(m, err);
+		return;
+	}
+	m->listen_fd = fd;
+	m->has_listen_addr = sock_local_addr(fd, &m->listen_addr) == 0;
+	if (m->has_listen_addr)
+		log_info("listening for a guest guest='%s' mig=%s address='%s'", m->guest->name, m->id,
+			 addr_format(&m->listen_addr, text, sizeof(text)));
+	start_worker(m);
+}
+
+void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error, struct qmp_call *call)
+{
+	struct merr err = MERR_INIT;
+	struct migration *m = NULL;
+
+	if (check(g, &err) < 0 || migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, &m, &err) < 0) {
+		qmp_fail(call, &err);
+		return;
+	}
+	m->exit_on_error = exit_on_error;
+	m->on_started = on_started;
+	m->dial = dial_listen(g->daemon->base, &m->addr, on_listening, m);
+	if (!m->dial) {
+		(void)migration_free(m);
+		(void)merr_set(&err, -ENOMEM, "out of memory");
+		qmp_fail(call, &err);
+		return;
+	}
+	m->call = call;
+	migration_install(g, m);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `migrate-incoming`: the target's side of a migration's beginning. */
+#ifndef MIGD_DAEMON_INCOMING_H
+#define MIGD_DAEMON_INCOMING_H
+
+#include <stdbool.h>
+
+#include "transport/addr.h"
+
+struct guest;
+struct qmp_call;
+
+/*
+ * Listen on ADDR and start a worker for G. CALL is answered when the worker runs, or with what went wrong: the guest can then be
+ * given another try.
+ */
+void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error, struct qmp_call *call);
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker link: messages of a migration's worker, and those to it. */
+#include "daemon/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attach/conn.h"
+#include "attach/handover.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/adopt.h"
+#include "daemon/daemon.h"
+#include "daemon/dial.h"
+#include "daemon/guest.h"
+#include "daemon/json.h"
+#include "daemon/migration.h"
+#include "daemon/settle.h"
+#include "daemon/worker.h"
+#include "engine/link.h"
+#include "schema/events.h"
+
+/* A worker that wants a connection again and again gets the first at once, then ever more slowly. */
+#define BACKOFF_FIRST_MS 100U
+#define BACKOFF_MAX_MS 5000U
+
+/* ---- to the worker ---- */
+
+static void tell_worker(struct migration *m, enum link_type type, json_t *body, const int *fds, size_t n_fds)
+{
+	struct conn *c = m->worker ? worker_conn(m->worker) : NULL;
+	int r;
+
+	if (!c)
+		return;
+	r = link_send(c, type, body, fds, n_fds);
+	/* -EPIPE: it is gone, and its exit is about to be noticed. */
+	if (r == -EAGAIN)
+		worker_kill(m->worker, "it did not read what the daemon sent");
+	else if (r < 0 && r != -EPIPE)
+		log_err("cannot send to a worker mig=%s message=%d: %s", m->id, type, strerror(-r));
+}
+
+static int capabilities_on(const struct guest *g, struct worker_start *s)
+{
+	s->capabilities = calloc(MIGRATION_CAPABILITY__MAX, sizeof(*s->capabilities));
+	if (!s->capabilities)
+		return -ENOMEM;
+	for (int i = 1; i < MIGRATION_CAPABILITY__MAX; i++)
+		if (g->capabilities[i])
+			s->capabilities[s->n_capabilities++] = (enum migration_capability)i;
+	return 0;
+}
+
+static int describe_start(const struct migration *m, json_t **ret)
+{
+	struct worker_start s = {
+		.version = LINK_VERSION,
+		.direction = m->direction,
+		.mode = m->mode,
+	};
+	int r;
+
+	s.id = strdup(m->id);
+	s.guest = strdup(m->guest->name);
+	s.handover_id = strdup(m->handover_id);
+	s.peer = strdup(m->uri);
+	r = capabilities_on(m->guest, &s);
+	if (r == 0)
+		r = migration_parameters_copy(&s.parameters, &m->guest->parameters);
+	if (r == 0 && s.id && s.guest && s.handover_id && s.peer)
+		*ret = worker_start_to_json(&s);
+	worker_start_done(&s);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int link_start(struct migration *m, int adopt_fd, struct merr *err)
+{
+	_cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_json_ json_t *body = NULL;
+	int fds[LINK_START_N_FDS] = {
+		[LINK_START_FD_GUEST] = m->library_fd,
+		[LINK_START_FD_STATS] = m->stats_fd,
+		[LINK_START_FD_ADOPT] = adopt_fd,
+		[LINK_START_FD_DECISION] = m->guest->decision_fd,
+		[LINK_START_FD_STREAM] = m->direction == WORKER_DIRECTION_INCOMING ? m->listen_fd : m->stream_fd,
+	};
+	int r;
+
+	if (null_fd < 0)
+		return merr_set_errno(err, -errno, "cannot open '/dev/null'");
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] < 0)
+			fds[i] = null_fd;
+	r = describe_start(m, &body);
+	if (r == 0)
+		r = link_send(worker_conn(m->worker), LINK_START, body, fds, ARRAY_SIZE(fds));
+	if (r < 0)
+		return merr_set_errno(err, r, "cannot tell a worker what to do");
+	return 0;
+}
+
+void link_parameters(struct migration *m)
+{
+	struct worker_parameters p = { .parameters = m->guest->parameters };
+	_cleanup_json_ json_t *body = worker_parameters_to_json(&p);
+
+	if (body)
+		tell_worker(m, LINK_PARAMETERS, body, NULL, 0);
+}
+
+void link_cancel(struct migration *m)
+{
+	tell_worker(m, LINK_CANCEL, NULL, NULL, 0);
+}
+
+void link_continue(struct migration *m)
+{
+	tell_worker(m, LINK_CONTINUE, NULL, NULL, 0);
+}
+
+void link_resolve(struct migration *m, enum resolve_outcome outcome)
+{
+	struct worker_resolve w = { .outcome = outcome };
+	_cleanup_json_ json_t *body = worker_resolve_to_json(&w);
+
+	if (body)
+		tell_worker(m, LINK_RESOLVE, body, NULL, 0);
+}
+
+/* ---- connections ---- */
+
+static void answer_connection(struct migration *m, int fd, const char *error)
+{
+	_cleanup_json_ json_t *body = json_object();
+
+	if (!body || (error && json_object_set_new(body, "error", json_string(error)) < 0))
+		return;
+	tell_worker(m, LINK_CONNECTION, body, &fd, fd >= 0 ? 1 : 0);
+}
+
+static void on_dialled(void *opaque, int fd, const struct merr *err)
+{
+	struct migration *m = opaque;
+
+	m->dial = NULL;
+	if (fd >= 0)
+		m->dial_failures = 0;
+	else
+		m->dial_failures++;
+	log_debug("connection for a worker mig=%s peer='%s': %s", m->id, m->uri, fd >= 0 ? "there" : merr_msg(err));
+	answer_connection(m, fd, fd >= 0 ? NULL : merr_msg(err));
+	close_fd(fd);
+}
+
+static unsigned int backoff_ms(unsigned int failures)
+{
+	unsigned int ms = BACKOFF_FIRST_MS;
+
+	if (failures == 0)
+		return 0;
+	while (--failures > 0 && ms < BACKOFF_MAX_MS)
+		ms *= 2;
+	return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
+}
+
+static int on_connect(struct migration *m, struct merr *err)
+{
+	if (m->direction != WORKER_DIRECTION_OUTGOING)
+		return merr_set(err, -EBADMSG, "worker link: CONNECT from an incoming migration");
+	if (m->dial)
+		return 0;	/* one answer is on its way */
+	m->dial = dial_connect(m->guest->daemon->base, &m->addr, backoff_ms(m->dial_failures), on_dialled, m);
+	if (!m->dial)
+		answer_connection(m, -1, "out of memory");
+	return 0;
+}
+
+/* ---- from the worker ---- */
+
+/*
+ * A status that says nothing new: sent before the worker saw a cancel; or by a successor, which begins at `setup` while
+ * the migration does not; or by the worker of a migration that is over.
+ */
+static bool is_stale(const struct migration *m, enum migration_status status)
+{
+	bool ended = status == MIGRATION_STATUS_COMPLETED || status == MIGRATION_STATUS_FAILED ||
+		     status == MIGRATION_STATUS_CANCELLED;
+
+	if (!migration_running(m))
+		return true;
+	return !ended && (m->status == MIGRATION_STATUS_CANCELLING || m->mode == WORKER_MODE_SETTLE);
+}
+
+/* The worker's latest word; but why it was cancelled is known better here, and success has no reason. */
+static void apply_error(struct migration *m, const struct worker_state *s)
+{
+	if (s->status == MIGRATION_STATUS_COMPLETED)
+		merr_clear(&m->error);
+	if (!s->has_error_desc || s->status == MIGRATION_STATUS_COMPLETED ||
+	    m->status == MIGRATION_STATUS_CANCELLING || !migration_running(m))
+		return;
+	merr_clear(&m->error);
+	migration_note_error(m, s->error_desc);
+}
+
+static int check_handover(const struct worker_state *s, struct merr *err)
+{
+	uint8_t id[ATTACH_ID_LEN];
+
+	if (s->has_handover && handover_id_parse(s->handover.id, id) < 0)
+		return merr_set(err, -EBADMSG, "worker link: STATE: field 'handover.id' is no handover id");
+	return 0;
+}
+
+int link_apply_state(struct migration *m, const struct worker_state *s, struct merr *err)
+{
+	int r = check_handover(s, err);
+
+	if (r < 0)
+		return r;
+	/* What the VMM said before (STOP) is told before (device). */
+	guest_drain(m->guest);
+	apply_error(m, s);
+	if (s->has_handover)
+		migration_set_handover(m, s->handover.id, s->handover.state, s->handover.peer, s->handover.in_doubt);
+	if (is_stale(m, s->status))
+		return 0;
+	if (migration_set_status(m, s->status) < 0)
+		return merr_set(err, -EBADMSG, "worker link: STATE: %s cannot follow %s",
+				migration_status_str(s->status), migration_status_str(m->status));
+	return 0;
+}
+
+static int on_state(struct migration *m, json_t *body, struct merr *err)
+{
+	struct worker_state s;
+	int r = worker_state_from_json(body, &s, err);
+
+	if (r < 0)
+		return merr_prefix(err, "worker link: STATE");
+	r = link_apply_state(m, &s, err);
+	worker_state_done(&s);
+	return r;
+}
+
+static int on_pass(struct migration *m, json_t *body, struct merr *err)
+{
+	struct worker_pass p;
+	int r = worker_pass_from_json(body, &p, err);
+
+	if (r < 0)
+		return merr_prefix(err, "worker link: PASS");
+	if (m->guest->capabilities[MIGRATION_CAPABILITY_EVENTS])
+		event_migration_pass(m->guest->daemon->qmp, m->guest->name, (int64_t)p.pass);
+	worker_pass_done(&p);
+	return 0;
+}
+
+/* A successor's outcome may be known by where the guest runs alone. */
+static void end_by_outcome(struct migration *m, bool runs_here)
+{
+	bool moved = runs_here == (m->direction == WORKER_DIRECTION_INCOMING);
+
+	if (!migration_running(m))
+		return;
+	if (moved)
+		merr_clear(&m->error);
+	else
+		migration_note_error(m, "the guest did not move");
+	(void)migration_set_status(m, moved ? MIGRATION_STATUS_COMPLETED : MIGRATION_STATUS_FAILED);
+}
+
+/* Its last word. FINISHED lets it end; nothing that comes after matters. */
+static int on_done(struct migration *m, json_t *body, struct merr *err)
+{
+	struct worker_outcome o;
+	int r = worker_outcome_from_json(body, &o, err);
+
+	if (r < 0)
+		return merr_prefix(err, "worker link: DONE");
+	r = link_apply_state(m, &o.state, err);
+	if (r == 0) {
+		end_by_outcome(m, o.guest_runs_here);
+		log_debug("migration is over guest='%s' mig=%s guest-runs-here=%d", m->guest->name, m->id,
+			  o.guest_runs_here);
+		tell_worker(m, LINK_FINISHED, NULL, NULL, 0);
+		settle_dismiss_worker(m);
+	}
+	worker_outcome_done(&o);
+	return r;
+}
+
+static int on_connect_message(struct migration *m, json_t *body, struct merr *err)
+{
+	(void)body;
+	return on_connect(m, err);
+}
+
+static const struct message {
+	uint16_t type;
+	int (*handle)(struct migration *m, json_t *body, struct merr *err);
+} messages[] = {
+	{ LINK_STATE, on_state },
+	{ LINK_PASS, on_pass },
+	{ LINK_CONNECT, on_connect_message },
+	{ LINK_DONE, on_done },
+};
+
+static int on_message(void *opaque, struct conn_msg *msg, struct merr *err)
+{
+	struct migration *m = opaque;
+	_cleanup_json_ json_t *body = NULL;
+	int r = link_body(msg, &body, err);
+
+	if (r < 0)
+		return r;
+	if (msg->type == LINK_ADOPT)
+		return adopt_on_message(m, msg, body, err);
+	for (size_t i = 0; i < ARRAY_SIZE(messages) && !m->adopting; i++)
+		if (messages[i].type == msg->type)
+			return messages[i].handle(m, body, err);
+	return merr_set(err, -EBADMSG, "worker link: message %u is not expected", msg->type);
+}
+
+static void on_worker_exit(void *opaque, const char *how)
+{
+	settle_worker_exited(opaque, how);
+}
+
+const struct worker_handler link_handler = { on_message, on_worker_exit };

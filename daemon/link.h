@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker link, as a migration sees it: what is told to a worker, and what its messages do (engine/link.h). */
+#ifndef MIGD_DAEMON_LINK_H
+#define MIGD_DAEMON_LINK_H
+
+#include "base/err.h"
+#include "daemon/worker.h"
+#include "schema/types.h"
+
+struct migration;
+
+/* The handler of a migration's worker; the opaque pointer is the migration. */
+extern const struct worker_handler link_handler;
+
+/* START: everything in M, and its descriptors. ADOPT_FD is the listening socket of the state directory. */
+int link_start(struct migration *m, int adopt_fd, struct merr *err);
+
+/* Nothing happens without a worker. A worker that does not read is killed: its migration fails. */
+void link_parameters(struct migration *m);
+void link_cancel(struct migration *m);
+void link_continue(struct migration *m);
+void link_resolve(struct migration *m, enum resolve_outcome outcome);
+
+/* Act on a worker's STATE: also what ADOPT says. */
+int link_apply_state(struct migration *m, const struct worker_state *s, struct merr *err);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* query-migrate: what is there when (QMP.md 2.2), and how the numbers come about (QMP.md 9). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "daemon/address.h"
+#include "daemon/guest.h"
+#include "daemon/migration.h"
+
+#define IN(status) (1U << MIGRATION_STATUS_##status)
+/* The source's "full" states; the others show the status alone. */
+#define FULL (IN(ACTIVE) | IN(CANCELLING) | IN(PRE_SWITCHOVER) | IN(DEVICE) | IN(COMPLETED))
+
+static bool status_in(const struct migration *m, uint32_t set)
+{
+	return (set >> m->status & 1) != 0;
+}
+
+/* From the worker's page: shown, whatever they are. */
+#define STAT(m, member) ((int64_t)stats_get((m)->stats, member))
+
+static int64_t total_ms(const struct migration *m)
+{
+	uint64_t start = stats_get(m->stats, start_ns), end = stats_get(m->stats, end_ns);
+
+	if (end == 0)
+		end = clock_now_ns();
+	return end > start ? (int64_t)((end - start) / NS_PER_MS) : 0;
+}
+
+/* In the last window; once completed, over all of it but the setup. */
+static double mbps(const struct migration *m, int64_t total)
+{
+	int64_t ms = total - STAT(m, setup_took_ms);
+
+	if (m->status == MIGRATION_STATUS_COMPLETED && ms > 0)
+		return (double)STAT(m, transferred_bytes) * 8 / ((double)ms / 1000) / 1e6;
+	return (double)STAT(m, bandwidth_bps) * 8 / 1e6;
+}
+
+static void fill_ram(const struct migration *m, int64_t total, struct migration_stats *ret)
+{
+	bool completed = m->status == MIGRATION_STATUS_COMPLETED;
+
+	*ret = (struct migration_stats){
+		.transferred = STAT(m, transferred_bytes),
+		.remaining = completed ? 0 : STAT(m, remaining_bytes),
+		.total = STAT(m, total_bytes),
+		.duplicate = STAT(m, duplicate_pages),
+		.normal = STAT(m, normal_pages),
+		.normal_bytes = (int64_t)((uint64_t)STAT(m, normal_pages) * (uint64_t)STAT(m, page_size_bytes)),
+		.dirty_pages_rate = completed ? 0 : STAT(m, dirty_pages_rate),
+		.mbps = mbps(m, total),
+		.dirty_sync_count = STAT(m, dirty_sync_count),
+		.page_size = STAT(m, page_size_bytes),
+		.pages_per_second = (uint64_t)STAT(m, pages_per_second),
+		.precopy_bytes = (uint64_t)STAT(m, precopy_bytes),
+		.downtime_bytes = (uint64_t)STAT(m, downtime_bytes),
+		.hole = (uint64_t)STAT(m, hole_pages),
+	};
+}
+
+static void fill_blackout(const struct migration *m, struct migration_blackout *ret)
+{
+	*ret = (struct migration_blackout){
+		.pause = (uint64_t)STAT(m, blackout_pause_us),
+		.save = (uint64_t)STAT(m, blackout_save_us),
+		.sync = (uint64_t)STAT(m, blackout_sync_us),
+		.ram = (uint64_t)STAT(m, blackout_ram_us),
+		.transfer = (uint64_t)STAT(m, blackout_transfer_us),
+		.load = (uint64_t)STAT(m, blackout_load_us),
+		.commit = (uint64_t)STAT(m, blackout_commit_us),
+		.resume = (uint64_t)STAT(m, blackout_resume_us),
+	};
+}
+
+static void fill_source(const struct migration *m, struct migration_info *ret)
+{
+	bool completed = m->status == MIGRATION_STATUS_COMPLETED;
+	int64_t throttle = STAT(m, throttle_percent);
+
+	if (!status_in(m, FULL))
+		return;
+	ret->has_total_time = true;
+	ret->total_time = total_ms(m);
+	ret->has_setup_time = true;
+	ret->setup_time = STAT(m, setup_took_ms);
+	ret->has_ram = true;
+	fill_ram(m, ret->total_time, &ret->ram);
+	ret->has_expected_downtime = !completed;
+	ret->expected_downtime = STAT(m, expected_downtime_ms);
+	ret->has_downtime = completed;
+	ret->downtime = STAT(m, downtime_ms);
+	ret->has_blackout = completed;
+	fill_blackout(m, &ret->blackout);
+	ret->has_cpu_throttle_percentage = throttle > 0;
+	ret->cpu_throttle_percentage = throttle;
+}
+
+static int fill_target(const struct migration *m, struct migration_info *ret)
+{
+	if (!m->has_listen_addr)
+		return 0;
+	ret->socket_address = calloc(1, sizeof(*ret->socket_address));
+	if (!ret->socket_address)
+		return -ENOMEM;
+	ret->has_socket_address = true;
+	if (address_describe(&m->listen_addr, &ret->socket_address[0]) < 0)
+		return -ENOMEM;
+	ret->n_socket_address = 1;
+	return 0;
+}
+
+static int fill_common(const struct migration *m, struct migration_info *ret)
+{
+	ret->has_status = true;
+	ret->status = m->status;
+	if (merr_is_set(&m->error)) {
+		ret->error_desc = strdup(merr_msg(&m->error));
+		ret->has_error_desc = ret->error_desc != NULL;
+		if (!ret->error_desc)
+			return -ENOMEM;
+	}
+	ret->has_handover = migration_handover_info(m, &ret->handover) == 0;
+	return 0;
+}
+
+int migration_info(const struct guest *g, struct migration_info *ret)
+{
+	const struct migration *m = g->migration;
+	struct migration_info info = { 0 };
+	int r;
+
+	if (m && m->status != MIGRATION_STATUS_NONE) {
+		r = fill_common(m, &info);
+		if (r == 0 && m->direction == WORKER_DIRECTION_INCOMING)
+			r = fill_target(m, &info);
+		else if (r == 0)
+			fill_source(m, &info);
+		if (r < 0) {
+			migration_info_done(&info);
+			return r;
+		}
+	}
+	*ret = info;
+	return 0;
+}

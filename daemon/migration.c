@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A guest's migration: its states, its error, its handover. */
+#include "daemon/migration.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "attach/handover.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/dial.h"
+#include "daemon/guest.h"
+#include "daemon/settle.h"
+#include "daemon/state-dir.h"
+#include "daemon/timer.h"
+#include "daemon/worker.h"
+#include "qmp/server.h"
+#include "schema/events.h"
+
+/* The library's states and the schema's are the same, in the same order: one is cast to the other. */
+_Static_assert((int)HANDOVER_RUNNING == (int)HANDOVER_PHASE_RUNNING &&
+		       (int)HANDOVER_PRECOPY == (int)HANDOVER_PHASE_PRECOPY &&
+		       (int)HANDOVER_PAUSED == (int)HANDOVER_PHASE_PAUSED &&
+		       (int)HANDOVER_RELEASED == (int)HANDOVER_PHASE_RELEASED &&
+		       (int)HANDOVER_RETIRED == (int)HANDOVER_PHASE_RETIRED &&
+		       (int)HANDOVER_EMPTY == (int)HANDOVER_PHASE_EMPTY &&
+		       (int)HANDOVER_INCOMING == (int)HANDOVER_PHASE_INCOMING &&
+		       (int)HANDOVER_LOADED == (int)HANDOVER_PHASE_LOADED &&
+		       (int)HANDOVER_DISCARDED == (int)HANDOVER_PHASE_DISCARDED &&
+		       (int)HANDOVER_N_STATES == (int)HANDOVER_PHASE__MAX,
+	       "attach/handover.h and schema/handover.json name the same states");
+
+#define TO(state) (1U << MIGRATION_STATUS_##state)
+
+/* The moves there are (QMP.md 5; what only post-copy has comes with it). A new migration begins at `none`. */
+static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
+	[MIGRATION_STATUS_NONE] = TO(SETUP),
+	[MIGRATION_STATUS_SETUP] = TO(ACTIVE) | TO(FAILED) | TO(CANCELLING) | TO(COMPLETED) | TO(DEVICE),
+	[MIGRATION_STATUS_ACTIVE] = TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+	[MIGRATION_STATUS_PRE_SWITCHOVER] = TO(DEVICE) | TO(FAILED) | TO(CANCELLING),
+	[MIGRATION_STATUS_DEVICE] = TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+	/* A cancel that came too late is overtaken by the truth. */
+	[MIGRATION_STATUS_CANCELLING] = TO(CANCELLED) | TO(COMPLETED) | TO(FAILED),
+};
+
+#define ENDED (TO(COMPLETED) | TO(FAILED) | TO(CANCELLED))
+#define NOT_RUNNING (ENDED | TO(NONE))
+
+static bool status_in(const struct migration *m, uint32_t set)
+{
+	return (set >> m->status & 1) != 0;
+}
+
+bool migration_running(const struct migration *m)
+{
+	return m && !status_in(m, NOT_RUNNING);
+}
+
+bool migration_settled(const struct migration *m)
+{
+	return status_in(m, ENDED) && !m->worker;
+}
+
+static int new_id(char ret[ID_TEXT_LEN])
+{
+	uint8_t id[ATTACH_ID_LEN];
+
+	if (getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id))
+		return -EIO;
+	handover_id_format(id, ret);
+	return 0;
+}
+
+int migration_new(struct guest *g, enum worker_direction direction, const char *uri, const struct addr *addr,
+		  struct migration **ret, struct merr *err)
+{
+	struct migration *m = calloc(1, sizeof(*m));
+	int r = -ENOMEM;
+
+	if (!m)
+		return merr_set(err, -ENOMEM, "out of memory");
+	m->guest = g;
+	m->direction = direction;
+	m->mode = WORKER_MODE_FRESH;
+	m->status = MIGRATION_STATUS_NONE;
+	m->addr = *addr;
+	m->stats_fd = m->stream_fd = m->library_fd = m->listen_fd = -1;
+	m->uri = strdup(uri);
+	m->peer = strdup(direction == WORKER_DIRECTION_OUTGOING ? uri : "");
+	memset(m->handover_id, '0', sizeof(m->handover_id) - 1);
+	if (m->uri && m->peer)
+		r = new_id(m->id);
+	if (r == 0 && direction == WORKER_DIRECTION_OUTGOING)
+		r = new_id(m->handover_id);
+	if (r == 0)
+		r = stats_page_create(&m->stats, &m->stats_fd);
+	if (r < 0) {
+		(void)migration_free(m);
+		return merr_set_errno(err, r, "cannot set up a migration of guest '%s'", g->name);
+	}
+	stats_set(m->stats, start_ns, clock_now_ns());
+	*ret = m;
+	return 0;
+}
+
+void migration_release(struct migration *m)
+{
+	guest_forget_requests(m->guest, m);
+	m->timer = timer_free(m->timer);
+	m->dial = dial_cancel(m->dial);
+	m->stream_fd = close_fd(m->stream_fd);
+	m->library_fd = close_fd(m->library_fd);
+	m->listen_fd = close_fd(m->listen_fd);
+	m->has_listen_addr = false;
+	if (m->journaled)
+		state_dir_forget(m->guest->daemon->state, m->id);
+	m->journaled = false;
+}
+
+static void answer_call(struct migration *m)
+{
+	struct merr err = MERR_INIT;
+
+	if (!m->call)
+		return;
+	(void)merr_set(&err, -ECANCELED, "Guest '%s' is gone", m->guest->name);
+	qmp_fail(TAKE_PTR(m->call), &err);
+}
+
+struct migration *migration_free(struct migration *m)
+{
+	if (!m)
+		return NULL;
+	answer_call(m);
+	/* The daemon ends: the worker and its journal stay for the next one. */
+	if (!migration_settled(m))
+		m->journaled = false;
+	migration_release(m);
+	m->worker = worker_free(m->worker);
+	if (m->stats)
+		stats_page_unmap(m->stats);
+	close_fd(m->stats_fd);
+	free(m->peer);
+	free(m->uri);
+	free(m);
+	return NULL;
+}
+
+void migration_install(struct guest *g, struct migration *m)
+{
+	struct migration *last = g->migration;
+
+	if (last && last->worker)
+		TAILQ_INSERT_TAIL(&g->lingering, last, entry);
+	else
+		(void)migration_free(last);
+	g->migration = m;
+}
+
+void migration_retire(struct migration *m)
+{
+	struct guest *g = m->guest;
+
+	migration_release(m);
+	if (m != g->migration) {
+		TAILQ_REMOVE(&g->lingering, m, entry);
+		(void)migration_free(m);
+	}
+	guest_review(g);
+}
+
+static void tell_status(const struct migration *m, enum migration_status before)
+{
+	struct guest *g = m->guest;
+
+	if (merr_is_set(&m->error) && status_in(m, ENDED))
+		log_notice("migration status %s, was %s: %s guest='%s' mig=%s peer='%s'", migration_status_str(m->status),
+			   migration_status_str(before), merr_msg(&m->error), g->name, m->id, m->uri);
+	else
+		log_info("migration status %s, was %s guest='%s' mig=%s peer='%s'", migration_status_str(m->status),
+			 migration_status_str(before), g->name, m->id, m->uri);
+	if (g->capabilities[MIGRATION_CAPABILITY_EVENTS])
+		event_migration(g->daemon->qmp, g->name, m->status);
+}
+
+/* QEMU ends when an incoming migration fails and exit-on-error is true; here the guest's VMM is told to. */
+static void end_failed_guest(const struct migration *m)
+{
+	struct merr err = MERR_INIT;
+
+	if (m->status != MIGRATION_STATUS_FAILED || !m->exit_on_error)
+		return;
+	log_notice("telling the VMM to end, since its incoming migration failed and exit-on-error is true guest='%s'",
+		   m->guest->name);
+	if (guest_request(m->guest, ATTACH_REQUEST_SHUTDOWN, NULL, 0, NULL, 0, 10000, NULL, NULL, &err) < 0)
+		log_debug("%s", merr_msg(&err));
+}
+
+int migration_set_status(struct migration *m, enum migration_status status)
+{
+	enum migration_status before = m->status;
+
+	if (status == before)
+		return 0;
+	if (status <= MIGRATION_STATUS__INVALID || status >= MIGRATION_STATUS__MAX ||
+	    !(legal_moves[before] >> status & 1))
+		return -EINVAL;
+	m->status = status;
+	if (status_in(m, ENDED) && stats_get(m->stats, end_ns) == 0)
+		stats_set(m->stats, end_ns, clock_now_ns());
+	tell_status(m, before);
+	end_failed_guest(m);
+	return 0;
+}
+
+void migration_note_error(struct migration *m, const char *text)
+{
+	(void)merr_set(&m->error, -EIO, "%s", text);
+}
+
+void migration_finish(struct migration *m, enum migration_status status, const struct merr *err)
+{
+	if (migration_running(m))
+		(void)merr_copy(&m->error, err);
+	if (m->status == MIGRATION_STATUS_CANCELLING && status == MIGRATION_STATUS_FAILED)
+		status = MIGRATION_STATUS_CANCELLED;
+	m->orphaned = false;
+	m->worker = worker_free(m->worker);
+	(void)migration_set_status(m, status);
+	migration_retire(m);
+}
+
+/* ---- handover ---- */
+
+static void tell_handover(const struct migration *m)
+{
+	struct handover_info info = {
+		.id = (char *)(uintptr_t)m->handover_id,
+		.state = m->phase,
+		.peer = m->peer,
+		.in_doubt = m->in_doubt,
+	};
+
+	event_migration_handover(m->guest->daemon->qmp, m->guest->name, &info);
+}
+
+void migration_set_handover(struct migration *m, const char *id, enum handover_phase phase, const char *peer,
+			    bool in_doubt)
+{
+	struct guest *g = m->guest;
+	char *copy;
+
+	if (phase == HANDOVER_PHASE_LOADED)
+		m->reached_loaded = true;
+	if (m->has_handover && m->phase == phase && m->in_doubt == in_doubt && strcmp(m->handover_id, id) == 0)
+		return;
+	if (peer && strcmp(peer, m->peer) != 0) {
+		copy = strdup(peer);
+		if (copy) {
+			free(m->peer);
+			m->peer = copy;
+		}
+	}
+	m->has_handover = true;
+	m->phase = phase;
+	m->in_doubt = in_doubt;
+	memmove(m->handover_id, id, sizeof(m->handover_id));
+	m->handover_id[sizeof(m->handover_id) - 1] = '\0';
+	log_info("handover %s%s guest='%s' mig=%s handover=%s peer='%s'", handover_phase_str(phase),
+		 in_doubt ? ", in doubt" : "", g->name, m->id, m->handover_id, m->peer);
+	tell_handover(m);
+}
+
+int migration_handover_info(const struct migration *m, struct handover_info *ret)
+{
+	struct handover_info info = { 0 };
+
+	if (!m->has_handover)
+		return -ENOENT;
+	info.id = strdup(m->handover_id);
+	info.peer = strdup(m->peer);
+	info.state = m->phase;
+	info.in_doubt = m->in_doubt;
+	if (!info.id || !info.peer) {
+		handover_info_done(&info);
+		return -ENOMEM;
+	}
+	*ret = info;
+	return 0;
+}
+
+static bool is_unknown_id(const char *text)
+{
+	return text[strspn(text, "0")] == '\0';
+}
+
+enum handover_phase migration_phase(const struct migration *m)
+{
+	uint8_t id[ATTACH_ID_LEN], state = guest_handover(m->guest, id);
+	char text[ID_TEXT_LEN];
+
+	handover_id_format(id, text);
+	if (m->direction == WORKER_DIRECTION_OUTGOING && strcmp(text, m->handover_id) != 0)
+		return HANDOVER_PHASE_RUNNING;
+	if (m->direction == WORKER_DIRECTION_INCOMING && !is_unknown_id(m->handover_id) &&
+	    strcmp(text, m->handover_id) != 0)
+		return HANDOVER_PHASE_EMPTY;
+	return (enum handover_phase)state;
+}
+
+void migration_guest_changed(struct guest *g)
+{
+	struct migration *m = g->migration, *next;
+
+	if (m && guest_handover(g, NULL) == HANDOVER_LOADED && m->direction == WORKER_DIRECTION_INCOMING)
+		m->reached_loaded = true;
+	if (m)
+		settle_check(m);
+	for (m = TAILQ_FIRST(&g->lingering); m; m = next) {
+		next = TAILQ_NEXT(m, entry);
+		settle_check(m);
+	}
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `migrate`: from an address to a worker with a connection. */
+#include "daemon/outgoing.h"
+
+#include <errno.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/dial.h"
+#include "daemon/guest.h"
+#include "daemon/link.h"
+#include "daemon/migration.h"
+#include "daemon/start.h"
+#include "daemon/timer.h"
+#include "daemon/worker.h"
+
+/* Promised are 100 ms. A worker that does not end a revocable migration within this is stuck. */
+#define CANCEL_PATIENCE_MS 5000U
+
+static int check_run_state(const struct guest *g, struct merr *err)
+{
+	switch (guest_run_state(g)) {
+	case RUN_STATE_INMIGRATE:
+		return merr_set(err, -EBUSY, "Guest '%s' is waiting for an incoming migration; it can be migrated away once it "
+				"runs here", g->name);
+	case RUN_STATE_POSTMIGRATE:
+		return merr_set(err, -EBUSY, "Guest '%s' was already migrated away%s%s; migrate it from where it runs", g->name,
+				g->migration ? " to " : "", g->migration ? g->migration->uri : "");
+	default:
+		return 0;
+	}
+}
+
+static int check_handover(const struct guest *g, struct merr *err)
+{
+	uint8_t phase = guest_handover(g, NULL);
+
+	if (phase != HANDOVER_PHASE_RELEASED && phase != HANDOVER_PHASE_LOADED)
+		return 0;
+	return merr_set(err, -EBUSY, "The last handover of guest '%s' is not finished (%s): wait for the peer, or decide "
+			"with migrate-resolve", g->name, handover_phase_str(phase));
+}
+
+static int check(const struct guest *g, struct merr *err)
+{
+	const struct migration *m = g->migration;
+	int r;
+
+	if (m && (migration_running(m) || m->status == MIGRATION_STATUS_NONE))
+		return merr_set(err, -EBUSY, "There's a migration process in progress of guest '%s' (status %s); wait for it or "
+				"use migrate_cancel", g->name, migration_status_str(m->status));
+	if (!guest_attached(g))
+		return merr_set(err, -ENOTCONN, "The VMM of guest '%s' is not attached: there is nothing to migrate", g->name);
+	r = check_run_state(g, err);
+	return r < 0 ? r : check_handover(g, err);
+}
+
+static void on_started(struct migration *m, const struct merr *err)
+{
+	if (err)
+		migration_finish(m, MIGRATION_STATUS_FAILED, err);
+}
+
+static void on_connected(void *opaque, int fd, const struct merr *err)
+{
+	struct migration *m = opaque;
+
+	m->dial = NULL;
+	if (fd < 0) {
+		start_failed(m, err);
+		return;
+	}
+	m->stream_fd = fd;
+	start_worker(m);
+}
+
+int outgoing_start(struct guest *g, const char *uri, const struct addr *addr, struct merr *err)
+{
+	struct migration *m;
+	int r = check(g, err);
+
+	if (r < 0)
+		return r;
+	r = migration_new(g, WORKER_DIRECTION_OUTGOING, uri, addr, &m, err);
+	if (r < 0)
+		return r;
+	m->on_started = on_started;
+	m->dial = dial_connect(g->daemon->base, &m->addr, 0, on_connected, m);
+	if (!m->dial) {
+		(void)migration_free(m);
+		return merr_set(err, -ENOMEM, "out of memory");
+	}
+	migration_install(g, m);
+	(void)migration_set_status(m, MIGRATION_STATUS_SETUP);
+	return 0;
+}
+
+static void on_cancel_overdue(evutil_socket_t fd, short what, void *opaque)
+{
+	struct migration *m = opaque;
+
+	(void)fd;
+	(void)what;
+	m->timer = timer_free(m->timer);
+	if (m->status == MIGRATION_STATUS_CANCELLING && m->worker)
+		worker_kill(m->worker, "it did not carry out a cancel in time");
+}
+
+static int check_cancel(const struct migration *m, struct merr *err)
+{
+	enum handover_phase phase = migration_phase(m);
+
+	if (phase != HANDOVER_PHASE_RELEASED && phase != HANDOVER_PHASE_RETIRED)
+		return 0;
+	return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' was released to %s and %s", m->guest->name, m->peer,
+			phase == HANDOVER_PHASE_RETIRED ? "runs there" :
+							  "may run there; query-migrate's handover tells, and "
+							  "migrate-resolve decides if the peer is lost");
+}
+
+int outgoing_cancel(struct migration *m, struct merr *err)
+{
+	int r;
+
+	/* As QEMU: nothing to cancel is no error, and neither is a cancel on the target. */
+	if (!migration_running(m) || m->direction != WORKER_DIRECTION_OUTGOING ||
+	    m->status == MIGRATION_STATUS_CANCELLING)
+		return 0;
+	r = check_cancel(m, err);
+	if (r < 0)
+		return r;
+	(void)merr_set(&m->error, -ECANCELED, "cancelled by migrate_cancel");
+	(void)migration_set_status(m, MIGRATION_STATUS_CANCELLING);
+	if (m->worker) {
+		link_cancel(m);
+		if (!m->timer)
+			m->timer = timer_start(m->guest->daemon->base, CANCEL_PATIENCE_MS, on_cancel_overdue, m);
+	} else if (!m->orphaned) {
+		/* There is no connection yet, and the library has nothing to undo but an unused channel. */
+		m->on_started = NULL;
+		migration_finish(m, MIGRATION_STATUS_CANCELLED, NULL);
+	}
+	return 0;
+}

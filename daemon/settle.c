@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* When a worker is missing: wait for the library's rollback, start a successor, or note the end. */
+#include "daemon/settle.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/dial.h"
+#include "daemon/guest.h"
+#include "daemon/migration.h"
+#include "daemon/start.h"
+#include "daemon/timer.h"
+#include "daemon/worker.h"
+
+/* Longer than the library's lease (10 s), after which it rolls back even if it did not see the channel end. */
+#define ROLLBACK_PATIENCE_MS 15000U
+/* How often to look whether a VMM without connection still lives, and to try what did not work. */
+#define LOOK_AGAIN_MS 1000U
+#define ADOPT_PATIENCE_MS 10000U
+#define SUCCESSOR_DELAY_MAX_MS 30000U
+
+enum action {
+	ACTION_WAIT = 1,	/* for the library */
+	ACTION_FAILED,		/* the guest is where it was */
+	ACTION_SUCCEED,		/* start a successor */
+	ACTION_COMPLETED,
+};
+
+static const enum action source_actions[HANDOVER_PHASE__MAX] = {
+	[HANDOVER_PHASE_RUNNING] = ACTION_FAILED,
+	[HANDOVER_PHASE_PRECOPY] = ACTION_WAIT,
+	[HANDOVER_PHASE_PAUSED] = ACTION_WAIT,
+	[HANDOVER_PHASE_RELEASED] = ACTION_SUCCEED,
+	[HANDOVER_PHASE_RETIRED] = ACTION_COMPLETED,
+};
+
+/* A source that was told LOADED may ask what became of it, also long afterwards: somebody has to answer. */
+static const enum action target_actions[HANDOVER_PHASE__MAX] = {
+	[HANDOVER_PHASE_EMPTY] = ACTION_FAILED,
+	[HANDOVER_PHASE_INCOMING] = ACTION_WAIT,
+	[HANDOVER_PHASE_LOADED] = ACTION_SUCCEED,
+	[HANDOVER_PHASE_RUNNING] = ACTION_SUCCEED,
+	[HANDOVER_PHASE_DISCARDED] = ACTION_SUCCEED,
+};
+
+static enum action choose(const struct migration *m)
+{
+	enum handover_phase phase = migration_phase(m);
+	enum action a;
+
+	if (m->direction == WORKER_DIRECTION_OUTGOING)
+		a = source_actions[phase];
+	else if (phase == HANDOVER_PHASE_DISCARDED && !m->reached_loaded)
+		a = ACTION_FAILED;
+	else
+		a = target_actions[phase];
+	return a ? a : ACTION_FAILED;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *opaque);
+
+static void look_again(struct migration *m, unsigned int ms)
+{
+	m->timer = timer_free(m->timer);
+	m->timer = timer_start(m->guest->daemon->base, ms, on_timer, m);
+}
+
+static void finish(struct migration *m, enum migration_status status)
+{
+	struct merr err = MERR_INIT;
+
+	(void)merr_set(&err, -EIO, "the migration's worker was lost");
+	if (status == MIGRATION_STATUS_COMPLETED) {
+		merr_clear(&m->error);
+		merr_clear(&err);
+	}
+	migration_finish(m, status, &err);
+}
+
+/* ---- the VMM is not attached ---- */
+
+/* It will not come back, and with it went all that could run the guest here. */
+static void on_vmm_gone(struct migration *m)
+{
+	enum handover_phase phase = migration_phase(m);
+	struct merr err = MERR_INIT;
+	bool completed = phase == HANDOVER_PHASE_RETIRED ||
+			 (phase == HANDOVER_PHASE_RUNNING && m->direction == WORKER_DIRECTION_INCOMING);
+
+	if (completed) {
+		finish(m, MIGRATION_STATUS_COMPLETED);
+		return;
+	}
+	if (phase == HANDOVER_PHASE_RELEASED)
+		(void)merr_set(&err, -EIO, "the VMM of guest '%s' ended after it had released the guest to %s: it can only run "
+			       "there", m->guest->name, m->peer);
+	else
+		(void)merr_set(&err, -EIO, "the VMM of guest '%s' ended", m->guest->name);
+	migration_finish(m, MIGRATION_STATUS_FAILED, &err);
+}
+
+static void await_vmm(struct migration *m)
+{
+	if (process_lives(m->guest->pid, m->guest->pid_start_time))
+		look_again(m, LOOK_AGAIN_MS);
+	else
+		on_vmm_gone(m);
+}
+
+/* ---- successors ---- */
+
+static void on_successor_started(struct migration *m, const struct merr *err)
+{
+	if (!err) {
+		log_notice("a successor of the lost worker settles the handover guest='%s' mig=%s", m->guest->name, m->id);
+		m->orphaned = false;
+		return;
+	}
+	log_err("cannot start a successor of a lost worker, trying again guest='%s' mig=%s: %s", m->guest->name, m->id,
+		merr_msg(err));
+	m->lost_ns = clock_now_ns();
+	look_again(m, LOOK_AGAIN_MS);
+}
+
+static void on_relistening(void *opaque, int fd, const struct merr *err)
+{
+	struct migration *m = opaque;
+
+	m->dial = NULL;
+	if (fd < 0) {
+		start_failed(m, err);
+		return;
+	}
+	m->listen_fd = fd;
+	start_worker(m);
+}
+
+static void start_successor(struct migration *m)
+{
+	enum handover_phase phase = migration_phase(m);
+
+	m->mode = WORKER_MODE_SETTLE;
+	m->on_started = on_successor_started;
+	/* The outcome is known here, only the peer has to hear it. */
+	if (phase == HANDOVER_PHASE_RUNNING)
+		(void)migration_set_status(m, MIGRATION_STATUS_COMPLETED);
+	if (phase == HANDOVER_PHASE_DISCARDED)
+		(void)migration_set_status(m, MIGRATION_STATUS_FAILED);
+	if (m->direction == WORKER_DIRECTION_OUTGOING) {
+		migration_set_handover(m, m->handover_id, HANDOVER_PHASE_RELEASED, NULL, true);
+		start_worker(m);	/* it asks for a connection */
+	} else if (m->listen_fd >= 0) {
+		start_worker(m);
+	} else {
+		m->dial = dial_listen(m->guest->daemon->base, m->has_listen_addr ? &m->listen_addr : &m->addr,
+				      on_relistening, m);
+		if (!m->dial)
+			m->on_started = NULL;	/* out of memory: settle_check() comes again */
+	}
+}
+
+/* The first at once, then ever more slowly: what killed one may kill the next. */
+static uint64_t successor_delay_ns(const struct migration *m)
+{
+	uint64_t ms = LOOK_AGAIN_MS;
+
+	if (m->n_successors == 0)
+		return 0;
+	for (unsigned int n = m->n_successors; n > 1 && ms < SUCCESSOR_DELAY_MAX_MS; n--)
+		ms *= 2;
+	return ms * NS_PER_MS;
+}
+
+static void succeed(struct migration *m)
+{
+	if (clock_now_ns() < m->lost_ns + successor_delay_ns(m)) {
+		look_again(m, LOOK_AGAIN_MS / 4);
+		return;
+	}
+	m->n_successors++;
+	start_successor(m);
+}
+
+/* ---- what to do next ---- */
+
+static void await_rollback(struct migration *m)
+{
+	if (clock_now_ns() < m->lost_ns + ROLLBACK_PATIENCE_MS * NS_PER_MS) {
+		look_again(m, LOOK_AGAIN_MS);
+		return;
+	}
+	log_err("the VMM did not say that it rolled back guest='%s' mig=%s", m->guest->name, m->id);
+	finish(m, MIGRATION_STATUS_FAILED);
+}
+
+static void act(struct migration *m)
+{
+	switch (choose(m)) {
+	case ACTION_WAIT:
+		await_rollback(m);
+		return;
+	case ACTION_FAILED:
+		finish(m, MIGRATION_STATUS_FAILED);
+		return;
+	case ACTION_COMPLETED:
+		finish(m, MIGRATION_STATUS_COMPLETED);
+		return;
+	case ACTION_SUCCEED:
+		succeed(m);
+		return;
+	}
+}
+
+/* A worker was on its way to be started: without the VMM it will not be. */
+static void abandon_start(struct migration *m)
+{
+	struct merr err = MERR_INIT;
+
+	m->dial = dial_cancel(m->dial);
+	m->timer = timer_free(m->timer);
+	(void)merr_set(&err, -ENOTCONN, "the VMM of guest '%s' is gone", m->guest->name);
+	start_failed(m, &err);
+}
+
+void settle_check(struct migration *m)
+{
+	bool attached = guest_attached(m->guest);
+
+	if (m->on_started) {
+		if (!attached)
+			abandon_start(m);
+		return;
+	}
+	if (!m->orphaned || m->worker)
+		return;
+	if (attached)
+		act(m);
+	else
+		await_vmm(m);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *opaque)
+{
+	struct migration *m = opaque;
+
+	(void)fd;
+	(void)what;
+	m->timer = timer_free(m->timer);
+	if (m->adopting && m->worker)
+		worker_kill(m->worker, "it did not answer this daemon");
+	else
+		settle_check(m);
+}
+
+/* It may have been the one to answer a source that asks. */
+static bool is_missed(const struct migration *m)
+{
+	return migration_running(m) || (m->direction == WORKER_DIRECTION_INCOMING && m->reached_loaded);
+}
+
+void settle_worker_exited(struct migration *m, const char *how)
+{
+	m->worker = worker_free(m->worker);
+	m->dial = dial_cancel(m->dial);
+	m->timer = timer_free(m->timer);
+	m->adopting = false;
+	log_err("%s guest='%s' mig=%s", how, m->guest->name, m->id);
+	if (!is_missed(m)) {
+		migration_retire(m);
+		return;
+	}
+	if (migration_running(m))
+		migration_note_error(m, how);
+	/* What the library said until now decides. */
+	guest_drain(m->guest);
+	m->orphaned = true;
+	m->lost_ns = clock_now_ns();
+	settle_check(m);
+}
+
+void settle_expect_adopt(struct migration *m)
+{
+	look_again(m, ADOPT_PATIENCE_MS);
+}
+
+void settle_dismiss_worker(struct migration *m)
+{
+	m->worker = worker_dismiss(m->worker);
+	migration_retire(m);
+}

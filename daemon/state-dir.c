@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state directory. Every name in it is reached through the directory's descriptor. */
+#include "daemon/state-dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/json.h"
+
+#define ID_DIGITS 32
+#define NAME_MAX_LEN 64
+/* A journal holds a name, two addresses and numbers. */
+#define JOURNAL_MAX_BYTES 16384
+#define WORKER_BACKLOG 4
+
+struct state_dir {
+	int lock_fd;
+	int migrations_fd;
+	int workers_fd;
+};
+
+static int open_dir(int parent, const char *name, int *ret, struct merr *err)
+{
+	if (mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
+		return merr_set_errno(err, -errno, "cannot make directory '%s'; make its parent, or choose another with "
+				      "--state-dir", name);
+	*ret = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret < 0)
+		return merr_set_errno(err, -errno, "cannot open directory '%s'", name);
+	return 0;
+}
+
+static int take_lock(int dir, const char *path, int *ret, struct merr *err)
+{
+	*ret = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (*ret < 0)
+		return merr_set_errno(err, -errno, "cannot open '%s/lock'", path);
+	if (flock(*ret, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return merr_set(err, -EBUSY, "another migd uses the state directory '%s': stop it, or give this one its own with "
+				"--state-dir", path);
+	return merr_set_errno(err, -errno, "cannot lock '%s/lock'", path);
+}
+
+int state_dir_open(const char *path, struct state_dir **ret, struct merr *err)
+{
+	struct state_dir *s = calloc(1, sizeof(*s));
+	_cleanup_close_ int dir = -1;
+	int r;
+
+	if (!s)
+		return merr_set(err, -ENOMEM, "out of memory");
+	s->lock_fd = s->migrations_fd = s->workers_fd = -1;
+	r = open_dir(AT_FDCWD, path, &dir, err);
+	if (r == 0)
+		r = take_lock(dir, path, &s->lock_fd, err);
+	if (r == 0)
+		r = open_dir(dir, "migrations", &s->migrations_fd, err);
+	if (r == 0)
+		r = open_dir(dir, "workers", &s->workers_fd, err);
+	if (r < 0) {
+		(void)state_dir_free(s);
+		return merr_prefix(err, "state directory '%s'", path);
+	}
+	*ret = s;
+	return 0;
+}
+
+struct state_dir *state_dir_free(struct state_dir *s)
+{
+	if (!s)
+		return NULL;
+	close_fd(s->workers_fd);
+	close_fd(s->migrations_fd);
+	close_fd(s->lock_fd);
+	free(s);
+	return NULL;
+}
+
+/* ---- workers' sockets ---- */
+
+/* Through /proc, so that the state directory's path may be longer than a socket's address. */
+static void socket_address(const struct state_dir *s, const char *id, struct sockaddr_un *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->sun_family = AF_UNIX;
+	(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%.32s.sock", s->workers_fd, id);
+}
+
+int state_dir_worker_socket(struct state_dir *s, const char *id, int *ret_fd, struct merr *err)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	char name[NAME_MAX_LEN];
+	struct sockaddr_un sun;
+
+	if (fd < 0)
+		return merr_set_errno(err, -errno, "cannot make a worker's socket");
+	/* A successor of a worker that died takes over its name. */
+	(void)snprintf(name, sizeof(name), "%.32s.sock", id);
+	(void)unlinkat(s->workers_fd, name, 0);
+	socket_address(s, id, &sun);
+	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || listen(fd, WORKER_BACKLOG) < 0)
+		return merr_set_errno(err, -errno, "cannot listen on a worker's socket in the state directory");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int state_dir_worker_connect(struct state_dir *s, const char *id, int *ret_fd)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sun;
+
+	if (fd < 0)
+		return -errno;
+	socket_address(s, id, &sun);
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* ---- journals ---- */
+
+static char *journal_text(const struct journal *j)
+{
+	_cleanup_json_ json_t *o = json_pack(
+		"{s:i, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I}", "version", JOURNAL_VERSION, "id", j->id,
+		"guest", j->guest, "outgoing", j->outgoing, "exit-on-error", j->exit_on_error, "uri", j->uri,
+		"handover-id", j->handover_id, "listen", j->listen, "worker-pid", j->worker_pid, "worker-start-time",
+		(json_int_t)j->worker_start_time, "vmm-pid", j->vmm_pid, "vmm-start-time", (json_int_t)j->vmm_start_time);
+
+	return o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+}
+
+static int write_file(int dir, const char *name, const char *text)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = fd_write_full(fd, text, strlen(text));
+	if (r < 0)
+		return r;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+int state_dir_record(struct state_dir *s, const struct journal *j, struct merr *err)
+{
+	char name[NAME_MAX_LEN], temporary[NAME_MAX_LEN];
+	_cleanup_free_ char *text = journal_text(j);
+	int r;
+
+	if (!text)
+		return merr_set(err, -ENOMEM, "cannot write a migration's journal: out of memory");
+	(void)snprintf(name, sizeof(name), "%.32s.json", j->id);
+	(void)snprintf(temporary, sizeof(temporary), "%.32s.new", j->id);
+	r = write_file(s->migrations_fd, temporary, text);
+	if (r == 0 && renameat(s->migrations_fd, temporary, s->migrations_fd, name) < 0)
+		r = -errno;
+	if (r == 0 && fsync(s->migrations_fd) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)unlinkat(s->migrations_fd, temporary, 0);
+		return merr_set_errno(err, r, "cannot write the journal '%s' in the state directory", name);
+	}
+	return 0;
+}
+
+void state_dir_forget(struct state_dir *s, const char *id)
+{
+	char name[NAME_MAX_LEN];
+
+	(void)snprintf(name, sizeof(name), "%.32s.sock", id);
+	(void)unlinkat(s->workers_fd, name, 0);
+	(void)snprintf(name, sizeof(name), "%.32s.json", id);
+	if (unlinkat(s->migrations_fd, name, 0) < 0 && errno != ENOENT)
+		log_warning("cannot remove a journal name='%s': %s", name, strerror(errno));
+}
+
+/* "ID" of "ID.json"; false if NAME is something else. */
+static bool parse_name(const char *name, const char *suffix, char ret_id[ID_DIGITS + 1])
+{
+	if (strlen(name) != ID_DIGITS + strlen(suffix) || strspn(name, "0123456789abcdef") != ID_DIGITS ||
+	    strcmp(name + ID_DIGITS, suffix) != 0)
+		return false;
+	memcpy(ret_id, name, ID_DIGITS);
+	ret_id[ID_DIGITS] = '\0';
+	return true;
+}
+
+static int load_json(int dir, const char *name, json_t **ret, struct merr *err)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	char text[JOURNAL_MAX_BYTES];
+	json_error_t why;
+	ssize_t n;
+
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	if (n < 0)
+		return merr_set_errno(err, -errno, "cannot read it");
+	*ret = json_loadb(text, (size_t)n, 0, &why);
+	return *ret ? 0 : merr_set(err, -EBADMSG, "%s", why.text);
+}
+
+static int parse_journal(json_t *o, struct journal *j, struct merr *err)
+{
+	json_int_t worker_start, vmm_start;
+	int version, outgoing, exit_on_error;
+	json_error_t why;
+
+	if (json_unpack_ex(o, &why, 0, "{s:i}", "version", &version) < 0)
+		return merr_set(err, -EBADMSG, "%s", why.text);
+	if (version != JOURNAL_VERSION)
+		return merr_set(err, -ENOTSUP, "version %d is not known to this migd, which writes version %d", version,
+				JOURNAL_VERSION);
+	if (json_unpack_ex(o, &why, 0, "{s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I}", "id", &j->id, "guest",
+			   &j->guest, "outgoing", &outgoing, "exit-on-error", &exit_on_error, "uri", &j->uri, "handover-id",
+			   &j->handover_id, "listen", &j->listen, "worker-pid", &j->worker_pid, "worker-start-time",
+			   &worker_start, "vmm-pid", &j->vmm_pid, "vmm-start-time", &vmm_start) < 0)
+		return merr_set(err, -EBADMSG, "%s", why.text);
+	if (strlen(j->id) != ID_DIGITS || strlen(j->handover_id) != ID_DIGITS)
+		return merr_set(err, -EBADMSG, "an id has not %d digits", ID_DIGITS);
+	j->outgoing = outgoing != 0;
+	j->exit_on_error = exit_on_error != 0;
+	j->worker_start_time = (uint64_t)worker_start;
+	j->vmm_start_time = (uint64_t)vmm_start;
+	return 0;
+}
+
+static void scan_journal(struct state_dir *s, const char *name, void (*fn)(void *opaque, const struct journal *j),
+			 void *opaque)
+{
+	_cleanup_json_ json_t *o = NULL;
+	struct merr err = MERR_INIT;
+	struct journal j = { 0 };
+
+	if (load_json(s->migrations_fd, name, &o, &err) < 0 || parse_journal(o, &j, &err) < 0) {
+		log_err("ignoring a journal of the state directory name='%s': %s", name, merr_msg(&err));
+		return;
+	}
+	fn(opaque, &j);
+}
+
+static DIR *open_listing(int dir)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d)
+		close_fd(fd);
+	return d;
+}
+
+static void remove_stale_sockets(struct state_dir *s)
+{
+	DIR *d = open_listing(s->workers_fd);
+	char id[ID_DIGITS + 1], journal[NAME_MAX_LEN];
+	const struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		if (!parse_name(e->d_name, ".sock", id))
+			continue;
+		(void)snprintf(journal, sizeof(journal), "%s.json", id);
+		if (faccessat(s->migrations_fd, journal, F_OK, 0) < 0)
+			(void)unlinkat(s->workers_fd, e->d_name, 0);
+	}
+	if (d)
+		(void)closedir(d);
+}
+
+void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct journal *j), void *opaque)
+{
+	DIR *d = open_listing(s->migrations_fd);
+	char id[ID_DIGITS + 1];
+	const struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (parse_name(e->d_name, ".json", id))
+			scan_journal(s, e->d_name, fn, opaque);
+	if (d)
+		(void)closedir(d);
+	remove_stale_sockets(s);
+}
