@@ -114,7 +114,7 @@ def test_incoming(t):
 
 
 def test_set(t):
-    fake = server(t, query_migrate_parameters=PARAMETERS, query_migrate_capabilities=CAPABILITIES,
+    fake = server(t, query_migrate_parameters=PARAMETERS, query_migrate_capabilities=[CAPABILITIES],
                   migrate_set_parameters={}, migrate_set_capabilities={})
     out = ok(t, fake, "set")
     t.check("downtime-limit" in out and "300" in out and "multifd" in out and "off" in out, out)

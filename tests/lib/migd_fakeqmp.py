@@ -8,7 +8,7 @@ import threading
 
 
 class FakeQmp:
-    """answers: {command: value, or list of values one a call (the last stays), or Exception(text) for an error}."""
+    """answers: {command: value, or a list of values, one a call (the last stays; wrap a value that is a list), or Exception(text) for an error}."""
 
     def __init__(self, path, answers):
         self.path = path
