@@ -121,44 +121,6 @@ enum handover_state decision_state(const struct decision_page *page)
 	return state < HANDOVER_N_STATES ? (enum handover_state)state : HANDOVER_INVALID;
 }
 
-/* Map FD writably after the checks of decision_map(); NULL unless it is about handover ID. */
-static struct decision_page *map_writable(int fd, const uint8_t id[ATTACH_ID_LEN])
-{
-	const struct decision_page *page;
-	bool ours;
-	void *p;
-
-	if (decision_map(fd, &page) < 0)
-		return NULL;
-	ours = memcmp(page->handover_id, id, ATTACH_ID_LEN) == 0;
-	decision_unmap(page);
-	if (!ours)
-		return NULL;
-	p = mmap(NULL, DECISION_PAGE_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	return p == MAP_FAILED ? NULL : p;
-}
-
-enum handover_state decision_discard(int fd, const uint8_t id[ATTACH_ID_LEN])
-{
-	struct decision_page *page = map_writable(fd, id);
-	enum handover_state state, next;
-	uint32_t seen;
-
-	if (!page)
-		return HANDOVER_INVALID;
-	do {
-		state = decision_state(page);
-		seen = state;
-		next = handover_next(state, HANDOVER_EV_DISCARD);
-		if (next == HANDOVER_INVALID)
-			break;
-		state = next;
-	} while (!__atomic_compare_exchange_n(&page->state, &seen, next, false, __ATOMIC_ACQ_REL,
-					      __ATOMIC_ACQUIRE));
-	decision_unmap(page);
-	return state;
-}
-
 bool decision_runs(int fd, const uint8_t id[ATTACH_ID_LEN])
 {
 	const struct decision_page *page;

@@ -74,13 +74,7 @@ int decision_map(int fd, const struct decision_page **ret);
 void decision_unmap(const struct decision_page *page);
 enum handover_state decision_state(const struct decision_page *page);
 
-/*
- * The same choice without the library, for when its VMM is gone or does not answer. decision_discard(): move the page from
- * INCOMING or LOADED to DISCARDED, if it is about handover ID, by the same compare-and-swap; returns the state it is in
- * then, HANDOVER_INVALID if FD is no decision page or is about another handover. decision_runs(): true if the guest of
- * handover ID was activated.
- */
-enum handover_state decision_discard(int fd, const uint8_t id[ATTACH_ID_LEN]);
+/* True if FD is a decision page that says that the guest of handover ID was activated. */
 bool decision_runs(int fd, const uint8_t id[ATTACH_ID_LEN]);
 
 /* "3f2a..." (32 digits) and back; the latter 0 or -EINVAL. */

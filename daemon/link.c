@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "attach/conn.h"
@@ -77,8 +78,22 @@ static int describe_start(const struct migration *m, json_t **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
+/* Readable once the VMM is gone, at once if it is; -1: that cannot be told. */
+static int vmm_watch(const struct guest *g)
+{
+	int fd = process_lives(g->pid, g->pid_start_time) ? pidfd_open(g->pid, 0) : -1;
+
+	if (fd >= 0 || process_lives(g->pid, g->pid_start_time))
+		return fd;
+	fd = wake_new();
+	if (fd >= 0)
+		wake_raise(fd);
+	return fd;
+}
+
 int link_start(struct migration *m, int adopt_fd, struct merr *err)
 {
+	_cleanup_close_ int vmm_fd = vmm_watch(m->guest);
 	_cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	_cleanup_json_ json_t *body = NULL;
 	int fds[LINK_START_N_FDS] = {
@@ -87,6 +102,7 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 		[LINK_START_FD_ADOPT] = adopt_fd,
 		[LINK_START_FD_DECISION] = m->guest->decision_fd,
 		[LINK_START_FD_STREAM] = m->direction == WORKER_DIRECTION_INCOMING ? m->listen_fd : m->stream_fd,
+		[LINK_START_FD_VMM] = vmm_fd,
 	};
 	int r;
 

@@ -57,6 +57,7 @@ enum link_start_fd {
 	LINK_START_FD_ADOPT,	/* listening socket in the state directory */
 	LINK_START_FD_DECISION,	/* the guest's decision page */
 	LINK_START_FD_STREAM,	/* outgoing: connected; incoming: listening */
+	LINK_START_FD_VMM,	/* readable once the VMM's process is gone: a pidfd, or the like */
 	LINK_START_N_FDS,
 };
 

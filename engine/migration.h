@@ -35,7 +35,8 @@ struct migration {
 	int guest_fd;		/* the migration channel; the migration thread takes it */
 	int stream_fd;		/* connected (source), listening (target), or -1 */
 	int adopt_fd;		/* listening in the state directory, or -1 */
-	int decision_fd;	/* the target's decision page, or -1 */
+	int decision_fd;	/* the guest's decision page, or -1 */
+	int vmm_fd;		/* readable once the VMM is gone, or -1 */
 	int stats_fd;
 	struct stats_page *stats;
 

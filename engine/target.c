@@ -299,16 +299,29 @@ static int activate(struct target *t, uint64_t *ret_us)
 	return 0;
 }
 
+enum verdict {
+	VERDICT_UNKNOWN = 0,
+	VERDICT_RUNS,
+	VERDICT_NEVER,	/* does not run, and will not */
+};
+
 /*
- * Make sure, and tell, whether the guest runs here: in the library if it answers, in the decision page if the VMM is gone.
+ * Whether the guest runs here. The library makes sure: what it did not activate it discards now. Without it (its VMM is
+ * gone) the decision page tells; a VMM that is there and does not answer leaves it open.
  */
-static bool decide_runs(struct target *t)
+static enum verdict decide(struct target *t)
 {
 	struct merr why = MERR_INIT;
 
 	if (guest_abort(&t->guest, NULL, &why) == 0)
-		return false;
-	return decision_discard(t->m->decision_fd, t->guest.id) != HANDOVER_DISCARDED;
+		return VERDICT_NEVER;
+	if (decision_runs(t->m->decision_fd, t->guest.id))
+		return VERDICT_RUNS;
+	if (t->m->vmm_fd >= 0 && fd_wait(t->m->vmm_fd, POLLIN, -1, 0) > 0)
+		return decision_runs(t->m->decision_fd, t->guest.id) ? VERDICT_RUNS : VERDICT_NEVER;
+	log_warning("cannot tell whether the guest runs here: %s guest=\"%s\"", merr_msg(&why),
+		    t->m->start.guest);
+	return VERDICT_UNKNOWN;
 }
 
 static void discarded(struct target *t)
@@ -321,36 +334,61 @@ static void discarded(struct target *t)
 	report_error(t->m, MIGRATION_STATUS_FAILED, &why);
 }
 
-/* The connection says COMMIT, ASK or SETTLED, in the states in which each may come. True: settled. */
-static bool converse(struct target *t, bool *runs)
+/* COMMIT, once or again: true if the source was told. */
+static bool answer_commit(struct target *t, bool *runs)
 {
 	uint64_t us = 0;
+
+	if (!*runs && activate(t, &us) < 0)
+		return false;
+	*runs = true;
+	return rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) == 0;
+}
+
+/* ASK: true if the matter is settled by the answer. */
+static bool answer_ask(struct target *t, bool *runs)
+{
+	enum verdict v = *runs ? VERDICT_RUNS : decide(t);
+
+	if (v == VERDICT_UNKNOWN)
+		return false;
+	if (v == VERDICT_RUNS) {
+		*runs = true;
+		(void)rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
+		return false;	/* until SETTLED */
+	}
+	if (rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id) < 0)
+		return false;
+	discarded(t);
+	return true;
+}
+
+/* ABORT: the source goes on, so this side never will. */
+static bool answer_abort(struct target *t, bool runs)
+{
+	if (runs || decide(t) != VERDICT_NEVER)
+		return false;
+	discarded(t);
+	return true;
+}
+
+/* The commands of the handover that this connection brings. True: the matter is settled. */
+static bool converse(struct target *t, bool *runs)
+{
 	uint16_t command;
 
 	while (receive_id_command(t, &command) == 0) {
 		switch (command) {
 		case WIRE_CMD_COMMIT:
-			if (!*runs && activate(t, &us) < 0)
-				return false;
-			*runs = true;
-			if (rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) < 0)
+			if (!answer_commit(t, runs))
 				return false;
 			break;
 		case WIRE_CMD_ASK:
-			if (!*runs && decide_runs(t))
-				*runs = true;
-			if (*runs) {
-				if (rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0) < 0)
-					return false;
-				break;
-			}
-			discarded(t);
-			return rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id) == 0;
+			if (answer_ask(t, runs))
+				return true;
+			break;
 		case WIRE_CMD_ABORT:
-			if (*runs || decide_runs(t))
-				return false;
-			discarded(t);
-			return true;
+			return answer_abort(t, *runs);
 		case WIRE_CMD_SETTLED:
 			return *runs;
 		default:
@@ -369,7 +407,7 @@ static bool operator_decided(struct target *t, bool *runs)
 
 	if (word == RESOLVE_RUN && !*runs && activate(t, &us) == 0)
 		*runs = true;
-	else if (word == RESOLVE_DISCARD && !*runs && !decide_runs(t))
+	else if (word == RESOLVE_DISCARD && !*runs && decide(t) == VERDICT_NEVER)
 		discarded(t);
 	return word != RESOLVE_NONE;
 }

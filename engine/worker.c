@@ -31,6 +31,7 @@ static int migration_init(struct migration *m)
 				 .stream_fd = -1,
 				 .adopt_fd = -1,
 				 .decision_fd = -1,
+				 .vmm_fd = -1,
 				 .stats_fd = -1,
 				 .connection_fd = -1,
 				 .status = MIGRATION_STATUS_SETUP };
