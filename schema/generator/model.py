@@ -178,6 +178,7 @@ class Schema:
         for d in self.definitions():
             self._check_members(d)
             self._check_values(d)
+        for d in self.definitions():
             self._check_doc(d)
 
     def definitions(self):
