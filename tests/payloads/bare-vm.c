@@ -25,6 +25,7 @@
 
 #define MAX_VCPUS 2
 #define KICK_SIGNAL SIGUSR1
+#define KERNEL_SIGSET_BYTES 8
 #define SERIAL_BYTES 4096
 #define DEADLINE_SECONDS 30
 
@@ -394,12 +395,13 @@ static void *vcpu_thread(void *arg)
 /* The kick is blocked in the threads and let in by KVM_RUN alone, so that none is lost on the way there. */
 static void let_kicks_into_run(struct bare_vcpu *v)
 {
-	struct {
-		struct kvm_signal_mask mask;
-		uint8_t sigset[8];	/* the kernel's, not libc's */
-	} none = { .mask.len = 8 };
+	/* The kernel's set of signals, which is shorter than libc's. */
+	struct kvm_signal_mask *none = calloc(1, sizeof(*none) + KERNEL_SIGSET_BYTES);
 
-	VM_IOCTL(v->fd, KVM_SET_SIGNAL_MASK, &none);
+	assert_non_null(none);
+	none->len = KERNEL_SIGSET_BYTES;
+	VM_IOCTL(v->fd, KVM_SET_SIGNAL_MASK, none);
+	free(none);
 }
 
 void bare_vm_start(struct bare_vm *vm)
