@@ -13,6 +13,14 @@
 #define EXIT_USAGE 2
 #define EXIT_DISCARDED 3
 
+static void announce(const struct options *opt)
+{
+	note(LOG_NOTICE, "pid=%d name='%s' memory=%lluMiB cpus=%u role=%s %s='%s'", (int)getpid(),
+	     opt->name, (unsigned long long)(opt->memory_bytes / MIB), opt->n_cpus,
+	     opt->incoming ? "incoming" : "running", opt->attach_path ? "attach" : "attach-listen",
+	     opt->attach_path ? opt->attach_path : opt->listen_path);
+}
+
 /* Load the boot source, make the vCPUs, attach. */
 static int start(struct machine *m)
 {
@@ -29,16 +37,9 @@ static int start(struct machine *m)
 	r = migd_guest_start(m->guest);
 	if (r < 0)
 		return fail(r, "cannot start: %s", migd_guest_error());
+	announce(m->opt);
 	vcpus_go(m->vcpus);
 	return 0;
-}
-
-static void announce(const struct options *opt)
-{
-	note(LOG_NOTICE, "pid=%d name='%s' memory=%lluMiB cpus=%u role=%s %s='%s'", (int)getpid(),
-	     opt->name, (unsigned long long)(opt->memory_bytes / MIB), opt->n_cpus,
-	     opt->incoming ? "incoming" : "running", opt->attach_path ? "attach" : "attach-listen",
-	     opt->attach_path ? opt->attach_path : opt->listen_path);
 }
 
 static int exit_status(const struct options *opt, enum end_reason reason, int status)
@@ -65,7 +66,6 @@ static int run(const struct options *opt)
 	if (r == 0)
 		r = start(&m);
 	if (r == 0) {
-		announce(opt);
 		int guest_status;
 		enum end_reason reason = control_run(&m, &guest_status);
 		status = exit_status(opt, reason, guest_status);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The payloads built into migd-vmm: freestanding guest programs, one for each vmm/payloads/NAME.c. They come from the
- * library migd_payloads (add_subdirectory(payloads) in vmm/CMakeLists.txt); vmm/payload-abi.h says how to run them.
+ * The payloads built into migd-vmm: freestanding guest programs, one for each vmm/payloads/NAME.c.
+ * They come from the library migd_payloads (add_subdirectory(payloads) in vmm/CMakeLists.txt);
+ * vmm/payload-abi.h says how to run them.
  */
 #ifndef MIGD_VMM_PAYLOAD_H
 #define MIGD_VMM_PAYLOAD_H

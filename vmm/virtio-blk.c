@@ -81,10 +81,9 @@ static uint8_t serve_transfer(struct virtio_blk *b, const struct virtio_blk_outh
 {
 	bool write = header->type == VIRTIO_BLK_T_OUT;
 	uint64_t len = iov_len(iov, n), sectors = len / SECTOR;
-	int r = len % SECTOR || header->sector > b->capacity ||
-				sectors > b->capacity - header->sector ?
-			-EINVAL :
-			transfer(b, iov, n, header->sector * SECTOR, write);
+	if (len % SECTOR || header->sector > b->capacity || sectors > b->capacity - header->sector)
+		return VIRTIO_BLK_S_IOERR;
+	int r = transfer(b, iov, n, header->sector * SECTOR, write);
 	if (r < 0)
 		note(LOG_WARNING, "disk '%s': %s of %llu bytes at sector %llu: %s", b->disk.path,
 		     write ? "write" : "read", (unsigned long long)len,
