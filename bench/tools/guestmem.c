@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guestmem: fills, sums, compares and describes the memory file of a VMM (--memory-file), from outside.
+ * guestmem: fills, sums, compares and describes the memory file of a VMM (--memory-file), from
+ * outside.
  *
- * Sums and comparisons are of contents: a hole equals a page of zeros, and neither is read where the file system says
- * where its holes are (hugetlbfs does not). The sum is made of a 64-bit hash of each page that is not zero and of its
- * place, so that the sums of two files are equal exactly if (but for chance) their contents are.
+ * Sums and comparisons are of contents: a hole equals a page of zeros, and neither is read where
+ * the file system says where its holes are (hugetlbfs does not). The sum is made of a 64-bit hash
+ * of each page that is not zero and of its place, so that the sums of two files are equal exactly
+ * if (but for chance) their contents are.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,10 +22,11 @@
 
 #include "vmm/payload-abi.h"
 
-#define PAGE_BYTES 4096u
-#define PAGE_WORDS (PAGE_BYTES / 8)
-#define CHUNK_BYTES (1u << 20)		/* read at a time */
-#define WINDOW_BYTES (64u << 20)	/* mapped at a time; a multiple of every huge page size but 1 GiB */
+#define PAGE_BYTES  4096u
+#define PAGE_WORDS  (PAGE_BYTES / 8)
+#define CHUNK_BYTES (1u << 20) /* read at a time */
+/* Mapped at a time; a multiple of 2 MiB, for hugetlbfs. */
+#define WINDOW_BYTES          (64u << 20)
 #define MAX_DIFFERENCES_SHOWN 8
 
 /* The range of a file that a command works on. */
@@ -77,10 +80,13 @@ static bool span_open(struct span *s, const char *path, int flags, const char *f
 	s->file_bytes = (uint64_t)st.st_size;
 	s->from = 0;
 	s->to = s->file_bytes;
-	if ((from && !parse_size(from, &s->from)) || (to && !parse_size(to, &s->to)) || s->from > s->to ||
-	    s->to > s->file_bytes || s->from % PAGE_BYTES || s->to % PAGE_BYTES) {
-		fprintf(stderr, "guestmem: '%s': range %s to %s: expected page-aligned, ordered and within %" PRIu64
-			" bytes\n", path, from ? from : "start", to ? to : "end", s->file_bytes);
+	if ((from && !parse_size(from, &s->from)) || (to && !parse_size(to, &s->to)) ||
+	    s->from > s->to || s->to > s->file_bytes || s->from % PAGE_BYTES ||
+	    s->to % PAGE_BYTES) {
+		fprintf(stderr,
+			"guestmem: '%s': range %s to %s: expected page-aligned, ordered and within "
+			"%" PRIu64 " bytes\n",
+			path, from ? from : "start", to ? to : "end", s->file_bytes);
 		return false;
 	}
 	return true;
@@ -116,7 +122,8 @@ static bool read_exactly(const struct span *s, void *buf, size_t len, uint64_t o
 }
 
 /* A chunk of data that begins at pos or later. 1, 0 at the end, -1 on errors. */
-static int next_chunk(const struct span *s, uint64_t pos, void *buf, uint64_t *ret_from, uint64_t *ret_to)
+static int next_chunk(const struct span *s, uint64_t pos, void *buf, uint64_t *ret_from,
+		      uint64_t *ret_to)
 {
 	if (!next_data(s, pos, ret_from, ret_to))
 		return 0;
@@ -168,7 +175,8 @@ static int command_sum(char **args)
 		}
 	}
 	if (r == 0)
-		printf("{\"sum\": \"%016" PRIx64 "\", \"nonzero_pages\": %" PRIu64 "}\n", sum, n_pages);
+		printf("{\"sum\": \"%016" PRIx64 "\", \"nonzero_pages\": %" PRIu64 "}\n", sum,
+		       n_pages);
 	free(buf);
 	close(s.fd);
 	return r == 0 ? 0 : 1;
@@ -180,7 +188,8 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 }
 
 /* Counts the pages of a chunk that differ, and shows the first few of all. */
-static void compare_chunk(const uint64_t *a, const uint64_t *b, uint64_t from, uint64_t to, uint64_t *n_different)
+static void compare_chunk(const uint64_t *a, const uint64_t *b, uint64_t from, uint64_t to,
+			  uint64_t *n_different)
 {
 	for (uint64_t o = from; o < to; o += PAGE_BYTES) {
 		const uint64_t *pa = a + (o - from) / 8, *pb = b + (o - from) / 8;
@@ -191,14 +200,17 @@ static void compare_chunk(const uint64_t *a, const uint64_t *b, uint64_t from, u
 		while (pa[word] == pb[word])
 			word++;
 		if ((*n_different)++ < MAX_DIFFERENCES_SHOWN)
-			fprintf(stderr, "guestmem: page at 0x%" PRIx64 " differs from byte %u on: %016" PRIx64 " %016" PRIx64
-				"\n", o, word * 8, pa[word], pb[word]);
+			fprintf(stderr,
+				"guestmem: page at 0x%" PRIx64
+				" differs from byte %u on: %016" PRIx64 " %016" PRIx64 "\n",
+				o, word * 8, pa[word], pb[word]);
 	}
 }
 
 static int command_compare(char **args)
 {
-	uint64_t *a = aligned_alloc(PAGE_BYTES, CHUNK_BYTES), *b = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
+	uint64_t *a = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
+	uint64_t *b = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
 	uint64_t n_different = 0, from_a, to_a, from_b, to_b;
 	struct span sa, sb;
 
@@ -206,16 +218,18 @@ static int command_compare(char **args)
 	    !span_open(&sb, args[1], O_RDONLY, args[2], args[2] ? args[3] : NULL))
 		return 2;
 	if (sa.to != sb.to) {
-		fprintf(stderr, "guestmem: '%s' has %" PRIu64 " bytes, '%s' has %" PRIu64 "\n", sa.path, sa.to, sb.path,
-			sb.to);
+		fprintf(stderr, "guestmem: '%s' has %" PRIu64 " bytes, '%s' has %" PRIu64 "\n",
+			sa.path, sa.to, sb.path, sb.to);
 		return 1;
 	}
 	for (uint64_t pos = sa.from; pos < sa.to;) {
-		bool has_a = next_data(&sa, pos, &from_a, &to_a), has_b = next_data(&sb, pos, &from_b, &to_b);
+		bool has_a = next_data(&sa, pos, &from_a, &to_a);
+		bool has_b = next_data(&sb, pos, &from_b, &to_b);
 		uint64_t from = smaller(has_a ? from_a : sa.to, has_b ? from_b : sa.to);
 		uint64_t to = smaller(from + CHUNK_BYTES, sa.to);
 
-		if (!read_exactly(&sa, a, to - from, from) || !read_exactly(&sb, b, to - from, from))
+		if (!read_exactly(&sa, a, to - from, from) ||
+		    !read_exactly(&sb, b, to - from, from))
 			return 2;
 		compare_chunk(a, b, from, to, &n_different);
 		pos = to;
@@ -238,7 +252,8 @@ static int command_blocks(char **args)
 		return 1;
 	for (uint64_t pos = 0; next_data(&s, pos, &from, &to); pos = to)
 		n_extents++;
-	printf("{\"size_bytes\": %" PRIu64 ", \"allocated_bytes\": %" PRIu64 ", \"data_extents\": %" PRIu64 "}\n",
+	printf("{\"size_bytes\": %" PRIu64 ", \"allocated_bytes\": %" PRIu64
+	       ", \"data_extents\": %" PRIu64 "}\n",
 	       s.file_bytes, (uint64_t)st.st_blocks * 512, n_extents);
 	close(s.fd);
 	return 0;
@@ -265,7 +280,10 @@ static void fill_zeros(uint64_t *words, uint64_t n_words, uint64_t offset, uint6
 	memset(words, 0, n_words * 8);
 }
 
-/* Each page holds its own file offset, plus one, in every word: compressible, and no two pages are equal. */
+/*
+ * Each page holds its own file offset, plus one, in every word: compressible, and no two pages are
+ * equal.
+ */
 static void fill_pattern(uint64_t *words, uint64_t n_words, uint64_t offset, uint64_t seed)
 {
 	for (uint64_t i = 0; i < n_words; i++)
@@ -289,7 +307,8 @@ static int fill_range(const struct span *s, unsigned int how, uint64_t seed)
 		uint64_t len = smaller(WINDOW_BYTES, s->file_bytes - window);
 		uint64_t from = s->from > window ? s->from - window : 0;
 		uint64_t to = smaller(s->to - window, len);
-		char *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, (off_t)window);
+		char *map =
+			mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, (off_t)window);
 
 		if (map == MAP_FAILED)
 			return complain(s->path, "map");
@@ -335,15 +354,18 @@ static int command_result(char **args)
 	struct payload_result r;
 	struct span s;
 
-	if (!span_open(&s, args[0], O_RDONLY, NULL, NULL) || !read_exactly(&s, &r, sizeof(r), PAYLOAD_RESULT_GPA))
+	if (!span_open(&s, args[0], O_RDONLY, NULL, NULL) ||
+	    !read_exactly(&s, &r, sizeof(r), PAYLOAD_RESULT_GPA))
 		return 1;
 	close(s.fd);
 	if (r.magic != PAYLOAD_MAGIC) {
-		fprintf(stderr, "guestmem: '%s': no payload's result at 0x%x\n", args[0], PAYLOAD_RESULT_GPA);
+		fprintf(stderr, "guestmem: '%s': no payload's result at 0x%x\n", args[0],
+			PAYLOAD_RESULT_GPA);
 		return 1;
 	}
-	printf("{\"status\": \"%s\", \"heartbeat\": %" PRIu64 ", \"checks\": %" PRIu64 ", \"failures\": %" PRIu64
-	       ", \"text\": \"", r.status < 4 ? statuses[r.status] : "invalid", r.heartbeat, r.checks, r.failures);
+	printf("{\"status\": \"%s\", \"heartbeat\": %" PRIu64 ", \"checks\": %" PRIu64
+	       ", \"failures\": %" PRIu64 ", \"text\": \"",
+	       r.status < 4 ? statuses[r.status] : "invalid", r.heartbeat, r.checks, r.failures);
 	print_text(r.text, sizeof(r.text));
 	printf("\", \"detail\": [");
 	for (unsigned int i = 0; i < 8; i++)
@@ -358,11 +380,11 @@ static const struct {
 	int (*run)(char **args);
 	const char *usage;
 } commands[] = {
-	{ "fill", 4, 5, command_fill, "FILE FROM TO random|zeros|pattern [SEED]   write the range" },
-	{ "sum", 1, 3, command_sum, "FILE [FROM [TO]]                           a checksum of the contents" },
-	{ "compare", 2, 4, command_compare, "FILE FILE [FROM [TO]]                  whether the contents are equal: 0 or 1" },
-	{ "blocks", 1, 1, command_blocks, "FILE                                    size, allocated bytes, data extents" },
-	{ "result", 1, 1, command_result, "FILE                                    what the payload says about itself" },
+	{ "fill", 4, 5, command_fill, "FILE FROM TO random|zeros|pattern [SEED]: write the range" },
+	{ "sum", 1, 3, command_sum, "FILE [FROM [TO]]: a checksum of the contents" },
+	{ "compare", 2, 4, command_compare, "FILE FILE [FROM [TO]]: exit status 1 if they differ" },
+	{ "blocks", 1, 1, command_blocks, "FILE: size, allocated bytes, data extents" },
+	{ "result", 1, 1, command_result, "FILE: what the payload says about itself" },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

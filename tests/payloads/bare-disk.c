@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A virtio-mmio disk in memory: virtio 1.2 sections 4.2.2 (registers), 2.7 (split ring) and 5.2 (block device). */
+/*
+ * A virtio-mmio disk in memory: virtio 1.2 sections 4.2.2 (registers), 2.7 (split ring) and 5.2
+ * (block device).
+ */
 #include "bare-disk.h"
 
 #include <linux/kvm.h>
@@ -25,8 +28,8 @@ struct bare_disk {
 	uint64_t memory_bytes;
 	uint8_t *bytes;
 	uint64_t size_bytes;
-	pthread_t thread;	/* completes requests a little after they were submitted */
-	pthread_mutex_t lock;	/* of everything below */
+	pthread_t thread;     /* completes requests a little after they were submitted */
+	pthread_mutex_t lock; /* of everything below */
 	pthread_cond_t changed;
 	bool is_notified;
 	bool is_ending;
@@ -36,19 +39,22 @@ struct bare_disk {
 	uint32_t queue_len;
 	uint32_t queue_ready;
 	uint64_t desc_gpa, avail_gpa, used_gpa;
-	uint16_t n_taken;	/* of the available ring */
+	uint16_t n_taken; /* of the available ring */
 };
 
 static void update_line(struct bare_disk *disk)
 {
-	struct kvm_irq_level level = { .irq = PAYLOAD_VIRTIO_GSI, .level = disk->interrupt_status != 0 };
+	struct kvm_irq_level level = { .irq = PAYLOAD_VIRTIO_GSI,
+				       .level = disk->interrupt_status != 0 };
 
 	ioctl(disk->vm_fd, KVM_IRQ_LINE, &level);
 }
 
 static void *guest_range(struct bare_disk *disk, uint64_t gpa, uint64_t len_bytes)
 {
-	return gpa < disk->memory_bytes && len_bytes <= disk->memory_bytes - gpa ? disk->memory + gpa : NULL;
+	return gpa < disk->memory_bytes && len_bytes <= disk->memory_bytes - gpa
+		       ? disk->memory + gpa
+		       : NULL;
 }
 
 /* A request is a chain of three: header, data, status. Returns the bytes written to the guest. */
@@ -82,7 +88,8 @@ static void serve_all(struct bare_disk *disk)
 	struct vring_avail *avail = guest_range(disk, disk->avail_gpa, 4 + 2 * QUEUE_MAX);
 	struct vring_used *used = guest_range(disk, disk->used_gpa, 4 + 8 * QUEUE_MAX);
 
-	if (!descs || !avail || !used || !disk->queue_ready || !disk->queue_len || disk->queue_len > QUEUE_MAX)
+	if (!descs || !avail || !used || !disk->queue_ready || !disk->queue_len ||
+	    disk->queue_len > QUEUE_MAX)
 		return;
 	while (disk->n_taken != __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)) {
 		uint16_t head = avail->ring[disk->n_taken++ % disk->queue_len];
@@ -123,7 +130,8 @@ static void *disk_thread(void *arg)
 	return NULL;
 }
 
-struct bare_disk *bare_disk_new(int vm_fd, uint8_t *memory, uint64_t memory_bytes, uint64_t size_bytes)
+struct bare_disk *bare_disk_new(int vm_fd, uint8_t *memory, uint64_t memory_bytes,
+				uint64_t size_bytes)
 {
 	struct bare_disk *disk = calloc(1, sizeof(*disk));
 

@@ -7,8 +7,12 @@
 
 struct bare_disk;
 
-/* The disk at window 0, zeros at first. It reads and writes guest memory and raises its line through vm_fd. */
-struct bare_disk *bare_disk_new(int vm_fd, uint8_t *memory, uint64_t memory_bytes, uint64_t size_bytes);
+/*
+ * The disk at window 0, zeros at first. It reads and writes guest memory and raises its line
+ * through vm_fd.
+ */
+struct bare_disk *bare_disk_new(int vm_fd, uint8_t *memory, uint64_t memory_bytes,
+				uint64_t size_bytes);
 void bare_disk_free(struct bare_disk *disk);
 /* Changes the byte at offset. */
 void bare_disk_damage(struct bare_disk *disk, uint64_t offset);

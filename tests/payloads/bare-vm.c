@@ -23,18 +23,18 @@
 #include "bare-disk.h"
 #include "vmm/payload.h"
 
-#define MAX_VCPUS 2
-#define KICK_SIGNAL SIGUSR1
+#define MAX_VCPUS           2
+#define KICK_SIGNAL         SIGUSR1
 #define KERNEL_SIGSET_BYTES 8
-#define SERIAL_BYTES 4096
-#define DEADLINE_SECONDS 30
+#define SERIAL_BYTES        4096
+#define DEADLINE_SECONDS    30
 
 /* Page tables: one PML4, one page of 1 GiB entries, four of 2 MiB entries. */
-#define PML4_GPA PAYLOAD_BOOT_GPA
-#define PDPT_GPA (PAYLOAD_BOOT_GPA + 0x1000)
-#define PD_GPA (PAYLOAD_BOOT_GPA + 0x2000)
+#define PML4_GPA             PAYLOAD_BOOT_GPA
+#define PDPT_GPA             (PAYLOAD_BOOT_GPA + 0x1000)
+#define PD_GPA               (PAYLOAD_BOOT_GPA + 0x2000)
 #define PTE_PRESENT_WRITABLE 0x3
-#define PTE_LARGE 0x80
+#define PTE_LARGE            0x80
 
 struct bare_vcpu {
 	struct bare_vm *vm;
@@ -43,7 +43,7 @@ struct bare_vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool has_thread;
-	bool is_stuck;	/* by its own thread: it had an exit that it does not come back from */
+	bool is_stuck; /* by its own thread: it had an exit that it does not come back from */
 	struct kvm_sregs first_sregs;
 	struct kvm_lapic_state first_lapic;
 };
@@ -60,24 +60,24 @@ struct bare_vm {
 	struct bare_disk *disk;
 	_Atomic unsigned int counts[BARE_N_EVENTS];
 	_Atomic unsigned int exit_status;
-	pthread_mutex_t lock;		/* of everything below */
+	pthread_mutex_t lock; /* of everything below */
 	pthread_cond_t changed;
 	bool is_ending;
 	bool is_paused;
 	unsigned int n_parked;
-	char serial[SERIAL_BYTES];	/* terminated at all times */
+	char serial[SERIAL_BYTES]; /* terminated at all times */
 	size_t serial_len;
 };
 
+/* clang-format off: a row each */
 static const char *const event_names[] = {
-	[BARE_RESETS] = "resets",
-	[BARE_SHUTDOWNS] = "shutdowns",
-	[BARE_POWEROFFS] = "poweroffs",
-	[BARE_EXITS] = "exits",
-	[BARE_SLEEPS] = "sleeps",
-	[BARE_INTERNAL_ERRORS] = "internal errors",
+	[BARE_RESETS] = "resets",       [BARE_SHUTDOWNS] = "shutdowns",
+	[BARE_POWEROFFS] = "poweroffs", [BARE_EXITS] = "exits",
+	[BARE_SLEEPS] = "sleeps",       [BARE_INTERNAL_ERRORS] = "internal errors",
 };
-_Static_assert(sizeof(event_names) / sizeof(event_names[0]) == BARE_N_EVENTS, "a name for each event");
+/* clang-format on */
+_Static_assert(sizeof(event_names) / sizeof(event_names[0]) == BARE_N_EVENTS,
+	       "a name for each event");
 
 bool bare_vm_is_possible(const char **ret_reason)
 {
@@ -123,9 +123,19 @@ static void load_image(struct bare_vm *vm)
 
 static void enter_long_mode(struct kvm_sregs *s)
 {
-	struct kvm_segment code = { .limit = 0xffffffff, .selector = 0x08, .type = 0xb, .present = 1, .s = 1, .l = 1,
+	struct kvm_segment code = { .limit = 0xffffffff,
+				    .selector = 0x08,
+				    .type = 0xb,
+				    .present = 1,
+				    .s = 1,
+				    .l = 1,
 				    .g = 1 };
-	struct kvm_segment data = { .limit = 0xffffffff, .selector = 0x10, .type = 0x3, .present = 1, .s = 1, .db = 1,
+	struct kvm_segment data = { .limit = 0xffffffff,
+				    .selector = 0x10,
+				    .type = 0x3,
+				    .present = 1,
+				    .s = 1,
+				    .db = 1,
 				    .g = 1 };
 
 	s->cs = code;
@@ -134,16 +144,19 @@ static void enter_long_mode(struct kvm_sregs *s)
 	s->ldt = (struct kvm_segment){ .type = 0x2, .present = 1 };
 	s->idt = (struct kvm_dtable){ 0 };
 	s->gdt = (struct kvm_dtable){ 0 };
-	s->cr0 = 0x80050033;	/* PG, AM, WP, NE, ET, MP, PE */
+	s->cr0 = 0x80050033; /* PG, AM, WP, NE, ET, MP, PE */
 	s->cr3 = PML4_GPA;
-	s->cr4 = 0x620;		/* OSXMMEXCPT, OSFXSR, PAE */
-	s->efer = 0xd00;	/* NXE, LMA, LME */
+	s->cr4 = 0x620;  /* OSXMMEXCPT, OSFXSR, PAE */
+	s->efer = 0xd00; /* NXE, LMA, LME */
 }
 
 static void set_first_state(struct bare_vcpu *v)
 {
-	struct kvm_regs regs = { .rip = PAYLOAD_LOAD_GPA, .rdi = v->index, .rsi = PAYLOAD_PARAM_GPA,
-				 .rsp = PAYLOAD_STACK_TOP(v->index), .rflags = 2 };
+	struct kvm_regs regs = { .rip = PAYLOAD_LOAD_GPA,
+				 .rdi = v->index,
+				 .rsi = PAYLOAD_PARAM_GPA,
+				 .rsp = PAYLOAD_STACK_TOP(v->index),
+				 .rflags = 2 };
 	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
 
 	VM_IOCTL(v->fd, KVM_SET_SREGS, &v->first_sregs);
@@ -184,14 +197,15 @@ static void add_memory(struct bare_vm *vm)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = BARE_MEMORY_BYTES };
 
-	vm->memory = mmap(NULL, BARE_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
-			  -1, 0);
+	vm->memory = mmap(NULL, BARE_MEMORY_BYTES, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert_ptr_not_equal(vm->memory, MAP_FAILED);
 	region.userspace_addr = (uint64_t)(uintptr_t)vm->memory;
 	VM_IOCTL(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
-struct bare_vm *bare_vm_new(const char *payload, unsigned int n_vcpus, const struct payload_param *param)
+struct bare_vm *bare_vm_new(const char *payload, unsigned int n_vcpus,
+			    const struct payload_param *param)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	struct bare_vm *vm = calloc(1, sizeof(*vm));
@@ -307,7 +321,8 @@ static bool on_port(struct bare_vcpu *v)
 
 	if (v->run->io.direction == KVM_EXIT_IO_OUT)
 		return on_port_write(v, port, *data);
-	memset(data, port == PAYLOAD_PORT_SERIAL + 5 ? 0x60 : 0xff, (size_t)v->run->io.size * v->run->io.count);
+	memset(data, port == PAYLOAD_PORT_SERIAL + 5 ? 0x60 : 0xff,
+	       (size_t)v->run->io.size * v->run->io.count);
 	return true;
 }
 
@@ -392,7 +407,10 @@ static void *vcpu_thread(void *arg)
 	return NULL;
 }
 
-/* The kick is blocked in the threads and let in by KVM_RUN alone, so that none is lost on the way there. */
+/*
+ * The kick is blocked in the threads and let in by KVM_RUN alone, so that none is lost on the way
+ * there.
+ */
 static void let_kicks_into_run(struct bare_vcpu *v)
 {
 	/* The kernel's set of signals, which is shorter than libc's. */
@@ -515,9 +533,9 @@ static void describe(struct bare_vm *vm)
 {
 	volatile struct payload_result *r = bare_vm_result(vm);
 
-	fprintf(stderr, "status %u, heartbeat %llu, checks %llu, failures %llu, text '%s'\n", r->status,
-		(unsigned long long)r->heartbeat, (unsigned long long)r->checks, (unsigned long long)r->failures,
-		(const char *)r->text);
+	fprintf(stderr, "status %u, heartbeat %llu, checks %llu, failures %llu, text '%s'\n",
+		r->status, (unsigned long long)r->heartbeat, (unsigned long long)r->checks,
+		(unsigned long long)r->failures, (const char *)r->text);
 	for (unsigned int i = 0; i < 8; i++)
 		fprintf(stderr, "detail[%u] %llu\n", i, (unsigned long long)r->detail[i]);
 	for (unsigned int i = 0; i < BARE_N_EVENTS; i++)
@@ -527,7 +545,8 @@ static void describe(struct bare_vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-void bare_vm_await_step(struct bare_vm *vm, uint64_t deadline_ns, const char *what, const char *file, int line)
+void bare_vm_await_step(struct bare_vm *vm, uint64_t deadline_ns, const char *what,
+			const char *file, int line)
 {
 	if (now_ns() > deadline_ns) {
 		describe(vm);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Each payload runs on real KVM, and each that verifies something notices when that something is damaged. */
+/*
+ * Each payload runs on real KVM, and each that verifies something notices when that something is
+ * damaged.
+ */
 /* LIBS: migd_payloads pthread */
 /* SOURCES: bare-vm.c bare-disk.c */
 /* LABELS: kvm */
@@ -106,7 +109,8 @@ static void idle_gets_ticks_of_both_timers_on_all_vcpus(void **state)
 {
 	(void)state;
 	start("idle", 2, &(struct payload_param){ 0 });
-	bare_vm_await(vm, result->detail[0] >= 20 && result->detail[1] >= 20 && result->vcpu_beat[1] >= 20);
+	bare_vm_await(vm, result->detail[0] >= 20 && result->detail[1] >= 20 &&
+				  result->vcpu_beat[1] >= 20);
 	assert_no_failure();
 }
 
@@ -137,7 +141,8 @@ static void writer_fills_pages_as_the_interface_says(void **state)
 
 		assert_in_range(page_pass, pass - 1, pass);
 		for (uint64_t p = page_pass - 1; p > page_pass - PAYLOAD_WRITER_SLOTS; p--)
-			assert_true(page[PAYLOAD_WRITER_SLOT(p)] == PAYLOAD_WRITER_CHECK(PAYLOAD_WRITER_HEAD(p, i)));
+			assert_true(page[PAYLOAD_WRITER_SLOT(p)] ==
+				    PAYLOAD_WRITER_CHECK(PAYLOAD_WRITER_HEAD(p, i)));
 	}
 	bare_vm_resume(vm);
 }
@@ -145,7 +150,9 @@ static void writer_fills_pages_as_the_interface_says(void **state)
 static void writer_keeps_to_its_share_of_a_rate(void **state)
 {
 	(void)state;
-	start("writer", 2, &(struct payload_param){ .working_set_bytes = WORKING_SET_BYTES, .pages_per_second = 3000 });
+	start("writer", 2,
+	      &(struct payload_param){ .working_set_bytes = WORKING_SET_BYTES,
+				       .pages_per_second = 3000 });
 	bare_vm_await(vm, result->detail[0] >= 20 && result->vcpu_beat[1] > 100);
 	assert_no_failure();
 }
@@ -184,7 +191,8 @@ static void clock_runs_on_with_all_timers(void **state)
 {
 	(void)state;
 	start("clock", 2, &(struct payload_param){ 0 });
-	bare_vm_await(vm, result->detail[2] >= 20 && result->detail[3] >= 20 && result->vcpu_beat[1] >= 20);
+	bare_vm_await(vm, result->detail[2] >= 20 && result->detail[3] >= 20 &&
+				  result->vcpu_beat[1] >= 20);
 	bare_vm_await(vm, result->checks >= 100);
 	assert_no_failure();
 }
@@ -197,7 +205,10 @@ static void clock_reports_how_long_it_stood_still(void **state)
 	start("clock", 1, &(struct payload_param){ .arg = { 1 } });
 	bare_vm_await(vm, result->detail[2] >= 10 && result->detail[3] >= 10);
 	pause_for_ms(300);
-	/* Both clocks go on while the machine stands still, and the timers' silence is at least as long. */
+	/*
+	 * Both clocks go on while the machine stands still, and the timers' silence is at least as
+	 * long.
+	 */
 	bare_vm_await(vm, result->detail[0] >= pause_ns && result->detail[1] >= pause_ns);
 	bare_vm_await(vm, result->detail[4] >= pause_ns && result->detail[5] >= pause_ns);
 	assert_no_failure();
@@ -257,7 +268,10 @@ static void fpu_notices_a_register_that_changed(void **state)
 	(void)state;
 	start("fpu", 1, &(struct payload_param){ 0 });
 	bare_vm_await(vm, result->detail[0] >= 2);
-	/* More than once, since the payload may have been about to load or write it anew; likewise with the disk. */
+	/*
+	 * More than once, since the payload may have been about to load or write it anew; likewise
+	 * with the disk.
+	 */
 	bare_vm_await(vm, (bare_vm_damage_xmm(vm, 13), result->failures > 0));
 	await_text("word of XMM registers at 0x1b");
 }
@@ -372,7 +386,9 @@ int main(void)
 	const char *reason;
 
 	if (!bare_vm_is_possible(&reason)) {
-		fprintf(stderr, "payloads/payloads-check-themselves: skipped, no usable /dev/kvm (%s)\n", reason);
+		fprintf(stderr,
+			"payloads/payloads-check-themselves: skipped, no usable /dev/kvm (%s)\n",
+			reason);
 		return 77;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

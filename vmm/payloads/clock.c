@@ -2,18 +2,22 @@
 /*
  * Watches time: the TSC, the kvmclock page, and two timers that interrupt it.
  *
- * Each vCPU reads both clocks without pause; neither may ever be less than before. The largest step forward of each on
- * vCPU 0, and the longest time between two interrupts of a timer, is for an observer to compare with the blackout that
- * it measured. A timer that stops is found by the other: while one ticks, the other must not stay away for five seconds
- * of its ticks. (Ticks in quick succession do not count for that: after a stop KVM makes up for the PIT's, and the local
- * APIC waits meanwhile.)
+ * Each vCPU reads both clocks without pause; neither may ever be less than before. The largest step
+ * forward of each on vCPU 0, and the longest time between two interrupts of a timer, is for an
+ * observer to compare with the blackout that it measured. A timer that stops is found by the other:
+ * while one ticks, the other must not stay away for five seconds of its ticks. (Ticks in quick
+ * succession do not count for that: after a stop KVM makes up for the PIT's, and the local APIC
+ * waits meanwhile.)
  *
  * Steps are in nanoseconds, the TSC's by kvmclock's own scale.
  *
- * arg[0]  1: sleep between ticks, and read the clocks once a tick only
- * detail[0]  largest step of the TSC	detail[1]  largest step of kvmclock
- * detail[2]  PIT ticks	detail[3]  APIC timer ticks
- * detail[4]  longest between two PIT ticks	detail[5]  longest between two APIC timer ticks, by kvmclock
+ * arg[0]     1: sleep between ticks, and read the clocks once a tick only
+ * detail[0]  largest step of the TSC
+ * detail[1]  largest step of kvmclock
+ * detail[2]  PIT ticks
+ * detail[3]  APIC timer ticks
+ * detail[4]  longest between two PIT ticks, by kvmclock
+ * detail[5]  longest between two APIC timer ticks, by kvmclock
  * detail[6]  kvmclock now
  */
 #include "vmm/payloads/lib/cpu.h"
@@ -24,12 +28,15 @@ const char payload_name[] = "clock";
 
 #define SILENT_SECONDS 5
 
-/* Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: the page that KVM keeps for one vCPU. */
+/*
+ * Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: the page that KVM keeps for one
+ * vCPU.
+ */
 #define MSR_KVM_SYSTEM_TIME 0x4b564d01
-#define SYSTEM_TIME_ENABLE 1
+#define SYSTEM_TIME_ENABLE  1
 
 struct system_time {
-	uint32_t version;	/* odd while KVM changes the rest */
+	uint32_t version; /* odd while KVM changes the rest */
 	uint32_t pad;
 	uint64_t tsc_timestamp;
 	uint64_t nanoseconds;
@@ -41,9 +48,9 @@ struct system_time {
 
 /* A timer as vCPU 0 sees it. */
 struct timer {
-	const char *lost;	/* what to say when it has stopped */
+	const char *lost; /* what to say when it has stopped */
 	unsigned int hz;
-	unsigned int n_alone;	/* ticks since the other's last */
+	unsigned int n_alone; /* ticks since the other's last */
 	uint64_t last_ns;
 };
 
@@ -53,7 +60,8 @@ static struct timer timers[] = {
 	[TIMER_APIC] = { .lost = "no APIC timer interrupt, PIT ticks", .hz = 1000 },
 };
 
-static struct system_time __attribute__((aligned(64))) system_times[PAYLOAD_MAX_VCPUS][2];	/* a line each */
+/* A cache line each. */
+static __attribute__((aligned(64))) struct system_time system_times[PAYLOAD_MAX_VCPUS][2];
 
 static uint64_t scale(const volatile struct system_time *st, uint64_t tsc_delta)
 {
@@ -131,7 +139,8 @@ struct readings {
 	uint64_t ns;
 };
 
-static void check_readings(unsigned int vcpu, const struct readings *last, const struct readings *now)
+static void check_readings(unsigned int vcpu, const struct readings *last,
+			   const struct readings *now)
 {
 	if (now->tsc < last->tsc)
 		payload_fail("TSC went back, vCPU", vcpu, last->tsc, now->tsc);
@@ -140,8 +149,10 @@ static void check_readings(unsigned int vcpu, const struct readings *last, const
 	payload_checked(1);
 	if (vcpu != 0)
 		return;
-	note_longest(0, now->tsc > last->tsc ? scale(&system_times[0][0], now->tsc - last->tsc) : 0);
-	note_longest(1, now->ns > last->ns ? now->ns - last->ns : 0);
+	if (now->tsc > last->tsc)
+		note_longest(0, scale(&system_times[0][0], now->tsc - last->tsc));
+	if (now->ns > last->ns)
+		note_longest(1, now->ns - last->ns);
 	result->detail[6] = now->ns;
 }
 

@@ -2,17 +2,24 @@
 /*
  * Writes and verifies blocks of a virtio disk, several requests in flight all the time.
  *
- * The blocks (4 KiB) of a range from the disk's start are taken in turn, lap after lap. Each is read and must hold what
- * the last lap left (the first lap takes what it finds), then written, then read back. The first and the last word of
- * every sector say which block, which lap and which sector it is; so a request that is lost, done twice, torn or done
- * to the wrong place shows at the latest in the next lap. A request that takes longer than 20 s of ticks, and one that
- * completes without an interrupt, are failures as well.
+ * The blocks (4 KiB) of a range from the disk's start are taken in turn, lap after lap. Each is
+ * read and must hold what the last lap left (the first lap takes what it finds), then written, then
+ * read back. The first and the last word of every sector say which block, which lap and which
+ * sector it is; so a request that is lost, done twice, torn or done to the wrong place shows at the
+ * latest in the next lap. A request that takes longer than 20 s of ticks, and one that completes
+ * without an interrupt, are failures as well.
  *
  * Only vCPU 0 works. It beats for each tick and each completed request.
  *
- * arg[0]  blocks of the range (64)	arg[1]  requests in flight, at most 8 (8)	arg[2]  virtio window
- * detail[0]  requests completed	detail[1]  laps completed	detail[2]  interrupts
- * detail[3]  blocks verified	detail[4]  requests in flight	detail[5]  blocks of the disk
+ * arg[0]     blocks of the range (64)
+ * arg[1]     requests in flight, at most 8 (8)
+ * arg[2]     virtio window (0)
+ * detail[0]  requests completed
+ * detail[1]  laps completed
+ * detail[2]  interrupts
+ * detail[3]  blocks verified
+ * detail[4]  requests in flight
+ * detail[5]  blocks of the disk
  */
 #include "vmm/payloads/lib/cpu.h"
 #include "vmm/payloads/lib/irq.h"
@@ -22,24 +29,26 @@
 
 const char payload_name[] = "disk";
 
-#define N_SLOTS_MAX 8
-#define BLOCK_BYTES 4096
-#define SECTOR_BYTES 512
-#define BLOCK_SECTORS (BLOCK_BYTES / SECTOR_BYTES)
-#define SECTOR_WORDS (SECTOR_BYTES / 8)
-#define STUCK_AFTER_TICKS (20 * TICK_HZ)
+#define N_SLOTS_MAX             8
+#define BLOCK_BYTES             4096
+#define SECTOR_BYTES            512
+#define BLOCK_SECTORS           (BLOCK_BYTES / SECTOR_BYTES)
+#define SECTOR_WORDS            (SECTOR_BYTES / 8)
+#define STUCK_AFTER_TICKS       (20 * TICK_HZ)
 #define UNANNOUNCED_AFTER_TICKS (5 * TICK_HZ)
 
 /* virtio 1.2, section 5.2.6. */
 enum { BLK_READ = 0, BLK_WRITE = 1 };
-#define BLK_OK 0
-#define BLK_NOT_DONE 0xff	/* ours: the device has not written the status */
+#define BLK_OK       0
+#define BLK_NOT_DONE 0xff /* ours: the device has not written the status */
 
 struct blk_header {
 	uint32_t type;
 	uint32_t reserved;
 	uint64_t sector;
 };
+
+typedef uint64_t block_words[BLOCK_BYTES / 8];
 
 /* What happens to a block, in this order. */
 enum step { STEP_READ_OLD, STEP_WRITE, STEP_READ_BACK, N_STEPS };
@@ -51,15 +60,15 @@ struct slot {
 	enum step step;
 	uint64_t block;
 	uint64_t lap;
-	uint64_t started_at;	/* tick */
+	uint64_t started_at; /* tick */
 };
 
 static struct virtio device;
 static volatile uint64_t n_interrupts;
 static struct slot slots[N_SLOTS_MAX];
-static uint64_t (*const buffers)[BLOCK_BYTES / 8] = (uint64_t(*)[BLOCK_BYTES / 8])PAYLOAD_SCRATCH_GPA;
+static block_words *const buffers = (block_words *)PAYLOAD_SCRATCH_GPA;
 
-static uint64_t n_blocks;	/* of the range */
+static uint64_t n_blocks; /* of the range */
 static unsigned int n_slots;
 static uint64_t next_block, next_lap = 1;
 
@@ -102,9 +111,11 @@ static void check_buffer(const struct slot *s, const uint64_t *words, uint64_t l
 		uint64_t last = ~words[i * SECTOR_WORDS + SECTOR_WORDS - 1];
 
 		if (first != expected)
-			payload_fail("first word of sector", s->block * BLOCK_SECTORS + i, expected, first);
+			payload_fail("first word of sector", s->block * BLOCK_SECTORS + i, expected,
+				     first);
 		else if (last != expected)
-			payload_fail("last word of sector", s->block * BLOCK_SECTORS + i, expected, last);
+			payload_fail("last word of sector", s->block * BLOCK_SECTORS + i, expected,
+				     last);
 	}
 	result->detail[3]++;
 	payload_checked(1);
@@ -119,7 +130,8 @@ static void start_step(unsigned int index)
 		fill_buffer(s, buffers[index]);
 	else
 		spoil_buffer(buffers[index]);
-	s->header = (struct blk_header){ .type = is_write ? BLK_WRITE : BLK_READ, .sector = s->block * BLOCK_SECTORS };
+	s->header = (struct blk_header){ .type = is_write ? BLK_WRITE : BLK_READ,
+					 .sector = s->block * BLOCK_SECTORS };
 	s->status = BLK_NOT_DONE;
 	s->started_at = ticks_now(0);
 	virtio_describe(&device, 3 * index, &s->header, sizeof(s->header), VIRTIO_NEXT);
@@ -169,8 +181,10 @@ static void check_stuck(void)
 	for (unsigned int i = 0; i < n_slots; i++) {
 		if (ticks_now(0) - slots[i].started_at < STUCK_AFTER_TICKS)
 			continue;
-		payload_fail("request not completed, block", slots[i].block, BLK_OK, slots[i].status);
-		slots[i].started_at = ticks_now(0);	/* once more after as long again, not at every tick */
+		payload_fail("request not completed, block", slots[i].block, BLK_OK,
+			     slots[i].status);
+		/* Once more after as long again, not at every tick. */
+		slots[i].started_at = ticks_now(0);
 	}
 }
 
@@ -208,8 +222,9 @@ static bool open_disk(void)
 	n_slots = (unsigned int)payload_arg(1, N_SLOTS_MAX);
 	if (n_slots > N_SLOTS_MAX)
 		n_slots = N_SLOTS_MAX;
+	/* A block is never in two slots at a time. */
 	if (n_slots > n_blocks / 2)
-		n_slots = (unsigned int)(n_blocks / 2);	/* a block is never in two slots at a time */
+		n_slots = (unsigned int)(n_blocks / 2);
 	if (!n_slots) {
 		payload_fail("blocks of the disk, window", window, 2, result->detail[5]);
 		return false;

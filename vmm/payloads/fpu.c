@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps a pattern of its own in each of the 16 XMM registers and looks again and again whether it is still there.
+ * Keeps a pattern of its own in each of the 16 XMM registers and looks again and again whether it
+ * is still there.
  *
- * Moves only (movaps), since KVM's emulator has no vector arithmetic. Nothing here touches the upper halves of the
- * registers (YMM, ZMM), the mask registers, MXCSR or PKRU: a test sets those from outside and finds them unchanged.
- * Each vCPU has patterns of its own. Heartbeat and checks count the looks.
+ * Moves only (movaps), since KVM's emulator has no vector arithmetic. Nothing here touches the
+ * upper halves of the registers (YMM, ZMM), the mask registers, MXCSR or PKRU: a test sets those
+ * from outside and finds them unchanged. Each vCPU has patterns of its own. Heartbeat and checks
+ * count the looks.
  *
  * detail[0]  pattern number of vCPU 0
  */
@@ -12,8 +14,8 @@
 
 const char payload_name[] = "fpu";
 
-#define N_REGISTERS 16
-#define N_WORDS (2 * N_REGISTERS)
+#define N_REGISTERS       16
+#define N_WORDS           (2 * N_REGISTERS)
 #define LOOKS_PER_PATTERN 16
 
 struct __attribute__((aligned(16))) registers {
@@ -22,28 +24,30 @@ struct __attribute__((aligned(16))) registers {
 
 static void load(const struct registers *r)
 {
-	__asm__ volatile("movaps 0x00(%0), %%xmm0;  movaps 0x10(%0), %%xmm1;  movaps 0x20(%0), %%xmm2;"
-			 "movaps 0x30(%0), %%xmm3;  movaps 0x40(%0), %%xmm4;  movaps 0x50(%0), %%xmm5;"
-			 "movaps 0x60(%0), %%xmm6;  movaps 0x70(%0), %%xmm7;  movaps 0x80(%0), %%xmm8;"
-			 "movaps 0x90(%0), %%xmm9;  movaps 0xa0(%0), %%xmm10; movaps 0xb0(%0), %%xmm11;"
-			 "movaps 0xc0(%0), %%xmm12; movaps 0xd0(%0), %%xmm13; movaps 0xe0(%0), %%xmm14;"
-			 "movaps 0xf0(%0), %%xmm15"
-			 :
-			 : "r"(r)
-			 : "memory");
+	__asm__ volatile(
+		"movaps 0x00(%0), %%xmm0;  movaps 0x10(%0), %%xmm1;  movaps 0x20(%0), %%xmm2;"
+		"movaps 0x30(%0), %%xmm3;  movaps 0x40(%0), %%xmm4;  movaps 0x50(%0), %%xmm5;"
+		"movaps 0x60(%0), %%xmm6;  movaps 0x70(%0), %%xmm7;  movaps 0x80(%0), %%xmm8;"
+		"movaps 0x90(%0), %%xmm9;  movaps 0xa0(%0), %%xmm10; movaps 0xb0(%0), %%xmm11;"
+		"movaps 0xc0(%0), %%xmm12; movaps 0xd0(%0), %%xmm13; movaps 0xe0(%0), %%xmm14;"
+		"movaps 0xf0(%0), %%xmm15"
+		:
+		: "r"(r)
+		: "memory");
 }
 
 static void store(struct registers *r)
 {
-	__asm__ volatile("movaps %%xmm0, 0x00(%0);  movaps %%xmm1, 0x10(%0);  movaps %%xmm2, 0x20(%0);"
-			 "movaps %%xmm3, 0x30(%0);  movaps %%xmm4, 0x40(%0);  movaps %%xmm5, 0x50(%0);"
-			 "movaps %%xmm6, 0x60(%0);  movaps %%xmm7, 0x70(%0);  movaps %%xmm8, 0x80(%0);"
-			 "movaps %%xmm9, 0x90(%0);  movaps %%xmm10, 0xa0(%0); movaps %%xmm11, 0xb0(%0);"
-			 "movaps %%xmm12, 0xc0(%0); movaps %%xmm13, 0xd0(%0); movaps %%xmm14, 0xe0(%0);"
-			 "movaps %%xmm15, 0xf0(%0)"
-			 :
-			 : "r"(r)
-			 : "memory");
+	__asm__ volatile(
+		"movaps %%xmm0, 0x00(%0);  movaps %%xmm1, 0x10(%0);  movaps %%xmm2, 0x20(%0);"
+		"movaps %%xmm3, 0x30(%0);  movaps %%xmm4, 0x40(%0);  movaps %%xmm5, 0x50(%0);"
+		"movaps %%xmm6, 0x60(%0);  movaps %%xmm7, 0x70(%0);  movaps %%xmm8, 0x80(%0);"
+		"movaps %%xmm9, 0x90(%0);  movaps %%xmm10, 0xa0(%0); movaps %%xmm11, 0xb0(%0);"
+		"movaps %%xmm12, 0xc0(%0); movaps %%xmm13, 0xd0(%0); movaps %%xmm14, 0xe0(%0);"
+		"movaps %%xmm15, 0xf0(%0)"
+		:
+		: "r"(r)
+		: "memory");
 }
 
 /* A different word for each vCPU, pattern and place. */

@@ -2,10 +2,12 @@
 /*
  * Sleeps between timer interrupts: the guest whose memory the tests fill from outside.
  *
- * Every vCPU has its local APIC's timer; vCPU 0 the PIT as well, at a tenth of that. The heartbeat counts vCPU 0's ticks of both.
+ * Every vCPU has its local APIC's timer; vCPU 0 the PIT as well, at a tenth of that. The heartbeat
+ * counts vCPU 0's ticks of both.
  *
- * arg[0]  ticks a second of the APIC timers, at least 200 (1000)
- * detail[0]  PIT ticks	detail[1]  APIC ticks of vCPU 0
+ * arg[0]     ticks a second of the APIC timers, at least 200 (1000)
+ * detail[0]  PIT ticks
+ * detail[1]  APIC timer ticks of vCPU 0
  */
 #include "vmm/payloads/lib/cpu.h"
 #include "vmm/payloads/lib/irq.h"

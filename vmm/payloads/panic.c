@@ -13,7 +13,7 @@ const char payload_name[] = "panic";
 
 static void triple_fault(void)
 {
-	static const uint8_t no_idt[10];	/* limit 0: not even the double fault has a gate */
+	static const uint8_t no_idt[10]; /* limit 0: not even the double fault has a gate */
 
 	__asm__ volatile("lidt %0; ud2" : : "m"(no_idt));
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Resets the machine a number of times through the i8042, then passes and sleeps. What it remembers is in RAM that a
- * reset keeps.
+ * Resets the machine a number of times through the i8042, then passes and sleeps. What it remembers
+ * is in RAM that a reset keeps.
  *
- * arg[0]  resets (3)	arg[1]  ticks of 1 ms before each (300)
+ * arg[0]     resets (3)
+ * arg[1]     ticks of 1 ms before each (300)
  * detail[0]  resets so far
  */
 #include "vmm/payloads/lib/cpu.h"

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vCPUs pass a token round, each waking the next with an inter-processor interrupt and sleeping until its own.
+ * The vCPUs pass a token round, each waking the next with an inter-processor interrupt and sleeping
+ * until its own.
  *
- * The token is a number; it belongs to vCPU (token mod vCPUs), which adds one. Each vCPU expects to see it exactly
- * n_vcpus further than the last time, and one interrupt each time. An interrupt that got lost shows when the token is
- * there but the interrupt is not for two seconds of ticks; the payload then goes on without it.
+ * The token is a number; it belongs to vCPU (token mod vCPUs), which adds one. Each vCPU expects to
+ * see it exactly n_vcpus further than the last time, and one interrupt each time. An interrupt that
+ * got lost shows when the token is there but the interrupt is not for two seconds of ticks; the
+ * payload then goes on without it.
  *
- * vCPU 0 beats for each token it gets and for each tick, so that its heartbeat says that it runs and detail[0] that
- * the vCPUs reach each other.
+ * vCPU 0 beats for each token it gets and for each tick, so that its heartbeat says that it runs
+ * and detail[0] that the vCPUs reach each other.
  *
- * detail[0]  the token	detail[1]  interrupts that vCPU 0 got
+ * detail[0]  the token
+ * detail[1]  interrupts that vCPU 0 got
  */
 #include "vmm/payloads/lib/cpu.h"
 #include "vmm/payloads/lib/irq.h"

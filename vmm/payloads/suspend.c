@@ -2,8 +2,10 @@
 /*
  * Suspends itself through the sleep port again and again, and counts how often it was woken.
  *
- * arg[0]  ticks of 1 ms awake each time (1000)	arg[1]  wake-ups after which it passes and stays awake (never)
- * detail[0]  times it went to sleep	detail[1]  times it was woken
+ * arg[0]     ticks of 1 ms awake each time (1000)
+ * arg[1]     wake-ups after which it passes and stays awake (never)
+ * detail[0]  times it went to sleep
+ * detail[1]  times it was woken
  */
 #include "vmm/payloads/lib/cpu.h"
 #include "vmm/payloads/lib/runtime.h"

@@ -21,19 +21,19 @@ enum {
 	LAPIC_TIMER_DIVIDE = 0x3e0,
 };
 #define LAPIC_SOFTWARE_ENABLE 0x100
-#define LVT_MASKED 0x10000
-#define LVT_EXTINT 0x700
-#define LVT_TIMER_PERIODIC 0x20000
-#define ICR_PENDING 0x1000
-#define ICR_ASSERT 0x4000
-#define DIVIDE_BY_1 0xb
-#define LAPIC_BUS_HZ 1000000000u
+#define LVT_MASKED            0x10000
+#define LVT_EXTINT            0x700
+#define LVT_TIMER_PERIODIC    0x20000
+#define ICR_PENDING           0x1000
+#define ICR_ASSERT            0x4000
+#define DIVIDE_BY_1           0xb
+#define LAPIC_BUS_HZ          1000000000u
 
 /* Intel 82093AA: an index and a data register. */
-#define IOAPIC_INDEX ((volatile uint32_t *)0xfec00000)
-#define IOAPIC_DATA ((volatile uint32_t *)0xfec00010)
+#define IOAPIC_INDEX            ((volatile uint32_t *)0xfec00000)
+#define IOAPIC_DATA             ((volatile uint32_t *)0xfec00010)
 #define IOAPIC_REDIRECTION(pin) (0x10 + 2 * (pin))
-#define REDIRECTION_LEVEL 0x8000
+#define REDIRECTION_LEVEL       0x8000
 
 static void lapic_write(unsigned int reg, uint32_t value)
 {

@@ -28,7 +28,10 @@ static inline uint64_t rdtsc(void)
 
 static inline void wrmsr(uint32_t msr, uint64_t value)
 {
-	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+			 : "memory");
 }
 
 static inline void interrupts_off(void)
@@ -41,7 +44,10 @@ static inline void interrupts_on(void)
 	__asm__ volatile("sti" : : : "memory");
 }
 
-/* With interrupts off: lets them in and sleeps until one comes, with no gap between the two; off again after it. */
+/*
+ * With interrupts off: lets them in and sleeps until one comes, with no gap between the two; off
+ * again after it.
+ */
 static inline void interrupt_wait(void)
 {
 	__asm__ volatile("sti; hlt; cli" : : : "memory");

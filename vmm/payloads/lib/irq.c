@@ -7,9 +7,9 @@
 #include "vmm/payloads/lib/pic.h"
 #include "vmm/payloads/lib/runtime.h"
 
-#define N_VECTORS 256
-#define STUB_BYTES 16
-#define CODE_SELECTOR 0x08
+#define N_VECTORS              256
+#define STUB_BYTES             16
+#define CODE_SELECTOR          0x08
 #define GATE_INTERRUPT_PRESENT 0x8e
 
 struct gate {
@@ -61,7 +61,7 @@ void trap_dispatch(const struct trap_frame *frame)
 		result->detail[7] = frame->error_code;
 		payload_fail("vector without a handler", frame->rip, 0, frame->vector);
 	}
-	while (frame->vector < VECTOR_PIC)	/* an exception: there is nothing to go back to */
+	while (frame->vector < VECTOR_PIC) /* an exception: there is nothing to go back to */
 		__asm__ volatile("cli; hlt");
 	if (handler)
 		handler(this_vcpu());

@@ -6,14 +6,17 @@
 #include <stdint.h>
 
 enum {
-	VECTOR_PIC = 0x20,	/* PIC line n is VECTOR_PIC + n */
-	VECTOR_IOAPIC = 0x30,	/* I/O APIC pin n is VECTOR_IOAPIC + n */
-	VECTOR_TICK = 0x50,	/* local APIC timer */
+	VECTOR_PIC = 0x20,    /* PIC line n is VECTOR_PIC + n */
+	VECTOR_IOAPIC = 0x30, /* I/O APIC pin n is VECTOR_IOAPIC + n */
+	VECTOR_TICK = 0x50,   /* local APIC timer */
 	VECTOR_IPI = 0x51,
 	VECTOR_SPURIOUS = 0xff,
 };
 
-/* Runs with interrupts off on the vCPU the interrupt came to; the runtime ends the interrupt when it returns. */
+/*
+ * Runs with interrupts off on the vCPU the interrupt came to; the runtime ends the interrupt when
+ * it returns.
+ */
 typedef void irq_handler(unsigned int vcpu);
 
 /* An interrupt at a vector that has no handler is a failure of the payload. */
@@ -27,7 +30,10 @@ void pit_start(unsigned int hz);
 /* A level, active high, to vCPU 0. */
 void ioapic_unmask_level(unsigned int pin);
 
-/* The periodic timer of the calling vCPU's local APIC. KVM's counts nanoseconds (its bus cycle is 1 ns). */
+/*
+ * The periodic timer of the calling vCPU's local APIC. KVM's counts nanoseconds (its bus cycle is 1
+ * ns).
+ */
 void tick_start(unsigned int hz);
 /* A fixed interrupt at VECTOR_IPI; waits until the local APIC has taken it. */
 void ipi_send(unsigned int vcpu);

@@ -7,20 +7,23 @@
 #include "vmm/payloads/lib/cpu.h"
 #include "vmm/payloads/lib/irq.h"
 
-/* Intel 8259A data sheet: the first initialisation word goes to the command port, the others to the data port. */
+/*
+ * Intel 8259A data sheet: the first initialisation word goes to the command port, the others to the
+ * data port.
+ */
 #define PIC_MASTER_COMMAND 0x20
-#define PIC_MASTER_DATA 0x21
-#define PIC_SLAVE_COMMAND 0xa0
-#define PIC_SLAVE_DATA 0xa1
-#define PIC_INIT 0x11
-#define PIC_8086 0x01
-#define PIC_END 0x20
-#define PIC_CASCADE 2
+#define PIC_MASTER_DATA    0x21
+#define PIC_SLAVE_COMMAND  0xa0
+#define PIC_SLAVE_DATA     0xa1
+#define PIC_INIT           0x11
+#define PIC_8086           0x01
+#define PIC_END            0x20
+#define PIC_CASCADE        2
 
-#define PIT_CHANNEL0 0x40
-#define PIT_COMMAND 0x43
-#define PIT_CHANNEL0_RATE 0x34	/* channel 0, low then high byte, mode 2 */
-#define PIT_HZ 1193182
+#define PIT_CHANNEL0      0x40
+#define PIT_COMMAND       0x43
+#define PIT_CHANNEL0_RATE 0x34 /* channel 0, low then high byte, mode 2 */
+#define PIT_HZ            1193182
 
 static void pic_init(uint16_t command, uint16_t data, uint8_t vector, uint8_t cascade)
 {

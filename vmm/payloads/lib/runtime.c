@@ -11,8 +11,8 @@ volatile struct payload_result *const result = (volatile struct payload_result *
 const struct payload_param *const param = (const struct payload_param *)PAYLOAD_PARAM_GPA;
 
 /* In the image, hence 0 again after a reset. */
-static uint32_t is_open;	/* by vCPU 0: the others may go on */
-static uint32_t n_ready;	/* vCPUs that can take interrupts */
+static uint32_t is_open; /* by vCPU 0: the others may go on */
+static uint32_t n_ready; /* vCPUs that can take interrupts */
 static uint32_t has_failed;
 
 uint64_t payload_arg(unsigned int i, uint64_t fallback)

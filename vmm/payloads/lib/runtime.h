@@ -2,12 +2,12 @@
 /*
  * What every payload can rely on: its start, its result page, its serial line and its interrupts.
  *
- * The runtime calls payload_main() once on each vCPU, interrupts off, after it has set up GDT, IDT and result page,
- * masked both PICs and enabled all local APICs (payloads start timers themselves). Where payload_main() returns, the
- * vCPU halts for good.
+ * The runtime calls payload_main() once on each vCPU, interrupts off, after it has set up GDT, IDT
+ * and result page, masked both PICs and enabled all local APICs (payloads start timers themselves).
+ * Where payload_main() returns, the vCPU halts for good.
  *
- * A payload finds what is wrong itself and says so with payload_fail(); it goes on running afterwards, so that an
- * observer can tell a guest with damaged memory from one that does not run.
+ * A payload finds what is wrong itself and says so with payload_fail(); it goes on running
+ * afterwards, so that an observer can tell a guest with damaged memory from one that does not run.
  */
 #ifndef MIGD_VMM_PAYLOADS_RUNTIME_H
 #define MIGD_VMM_PAYLOADS_RUNTIME_H
@@ -30,7 +30,10 @@ static inline volatile uint64_t *payload_beat_word(unsigned int vcpu)
 	return vcpu == 0 ? &result->heartbeat : &result->vcpu_beat[vcpu];
 }
 
-/* One more unit of work done; one instruction, since interrupt handlers of the same vCPU may beat as well. */
+/*
+ * One more unit of work done; one instruction, since interrupt handlers of the same vCPU may beat
+ * as well.
+ */
 static inline void payload_beat(unsigned int vcpu)
 {
 	__asm__ volatile("incq %0" : "+m"(*payload_beat_word(vcpu)));

@@ -4,7 +4,10 @@
 #define MIGD_VMM_PAYLOADS_SERIAL_H
 
 void serial_open(void);
-/* The text and a line end, from any vCPU; lines of two vCPUs do not mix. Not for interrupt handlers. */
+/*
+ * The text and a line end, from any vCPU; lines of two vCPUs do not mix. Not for interrupt
+ * handlers.
+ */
 void serial_line(const char *text);
 
 #endif

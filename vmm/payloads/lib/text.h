@@ -7,7 +7,7 @@
 
 struct text {
 	char *pos;
-	char *last;	/* the byte kept for the terminator */
+	char *last; /* the byte kept for the terminator */
 };
 
 struct text text_on(char *buf, uint64_t size_bytes);

@@ -25,12 +25,12 @@ enum {
 	REG_QUEUE_USED = 0x0a0,
 	REG_CONFIG = 0x100,
 };
-#define MAGIC 0x74726976
-#define STATUS_ACKNOWLEDGE 1
-#define STATUS_DRIVER 2
-#define STATUS_DRIVER_OK 4
-#define STATUS_FEATURES_OK 8
-#define FEATURE_VERSION_1_HIGH 1u	/* bit 32 */
+#define MAGIC                  0x74726976
+#define STATUS_ACKNOWLEDGE     1
+#define STATUS_DRIVER          2
+#define STATUS_DRIVER_OK       4
+#define STATUS_FEATURES_OK     8
+#define FEATURE_VERSION_1_HIGH 1u /* bit 32 */
 
 struct virtio_descriptor {
 	uint64_t gpa;
@@ -118,7 +118,8 @@ bool virtio_open(struct virtio *v, unsigned int window, uint32_t device_id)
 	v->queue = &queue;
 	v->n_submitted = 0;
 	v->n_taken = 0;
-	if (!expect(v, REG_MAGIC, MAGIC) || !expect(v, REG_VERSION, 2) || !expect(v, REG_DEVICE_ID, device_id))
+	if (!expect(v, REG_MAGIC, MAGIC) || !expect(v, REG_VERSION, 2) ||
+	    !expect(v, REG_DEVICE_ID, device_id))
 		return false;
 	if (!negotiate(v) || !start_queue(v))
 		return false;
@@ -128,10 +129,12 @@ bool virtio_open(struct virtio *v, unsigned int window, uint32_t device_id)
 
 uint64_t virtio_config64(const struct virtio *v, unsigned int offset)
 {
-	return read_register(v, REG_CONFIG + offset) | (uint64_t)read_register(v, REG_CONFIG + offset + 4) << 32;
+	return read_register(v, REG_CONFIG + offset) |
+	       (uint64_t)read_register(v, REG_CONFIG + offset + 4) << 32;
 }
 
-void virtio_describe(struct virtio *v, unsigned int index, volatile void *data, uint32_t len_bytes, uint16_t flags)
+void virtio_describe(struct virtio *v, unsigned int index, volatile void *data, uint32_t len_bytes,
+		     uint16_t flags)
 {
 	v->queue->descriptors[index] = (struct virtio_descriptor){
 		.gpa = (uint64_t)data,
