@@ -282,7 +282,7 @@ static int compare_cpuid(struct x86_vcpu *v, const struct kvm_cpuid2 *supported,
 	if (r < 0)
 		return r;
 	if (!x86_cpuid_equal(v->source_cpuid, local) &&
-	    x86_cpuid_missing(v->source_cpuid, supported, v->index, m) == 0)
+	    x86_cpuid_missing(v->source_cpuid, supported, local, v->index, m) == 0)
 		v->adopt_cpuid = true;
 	return 0;
 }

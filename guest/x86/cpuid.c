@@ -3,7 +3,8 @@
  * CPUID tables compared (KVM.md 3.1).
  *
  * Registers that are sets of features must be subsets of what KVM supports; each is a row below, with its bits' names. What
- * is no feature (family, caches, topology, brand) is the VMM's to choose. Some bits follow the guest's registers or the
+ * is no feature (family, caches, topology, brand) is the VMM's to choose. What the vCPU here has already counts as supported
+ * as well: KVMs that cannot trap CPUID show the guest more than they admit, and more than was set. Some bits follow the guest's registers or the
  * VMM's devices, whatever KVM says it supports: `free` bits.
  */
 #include "guest/x86/cpuid.h"
@@ -269,14 +270,16 @@ static unsigned int missing_layout(const struct kvm_cpuid2 *source, const struct
 }
 
 unsigned int x86_cpuid_missing(const struct kvm_cpuid2 *source, const struct kvm_cpuid2 *supported,
-			       unsigned int index, struct config_mismatches *m)
+			       const struct kvm_cpuid2 *local, unsigned int index,
+			       struct config_mismatches *m)
 {
 	unsigned int n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(feature_regs); i++) {
 		const struct feature_reg *f = &feature_regs[i];
 		uint32_t missing = table_reg(source, f->function, f->index, f->reg) &
-				   ~table_reg(supported, f->function, f->index, f->reg) & ~f->free;
+				   ~table_reg(supported, f->function, f->index, f->reg) &
+				   ~table_reg(local, f->function, f->index, f->reg) & ~f->free;
 
 		if (!missing)
 			continue;

@@ -27,10 +27,11 @@ const struct kvm_cpuid_entry2 *x86_cpuid_find(const struct kvm_cpuid2 *t, uint32
 bool x86_cpuid_equal(const struct kvm_cpuid2 *a, const struct kvm_cpuid2 *b);
 
 /*
- * Report to M, as vCPU INDEX's, each feature of SOURCE that SUPPORTED lacks. Returns how many. Where there is none but LOCAL
- * differs all the same, SOURCE can be given to the vCPU.
+ * Report to M, as vCPU INDEX's, each feature of SOURCE that neither SUPPORTED nor the vCPU's own table LOCAL has. Returns how
+ * many. Where there is none but LOCAL differs all the same, SOURCE can be given to the vCPU.
  */
 unsigned int x86_cpuid_missing(const struct kvm_cpuid2 *source, const struct kvm_cpuid2 *supported,
-			       unsigned int index, struct config_mismatches *m);
+			       const struct kvm_cpuid2 *local, unsigned int index,
+			       struct config_mismatches *m);
 
 #endif
