@@ -137,7 +137,7 @@ static void reply_done(struct migd_guest *g, const struct pause_wait *w)
 	if (is_migration(g, w))
 		(void)attach_mig_pause_reply_encode(&c, &rep);
 	/* A connection that cannot take it is found out by poll(). */
-	if (conn_of(g, w))
+	if (conn_of(g, w) && w->seq)
 		(void)conn_reply_to(conn_of(g, w), type_of(g, w), w->seq, bytes, c.len);
 }
 
@@ -146,9 +146,9 @@ void pause_cancel(struct migd_guest *g, struct pause_wait *w, const struct merr 
 	if (!w->pending)
 		return;
 	w->pending = false;
-	if (conn_of(g, w))
-		(void)conn_reply_error_to(conn_of(g, w), type_of(g, w), w->seq, why);
 	pause_lift(g, reason_of(g, w));
+	if (conn_of(g, w) && w->seq)
+		(void)conn_reply_error_to(conn_of(g, w), type_of(g, w), w->seq, why);
 }
 
 static void undo_pause(struct migd_guest *g)
