@@ -275,9 +275,10 @@ static int compare_cpuid(struct x86_vcpu *v, const struct kvm_cpuid2 *supported,
 	_cleanup_free_ struct kvm_cpuid2 *local = NULL;
 	int r;
 
-	/* Counted among the vCPUs that differ, if that is why. */
+	/* A vCPU that the source has not was reported already. */
 	if (!v->source_cpuid)
-		return 0;
+		return m->n ? 0 : merr_set(err, -EPROTO,
+					   "the source's guest description lacks the CPUID of vCPU %u", v->index);
 	r = x86_cpuid_of_vcpu(v->fd, &local, err);
 	if (r < 0)
 		return r;
@@ -339,11 +340,9 @@ int arch_config_end(struct arch_state *a, struct config_mismatches *m, struct me
 {
 	int r;
 
-	if (!a->source.got_tsc || !a->source.got_xsave || !a->vcpus[0].source_cpuid)
-		return m->n ? 0 : merr_set(err, -EPROTO, "the source's guest description lacks %s",
-					   !a->source.got_tsc	? "the TSC frequency" :
-					   !a->source.got_xsave ? "the XSAVE components" :
-								  "the first vCPU's CPUID");
+	if (!a->source.got_tsc || !a->source.got_xsave)
+		return merr_set(err, -EPROTO, "the source's guest description lacks the %s",
+				a->source.got_tsc ? "XSAVE components" : "TSC frequency");
 	r = compare_cpuids(a, m, err);
 	if (r < 0)
 		return r;

@@ -50,8 +50,11 @@ int x86_nested_capture(struct x86_vcpu *v, struct merr *err)
 	r = x86_ioctl(v->fd, KVM_GET_NESTED_STATE, &k, err);
 	if (r < 0)
 		return r;
-	if (nested_is_default(&k.state) || k.state.size > sizeof(v->nested))
+	if (nested_is_default(&k.state))
 		return 0;
+	if (k.state.size > v->arch->nested_size)
+		return merr_set(err, -EIO, "KVM_GET_NESTED_STATE: %u bytes in a buffer of %u", k.state.size,
+				v->arch->nested_size);
 	v->nested_len = k.state.size;
 	memcpy(v->nested, k.bytes, v->nested_len);
 	return 0;

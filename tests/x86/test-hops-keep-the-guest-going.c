@@ -154,22 +154,56 @@ static void hop_20_times(struct vm *vm, int memfd)
 	}
 }
 
+static void enter_real_mode(struct vm *vm)
+{
+	struct kvm_regs regs = { .rip = CODE16, .rflags = 2 };
+	struct kvm_sregs sregs;
+
+	memcpy(vm->mem + CODE16, guest16_start, (size_t)(guest16_end - guest16_start));
+	assert_int_equal(ioctl(vm->vcpus[0], KVM_GET_SREGS, &sregs), 0);
+	sregs.cs.base = 0;
+	sregs.cs.selector = 0;
+	assert_int_equal(ioctl(vm->vcpus[0], KVM_SET_SREGS, &sregs), 0);
+	assert_int_equal(ioctl(vm->vcpus[0], KVM_SET_REGS, &regs), 0);
+}
+
 static void a_real_mode_guest_with_x2apic(void **state)
 {
 	int memfd = vm_memory();
-	struct kvm_sregs sregs;
-	struct kvm_regs regs = { .rip = CODE16, .rflags = 2 };
 	struct vm vm;
 
 	(void)state;
 	vm_open(&vm, memfd, NULL);
-	memcpy(vm.mem + CODE16, guest16_start, (size_t)(guest16_end - guest16_start));
-	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_SREGS, &sregs), 0);
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_SREGS, &sregs), 0);
-	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_REGS, &regs), 0);
+	enter_real_mode(&vm);
 	hop_20_times(&vm, memfd);
+	vm_close(&vm);
+	close(memfd);
+}
+
+/*
+ * KVM's clock is stable, and read with the wall clock, only while all vCPUs' TSCs match: what the first VM had
+ * after it ran, the second must have.
+ */
+static void two_vcpus_keep_a_stable_clock(void **state)
+{
+	static const struct vm_options two = { .n_vcpus = 2 };
+	struct kvm_clock_data before = { 0 }, after = { 0 };
+	int memfd = vm_memory();
+	struct vm vm;
+
+	(void)state;
+	vm_open(&vm, memfd, &two);
+	enter_real_mode(&vm);
+	at_hop = *counters(&vm);
+	assert_true(vm_run_until(&vm, all_moved));
+	assert_int_equal(ioctl(vm.fd, KVM_GET_CLOCK, &before), 0);
+	vm_hop(&vm, memfd, &two);
+	at_hop = *counters(&vm);
+	assert_true(vm_run_until(&vm, all_moved));
+	assert_int_equal(ioctl(vm.fd, KVM_GET_CLOCK, &after), 0);
+	print_message("clock flags 0x%x, then 0x%x\n", before.flags, after.flags);
+	assert_int_equal(after.flags & before.flags, before.flags);
+	assert_true(after.clock > before.clock);
 	vm_close(&vm);
 	close(memfd);
 }
@@ -236,6 +270,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_real_mode_guest_with_x2apic),
+		cmocka_unit_test(two_vcpus_keep_a_stable_clock),
 		cmocka_unit_test(a_long_mode_guest_with_xapic_and_xmm),
 	};
 

@@ -143,7 +143,7 @@ void vm_save(struct vm *vm, struct buf *out)
 {
 	struct buf vmdesc = { 0 };
 	struct merr err = MERR_INIT;
-	uint32_t n;
+	uint32_t n = 0;
 
 	if (arch_clock_stopped(vm->arch, &err) < 0 ||
 	    guest_state_save(vm->arch, vm->tables, 3, out, &vmdesc, &n, &err) < 0)
