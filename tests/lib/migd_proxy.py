@@ -2,9 +2,11 @@
 """A TCP proxy between two daemons that knows the messages of the stream, and breaks the connection where a test says.
 
 A rule is called for each message before it is passed on: rule(direction, name, count), direction "out" (source to
-destination) or "back", count = the how many-th of that name on this connection (1 is the first). It returns
+destination) or "back", count = the how many-th of that name on this connection (1 is the first). rewrite() is called with
+the message's bytes as well. They return
 
     None          pass it on
+    bytes         pass these on in its place
     "cut"         pass it on, then reset both connections
     "cut-before"  reset both connections instead
     "mute"        swallow it and all that follows in this direction
@@ -20,9 +22,10 @@ import migd_stream
 class Proxy:
     """Listens on 127.0.0.1; `port` and `uri` say where. cut_at: (direction, n): reset after n bytes of it."""
 
-    def __init__(self, target_port, rule=None, cut_at=None, host="127.0.0.1"):
+    def __init__(self, target_port, rule=None, rewrite=None, cut_at=None, host="127.0.0.1"):
         self.target = (host, target_port)
         self.rule = rule
+        self.rewrite = rewrite
         self.cut_at = cut_at
         self.refuse = False       # True: close new connections at once
         self.refuse_after_cut = True
@@ -45,7 +48,7 @@ class Proxy:
 
     def heal(self):
         """Let connections through again, and break them no more."""
-        self.rule = self.cut_at = None
+        self.rule = self.rewrite = self.cut_at = None
         self.refuse = False
 
     def cut(self):
@@ -109,6 +112,10 @@ class Proxy:
                         if name != "ram-record":
                             self.seen.append((direction, name))
                         action = self.rule and self.rule(direction, name, counts[name])
+                        if self.rewrite and not action:
+                            action = self.rewrite(direction, name, counts[name], piece)
+                    if isinstance(action, bytes):
+                        piece = action
                     if action == "mute":
                         muted = True
                     if action == "cut-before":

@@ -132,6 +132,10 @@ class Test:
         self.check(target["status"] == "completed", f"the destination says {target}")
         return info
 
+    def fill(self, vmm, start=32 << 20, length=8 << 20):
+        """Write into the guest's memory, where the guest does not: more to be sent, once."""
+        vmm.mem.map[start:start + length] = b"x" * length
+
     def make_slow(self, src, rate=1 << 20):
         """Make a migration of this guest take for ever, until speed_up()."""
         src.set(max_bandwidth=rate)

@@ -36,7 +36,7 @@ def test_disk_goes_along(t):
 
 def test_disk_comes_back_after_failure(t):
     disk, (src, dst) = pair_with_disk(t)
-    src.mem.map[32 << 20:40 << 20] = b"x" * (8 << 20)
+    t.fill(src)
     t.make_slow(src)
     t.start(src, dst)
     t.wait_active(src)

@@ -1,99 +1,112 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # LABELS: kvm
-"""Bytes that are no stream, or only part of one, end that migration with a text that says where, and nothing else."""
+# TIMEOUT: 180
+"""A stream that goes wrong after a good beginning ends that migration with a text that says where; the guest runs on."""
 
-import socket
 import struct
 
+import migd_proxy
 import migdtest
 from migd_process import wait_until
 
-HEADER = b"QEVM" + struct.pack(">I", 3)
-CONFIGURATION = b"\x07" + struct.pack(">I", 4) + b"none"
-RETURN_PATH = b"\x08" + struct.pack(">HH", 1, 0)
+OPTIONS = {"memory": "32M", "working_set": "1M"}
+MAX64 = 0xFFFFFFFFFFFFFFFF
 
 
-def receive(t, sent, words=(), reset=False):
-    """A destination that is sent these bytes, and then the end of the stream."""
-    daemon = t.daemon("b")
-    other = t.vmm(daemon, name="other", payload="idle")
-    dst = t.vmm(daemon, incoming=True)
+def put(data, offset, fmt, value):
+    """data with a value packed over what was at offset (from the end if negative)."""
+    new = struct.pack(fmt, value)
+    offset = offset if offset >= 0 else len(data) + offset
+    return data[:offset] + new + data[offset + len(new):]
+
+
+def flags(data, new):
+    word, = struct.unpack_from(">Q", data)
+    return put(data, 0, ">Q", (word & ~0xFFF) | new)
+
+
+# name: (direction, message, how many-th, what becomes of it, words of the error)
+MUTATIONS = {
+    "RAM list too large": ("out", "ram-record", 1, lambda d: put(d, -8, ">Q", MAX64), "ram|block|length"),
+    "unknown section id": ("out", "ram-record", 2, lambda d: b"\x00" * 7 + b"\x10", "offset"),
+    "record without a kind": ("out", "ram-record", 3, lambda d: flags(d, 0), "flag|record"),
+    "record of every kind": ("out", "ram-record", 3, lambda d: flags(d, 0xFFF), "flag|record"),
+    "page beyond the block": ("out", "ram-record", 3, lambda d: put(d, 0, ">Q", 0x7FFFFFFFF000 | d[7] | d[6] << 8),
+                              "address|beyond|block|range"),
+    "unknown footer": ("out", "start-ram", 1, lambda d: put(d, -4, ">I", 0x55), "footer"),
+    "footer missing": ("out", "start-ram", 1, lambda d: d[:-5] + b"\x00" * 5, "footer"),
+    "package too large": ("out", "cmd-packaged", 1, lambda d: put(d, 5, ">I", 0xFFFFFFFF), "package"),
+    "package of nothing": ("out", "cmd-packaged", 1, lambda d: put(d, 5, ">I", 0), "package"),
+    "package cut short": ("out", "cmd-packaged", 1, lambda d: put(d, 5, ">I", len(d) - 9 - 40), "."),
+    "package of zeros": ("out", "cmd-packaged", 1, lambda d: d[:9] + bytes(len(d) - 9), "."),
+    "device state of ones": ("out", "cmd-packaged", 1, lambda d: d[:-2000] + b"\xff" * 2000, "."),
+    "no package": ("out", "cmd-packaged", 1, lambda d: b"\x00" + d, "device state|offset"),
+    "unknown section type": ("out", "cmd-switchover-start", 1, lambda d: b"\x55" + d, "section type"),
+    "unknown command": ("out", "cmd-switchover-start", 1, lambda d: put(d, 1, ">H", 0x1234), "command"),
+    "description of nothing": ("out", "cmd-config", 1, lambda d: put(d, 3, ">H", 0), "."),
+    "description of ones": ("out", "cmd-config", 1, lambda d: d[:5] + b"\xff" * (len(d) - 5), "."),
+    "unknown reply": ("back", "reply-config-ok", 1, lambda d: put(d, 0, ">H", 0x1234), "return path|reply|message"),
+    "endless reply": ("back", "reply-config-ok", 1, lambda d: put(d, 2, ">H", 0xFFFF), "return path|reply|length|bytes"),
+    "LOADED of another": ("back", "reply-loaded", 1, lambda d: d[:4] + b"\xee" * 16 + d[20:], "handover|id"),
+    "ACTIVE too early": ("back", "reply-config-ok", 1, lambda d: put(d, 0, ">H", 0x4D05), "."),
+}
+
+
+def attempt(t, src, dst, mutation):
+    direction, message, nth, change, _ = mutation
+    done = []
+
+    def rewrite(d, name, count, data):
+        if (d, name, count) != (direction, message, nth):
+            return None
+        done.append(name)
+        return change(data)
+
     port = int(t.listen(dst).rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port)) as peer:
-        peer.sendall(sent)
-        if not reset:
-            peer.shutdown(socket.SHUT_WR)
-            text = t.assert_failed(dst, *words)
-    if reset:
-        text = t.assert_failed(dst, *words)
-    t.check(text in daemon.log_text(), f"the log has {text!r}")
-    t.assert_stopped(dst)
-    t.assert_runs(other)
-    wait_until(lambda: not daemon.workers(), "the worker is gone")
+    with migd_proxy.Proxy(port, rewrite=rewrite) as link:
+        src.command("migrate", {"uri": link.uri})
+        info = t.wait_end(src)
+    return info, done
 
 
-def test_nothing(t):
-    receive(t, b"")
-
-
-def test_http(t):
-    receive(t, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", ["magic"])
-
-
-def test_zeros(t):
-    receive(t, bytes(100000), ["magic"])
-
-
-def test_wrong_version(t):
-    receive(t, b"QEVM" + struct.pack(">I", 2), ["version"])
-
-
-def test_half_a_header(t):
-    receive(t, HEADER[:5])
-
-
-def test_configuration_too_long(t):
-    receive(t, HEADER + b"\x07" + struct.pack(">I", 0xFFFFFFFF) + b"x" * 1000)
-
-
-def test_ends_after_configuration(t):
-    receive(t, HEADER + CONFIGURATION)
-
-
-def test_unknown_section(t):
-    receive(t, HEADER + CONFIGURATION + RETURN_PATH + b"\x55" + bytes(100), ["section"])
-
-
-def test_ping_without_return_path(t):
-    receive(t, HEADER + CONFIGURATION + b"\x08" + struct.pack(">HHI", 2, 4, 1))
-
-
-def test_command_too_long(t):
-    receive(t, HEADER + CONFIGURATION + RETURN_PATH + b"\x08" + struct.pack(">HH", 2, 0xFFFF) + bytes(70000))
-
-
-def test_package_too_large(t):
-    receive(t, HEADER + CONFIGURATION + RETURN_PATH + b"\x08" + struct.pack(">HHI", 7, 4, 0xFFFFFFFF) + bytes(100000))
-
-
-def test_random_bytes(t):
-    random = migdtest.seed()
-    daemon = t.daemon("b")
-    for _ in range(20):
-        dst = t.vmm(daemon, incoming=True, payload="idle", memory="32M")
-        port = int(t.listen(dst).rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as peer:
-            prefix = random.choice((b"", HEADER, HEADER + CONFIGURATION, HEADER + CONFIGURATION + RETURN_PATH))
-            try:
-                peer.sendall(prefix + random.randbytes(random.randrange(1, 5000)))
-                peer.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass
-            t.assert_failed(dst)
-        t.assert_stopped(dst, 0.02)
+def test_mutated_stream(t):
+    a, b = t.daemon("a"), t.daemon("b")
+    src = t.vmm(a, **OPTIONS)
+    other = t.vmm(b, name="other", payload="idle")
+    t.assert_runs(src)
+    wrong = []
+    for name, mutation in MUTATIONS.items():
+        dst = t.incoming(b, OPTIONS)
+        info, done = attempt(t, src, dst, mutation)
+        target = wait_until(lambda: (lambda m: m if m.get("status") in migdtest.ENDED else None)(dst.migration()),
+                            f"{name}: the destination's migration ends")
+        print(f"{name}: {info['status']}: {info.get('error-desc')} | {target.get('error-desc')}", flush=True)
+        t.check(done, f"{name}: no such message was seen")
+        t.check(info["status"] == "failed", f"{name}: failed, not {info}")
+        texts = f"{info.get('error-desc')} {target.get('error-desc')}".lower()
+        if not any(w in texts for w in mutation[4].split("|")):
+            wrong.append(f"{name}: nobody mentions {mutation[4]}: {texts}")
+        t.assert_only_runs(src, dst)
         dst.kill()
-    t.check(daemon.running(), "the daemon runs")
+    t.check(not wrong, "\n".join(wrong))
+    t.assert_runs(other)
+
+
+def test_commit_of_another(t):
+    """The target refuses a COMMIT with another id; the source asks, and takes its guest back."""
+    src, dst = t.pair(**OPTIONS)
+    info, done = attempt(t, src, dst, ("out", "cmd-commit", 1, lambda d: d[:5] + b"\xee" * 16, ""))
+    t.check(done and info["status"] == "failed", f"it failed: {info}")
+    t.assert_only_runs(src, dst)
+
+
+def test_active_of_another(t):
+    """The source does not believe an ACTIVE with another id; it asks, and learns the truth."""
+    src, dst = t.pair(**OPTIONS)
+    info, done = attempt(t, src, dst, ("back", "reply-active", 1, lambda d: d[:4] + b"\xee" * 16 + d[20:], ""))
+    t.check(done and info["status"] == "completed", f"it completed: {info}")
+    t.assert_only_runs(dst, src)
 
 
 migdtest.main()

@@ -66,8 +66,9 @@ def test_adopted_migration_goes_on(t):
 
 def test_no_daemon_until_the_end(t):
     """The worker finishes on its own, and tells the next daemon what came of it."""
-    src, dst = t.pair(working_set="4M")
-    t.make_slow(src, 4 << 20)
+    src, dst = t.pair(working_set="1M")
+    t.fill(src)
+    src.set(max_bandwidth=8 << 20, downtime_limit=2000)
     t.start(src, dst)
     t.wait_active(src)
     src.daemon.kill(signal.SIGKILL)

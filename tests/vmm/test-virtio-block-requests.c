@@ -277,6 +277,7 @@ static void test_the_lock_is_held_while_the_guest_runs_here(void **state)
 {
 	struct blk_test *t = *state;
 	assert_false(other_can_lock(t));
+	assert_int_equal(io_pause(t->b.m.io), 0);
 	assert_int_equal(t->dev->type->release(t->dev), 0);
 	assert_true(other_can_lock(t));
 	assert_int_equal(t->dev->type->reclaim(t->dev), 0);
@@ -290,7 +291,9 @@ static void test_an_incoming_guest_waits_for_the_lock(void **state)
 	assert_true(other_can_lock(t));
 	assert_int_equal(disk_open(&source, t->path), 0);
 	assert_int_equal(disk_lock(&source), 0);
+	assert_int_equal(io_pause(t->b.m.io), 0);
 	t->dev->type->activate(t->dev);
+	io_resume(t->b.m.io);
 	send(t, VIRTIO_BLK_T_IN, 0, 512, true);
 	(void)usleep(250000);	/* longer than a retry takes */
 	assert_false(is_done(t));
