@@ -44,14 +44,19 @@ static int on_quiesce(void *opaque)
 	int r = io_pause(m->io);
 	if (r < 0)
 		return r;
+	m->quiesced = true;
 	control_set_quiesced(m->control, true);
 	EACH_DEVICE_VOID(m, quiesce);
 	return 0;
 }
 
+/* Also after a quiesce that failed, which then stopped nothing. */
 static void on_unquiesce(void *opaque)
 {
 	struct machine *m = opaque;
+	if (!m->quiesced)
+		return;
+	m->quiesced = false;
 	EACH_DEVICE_VOID(m, unquiesce);
 	io_resume(m->io);
 	control_set_quiesced(m->control, false);
@@ -195,5 +200,8 @@ static int attach(struct machine *m)
 int machine_attach(struct machine *m)
 {
 	int r = attach(m);
-	return r < 0 ? fail(r, "%s", migd_guest_error()) : 0;
+	if (r < 0)
+		return fail(r, "%s", migd_guest_error());
+	/* Nothing touches the state of a guest that has not arrived: unquiesce comes with it. */
+	return m->opt->incoming ? on_quiesce(m) : 0;
 }

@@ -4,6 +4,7 @@
 #define MIGD_VMM_MACHINE_H
 
 #include <migd/guest.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,7 @@ struct machine {
 	struct reset *reset;		/* the reset controller's state */
 	struct device *sleep;		/* the sleep register */
 	struct migd_guest *guest;	/* owned; NULL in tests of devices */
+	bool quiesced;			/* by the hook; of the service thread once it runs */
 };
 
 /* VM, memory, devices; no vCPUs yet. 0 or a negative errno, logged; machine_done() either way. */
@@ -55,7 +57,7 @@ int devices_create(struct machine *m, const struct options *opt);
 /* Devices and interrupt chips to their state after power-on. All vCPUs are held. */
 int machine_reset_devices(struct machine *m);
 
-/* Make M->guest and register everything but the vCPUs with it (guest.c). Logged. */
+/* Make M->guest and register everything but the vCPUs with it; quiesced if it is incoming (guest.c). Logged. */
 int machine_attach(struct machine *m);
 
 #endif

@@ -5,6 +5,7 @@
 #include "vmm/boot.h"
 #include "vmm/control.h"
 #include "vmm/machine.h"
+#include "vmm/sleep.h"
 #include "vmm/util.h"
 #include "vmm/vcpu.h"
 
@@ -57,9 +58,27 @@ void reset_request(struct machine *m)
 	control_wake(m->control);
 }
 
+/* A guest that crashed or powered off stays in the gate; nothing can be waited for. */
+static bool may_run_again(struct machine *m)
+{
+	enum migd_guest_run_state state = migd_guest_run_state(m->guest);
+	return state != MIGD_GUEST_RS_PANICKED && state != MIGD_GUEST_RS_SHUTDOWN;
+}
+
+static void set_pending(struct machine *m, bool pending)
+{
+	__atomic_store_n(&m->reset->pending, pending, __ATOMIC_RELEASE);
+}
+
 void reset_step(struct machine *m)
 {
+	if (!may_run_again(m)) {
+		note(LOG_WARNING, "the guest crashed or powered off and is not reset");
+		set_pending(m, false);
+		return;
+	}
 	if (!vcpus_begin_reset(m->vcpus)) {
+		sleep_wake(m->sleep);	/* or its vCPUs would never come */
 		vcpus_kick(m->vcpus);
 		return;
 	}
@@ -73,6 +92,6 @@ void reset_step(struct machine *m)
 		note(LOG_ERR, "the guest cannot be started again and stays stopped");
 		machine_notify(m, MIGD_GUEST_EVENT_PANIC);
 	}
-	__atomic_store_n(&m->reset->pending, false, __ATOMIC_RELEASE);
+	set_pending(m, false);
 	vcpus_end_reset(m->vcpus, r == 0 ? &entry : NULL);
 }
