@@ -107,30 +107,46 @@ static bool token_too_long(const struct qmp_parser *p)
 	return p->text.len - p->token_start > p->limits->text_bytes;
 }
 
+/*
+ * Look at bytes up to the end of a token, of a token that is too long, or of something that is no part of one; keep
+ * those of the token. Returns how many were used.
+ */
+static size_t read_token(struct qmp_parser *p, const uint8_t *bytes, size_t len,
+			 enum lexer_token *ret_token)
+{
+	size_t most = p->limits->text_bytes + 1ULL - (p->text.len - p->token_start);
+	struct lexer_step step;
+	size_t n = 0;
+
+	len = len < most ? len : most;
+	do {
+		step = lexer_feed(&p->lexer, bytes[n]);
+		n += step.used;
+	} while (n < len && step.used && step.text && step.token == LEXER_NONE);
+	buf_add(&p->text, bytes, n - (step.used && !step.text));
+	*ret_token = step.token;
+	return n;
+}
+
 enum qmp_parser_result qmp_parser_feed(struct qmp_parser *p, const void *data, size_t len,
 				       size_t *ret_used, json_t **ret_value, struct merr *err)
 {
 	enum qmp_parser_result result = QMP_PARSER_MORE;
 	const uint8_t *bytes = data;
-	struct lexer_step step;
-	size_t i = 0;
+	enum lexer_token token;
+	size_t used = 0;
 
-	while (i < len && result == QMP_PARSER_MORE) {
-		step = lexer_feed(&p->lexer, bytes[i]);
-		if (step.used) {
-			if (step.text)
-				buf_u8(&p->text, bytes[i]);
-			i++;
-		}
-		if (step.token != LEXER_NONE) {
-			result = add_token(p, step.token, ret_value, err);
+	while (used < len && result == QMP_PARSER_MORE) {
+		used += read_token(p, bytes + used, len - used, &token);
+		if (token != LEXER_NONE) {
+			result = add_token(p, token, ret_value, err);
 		} else if (token_too_long(p) || p->text.error) {
 			lexer_skip(&p->lexer);
 			result = fail(p, err, p->text.error ? "out of memory"
 							    : "JSON token size limit exceeded");
 		}
 	}
-	*ret_used = i;
+	*ret_used = used;
 	return result;
 }
 
