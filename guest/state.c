@@ -205,7 +205,7 @@ static int parse_footer(struct load *l, const struct header *h)
 
 static int load_section(struct load *l)
 {
-	size_t offset = load_offset(l), i;
+	size_t offset = load_offset(l), i = 0;
 	struct header h;
 	struct owner o;
 	int r;

@@ -276,7 +276,7 @@ static int msr_refused(struct x86_vcpu *v, enum x86_msr_phase phase, const struc
 /* What the CPU is may be frozen already; equal is good enough, and saves writing. */
 static bool msr_is_set(const struct x86_vcpu *v, const struct x86_msr *m)
 {
-	uint64_t now;
+	uint64_t now = 0;
 
 	return x86_msr_get(v->fd, m->index, &now) == 1 && now == m->value;
 }
