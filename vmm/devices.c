@@ -45,7 +45,7 @@ static int create(struct machine *m, const struct device_type *type, unsigned in
 static int create_virtio(struct machine *m, const struct device_type *type, unsigned int instance)
 {
 	unsigned int window = (unsigned int)m->mmio.n_ranges;
-	struct device *dev;
+	struct device *dev = NULL;
 	int r = create(m, type, instance, PAYLOAD_VIRTIO_GSI + window, &dev);
 	if (r == 0)
 		r = bus_add(&m->mmio, PAYLOAD_VIRTIO_GPA + window * PAYLOAD_VIRTIO_STRIDE,
@@ -56,7 +56,7 @@ static int create_virtio(struct machine *m, const struct device_type *type, unsi
 int devices_create(struct machine *m, const struct options *opt)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(board); i++) {
-		struct device *dev;
+		struct device *dev = NULL;
 		int r = create(m, board[i].type, 0, board[i].irq, &dev);
 		if (r == 0 && board[i].n_ports)
 			r = bus_add(&m->pio, board[i].port, board[i].n_ports, dev);

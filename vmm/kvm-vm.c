@@ -156,7 +156,5 @@ int kvm_create_vcpu(struct kvm *kvm, unsigned int index, unsigned int n)
 	cpuid_set_topology(cpuid, index, n);
 	if (ioctl(fd, KVM_SET_CPUID2, cpuid) < 0)
 		return fail(-errno, "KVM refuses vCPU %u's CPUID: %m", index);
-	int ret = fd;
-	fd = -1;
-	return ret;
+	return take_fd(&fd);
 }

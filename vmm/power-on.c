@@ -56,19 +56,23 @@ static int get_xsave(struct vcpu *v, struct power_on *p)
 	return 0;
 }
 
-static int list_msrs(struct vcpu *v, struct kvm_msr_list **ret)
+/* NULL: logged. */
+static struct kvm_msr_list *list_msrs(struct vcpu *v)
 {
-	struct kvm_msr_list *list = calloc(1, sizeof(*list) + MSRS_MAX * sizeof(list->indices[0]));
-	if (!list)
-		return fail(-ENOMEM, "out of memory");
+	_cleanup_free_ struct kvm_msr_list *list =
+		calloc(1, sizeof(*list) + MSRS_MAX * sizeof(list->indices[0]));
+	if (!list) {
+		note(LOG_ERR, "out of memory");
+		return NULL;
+	}
 	list->nmsrs = MSRS_MAX;
 	if (ioctl(v->machine->kvm.fd, KVM_GET_MSR_INDEX_LIST, list) < 0) {
-		int error = errno;
-		free(list);
-		return fail(-error, "KVM_GET_MSR_INDEX_LIST: %s", strerrordesc_np(error));
+		note(LOG_ERR, "KVM_GET_MSR_INDEX_LIST: %m");
+		return NULL;
 	}
-	*ret = list;
-	return 0;
+	struct kvm_msr_list *ret = list;
+	list = NULL;
+	return ret;
 }
 
 /* One MSR at a time, since KVM stops at the first that it does not like. */
@@ -87,10 +91,9 @@ static bool msr_ioctl(struct vcpu *v, unsigned long request, struct kvm_msr_entr
 /* Those that can be read. */
 static int get_msrs(struct vcpu *v, struct power_on *p)
 {
-	_cleanup_free_ struct kvm_msr_list *list = NULL;
-	int r = list_msrs(v, &list);
-	if (r < 0)
-		return r;
+	_cleanup_free_ struct kvm_msr_list *list = list_msrs(v);
+	if (!list)
+		return -EIO;
 	p->msrs = calloc(1, sizeof(*p->msrs) + list->nmsrs * sizeof(p->msrs->entries[0]));
 	if (!p->msrs)
 		return fail(-ENOMEM, "out of memory");

@@ -20,9 +20,7 @@ static int open_file(const char *path)
 		return fail(-EBUSY, "the memory file '%s' is in use by another guest", path);
 	if (ftruncate(fd, 0) < 0)
 		return fail(-errno, "cannot empty the memory file '%s': %m", path);
-	int ret = fd;
-	fd = -1;
-	return ret;
+	return take_fd(&fd);
 }
 
 static int open_memfd(bool hugetlb)

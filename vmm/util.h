@@ -43,6 +43,14 @@ static inline void cleanup_free(void *p)
 	free(*(void **)p);
 }
 
+/* Hand over a descriptor that scope cleanup would close. */
+static inline int take_fd(int *fd)
+{
+	int taken = *fd;
+	*fd = -1;
+	return taken;
+}
+
 #define _cleanup_close_ __attribute__((cleanup(cleanup_close)))
 #define _cleanup_free_ __attribute__((cleanup(cleanup_free)))
 
