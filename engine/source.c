@@ -311,7 +311,7 @@ static void revoke(struct source *s)
 		report_handover(s->m, HANDOVER_RUNNING, false);
 	/* A target that waits for COMMIT is told; one in mid-stream sees the connection close. */
 	if (s->stream_ended) {
-		chan_no_cancel(s->chan);
+		chan_set_cancel(s->chan, -1);
 		source_command(s, WIRE_CMD_ABORT);
 	}
 	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0) {

@@ -226,7 +226,7 @@ enum source_end source_switchover(struct source *s)
 	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
 		return SOURCE_REVOKED;
 	guest_link_no_cancel(&s->guest);
-	chan_no_cancel(s->chan);
+	chan_set_cancel(s->chan, -1);
 	r = guest_release(&s->guest, &s->err);
 	if (r == -ETIMEDOUT || r == -ENOTCONN) {
 		/* Nobody knows whether it was carried out; no COMMIT was sent, so the target does not run. */

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/bytes.h"
@@ -299,6 +300,13 @@ static int activate(struct target *t, uint64_t *ret_us)
 	return 0;
 }
 
+/* What this side knows about a guest that was loaded. */
+struct settlement {
+	bool runs;		/* it was activated here */
+	bool told;		/* it never will be, and the daemon knows */
+	uint64_t deadline_ns;	/* then nobody will ask any more */
+};
+
 enum verdict {
 	VERDICT_UNKNOWN = 0,
 	VERDICT_RUNS,
@@ -324,73 +332,74 @@ static enum verdict decide(struct target *t)
 	return VERDICT_UNKNOWN;
 }
 
-static void discarded(struct target *t)
+static void discarded(struct target *t, const char *because)
 {
 	struct merr why = MERR_INIT;
 
-	(void)merr_set(&why, -ECONNABORTED,
-		       "the source took the guest back: it failed, was cancelled, or lost the connection");
+	(void)merr_set(&why, -ECONNABORTED, "the guest was discarded here: %s", because);
 	report_handover(t->m, HANDOVER_DISCARDED, false);
 	report_error(t->m, MIGRATION_STATUS_FAILED, &why);
 }
 
+#define BY_SOURCE "the source took it back: it failed, was cancelled, or lost the connection"
+
 /* COMMIT, once or again: true if the source was told. */
-static bool answer_commit(struct target *t, bool *runs)
+static bool answer_commit(struct target *t, struct settlement *s)
 {
 	uint64_t us = 0;
 
-	if (!*runs && activate(t, &us) < 0)
+	if (!s->runs && activate(t, &us) < 0)
 		return false;
-	*runs = true;
+	s->runs = true;
 	return rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) == 0;
 }
 
 /* ASK: true if the matter is settled by the answer. */
-static bool answer_ask(struct target *t, bool *runs)
+static bool answer_ask(struct target *t, struct settlement *s)
 {
-	enum verdict v = *runs ? VERDICT_RUNS : decide(t);
+	enum verdict v = s->runs ? VERDICT_RUNS : decide(t);
 
 	if (v == VERDICT_UNKNOWN)
 		return false;
 	if (v == VERDICT_RUNS) {
-		*runs = true;
+		s->runs = true;
 		(void)rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
 		return false;	/* until SETTLED */
 	}
 	if (rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id) < 0)
 		return false;
-	discarded(t);
+	discarded(t, BY_SOURCE);
 	return true;
 }
 
 /* ABORT: the source goes on, so this side never will. */
-static bool answer_abort(struct target *t, bool runs)
+static bool answer_abort(struct target *t, struct settlement *s)
 {
-	if (runs || decide(t) != VERDICT_NEVER)
+	if (s->runs || decide(t) != VERDICT_NEVER)
 		return false;
-	discarded(t);
+	discarded(t, BY_SOURCE);
 	return true;
 }
 
 /* The commands of the handover that this connection brings. True: the matter is settled. */
-static bool converse(struct target *t, bool *runs)
+static bool converse(struct target *t, struct settlement *s)
 {
 	uint16_t command;
 
 	while (receive_id_command(t, &command) == 0) {
 		switch (command) {
 		case WIRE_CMD_COMMIT:
-			if (!answer_commit(t, runs))
+			if (!answer_commit(t, s))
 				return false;
 			break;
 		case WIRE_CMD_ASK:
-			if (answer_ask(t, runs))
+			if (answer_ask(t, s))
 				return true;
 			break;
 		case WIRE_CMD_ABORT:
-			return answer_abort(t, *runs);
+			return answer_abort(t, s);
 		case WIRE_CMD_SETTLED:
-			return *runs;
+			return s->runs;
 		default:
 			(void)in_fail(t->in, -EBADMSG, "command 0x%x out of place", command);
 			return false;
@@ -400,57 +409,93 @@ static bool converse(struct target *t, bool *runs)
 }
 
 /* The operator's word, once. True: it settled the matter. */
-static bool operator_decided(struct target *t, bool *runs)
+static bool operator_decided(struct target *t, struct settlement *s)
 {
 	uint64_t us;
 	int word = atomic_exchange(&t->m->resolve, RESOLVE_NONE);
 
-	if (word == RESOLVE_RUN && !*runs && activate(t, &us) == 0)
-		*runs = true;
-	else if (word == RESOLVE_DISCARD && !*runs && decide(t) == VERDICT_NEVER)
-		discarded(t);
+	if (word == RESOLVE_RUN && !s->runs && activate(t, &us) == 0)
+		s->runs = true;
+	else if (word == RESOLVE_DISCARD && !s->runs && decide(t) == VERDICT_NEVER)
+		discarded(t, "an operator decided so by migrate-resolve");
 	return word != RESOLVE_NONE;
+}
+
+/* Wait for a connection, an operator's word, or the end of a VMM whose guest is not decided yet; what poll() says. */
+static void settle_wait(struct target *t, const struct settlement *s)
+{
+	struct pollfd p[] = {
+		{ .fd = t->m->stream_fd, .events = POLLIN },
+		{ .fd = t->m->answer_fd, .events = POLLIN },
+		{ .fd = s->told || s->runs ? -1 : t->m->vmm_fd, .events = POLLIN },
+	};
+
+	(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(s->deadline_ns));
+}
+
+/* The VMM is gone before anybody activated its guest: nobody can any more. The source may still have to hear that. */
+static void check_vmm(struct target *t, struct settlement *s)
+{
+	if (s->told || s->runs || t->m->vmm_fd < 0 || fd_wait(t->m->vmm_fd, POLLIN, -1, 0) < 0)
+		return;
+	if (decide(t) == VERDICT_RUNS) {
+		s->runs = true;
+		return;
+	}
+	s->told = true;
+	discarded(t, "its VMM is gone");
+}
+
+/* A new connection, if one is waiting: true if it settled the matter. */
+static bool serve_connection(struct target *t, struct settlement *s)
+{
+	if (next_connection(t, t->m->answer_fd, clock_now_ns()) < 0)
+		return false;
+	in_timeout(t->in, OPENING_TIMEOUT_MS);
+	return memcmp(t->hello.handover_id, t->guest.id, ATTACH_ID_LEN) == 0 && converse(t, s);
+}
+
+/* Readable when anything happens that is not on the migration's own connection; -1: out of descriptors. */
+static int watch(const struct target *t)
+{
+	const int fds[] = { t->m->stream_fd, t->m->answer_fd, t->m->vmm_fd };
+	struct epoll_event ev = { .events = EPOLLIN };
+	int all = epoll_create1(EPOLL_CLOEXEC);
+
+	for (size_t i = 0; all >= 0 && i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			(void)epoll_ctl(all, EPOLL_CTL_ADD, fds[i], &ev);
+	return all;
 }
 
 /*
  * Loaded or running: stay until both sides know. The first conversation may go on over the migration's own
  * connection; after that the source comes back on a new one.
  */
-static void settle(struct target *t, bool connected, bool *runs)
+static void settle(struct target *t, bool connected, struct settlement *s)
 {
-	uint64_t deadline_ns = DEADLINE_NONE;
+	_cleanup_close_ int elsewhere = watch(t);
 
 	guest_link_no_cancel(&t->guest);
 	if (connected) {
-		chan_no_cancel(t->chan);
+		/* The source may come back on another connection while this one hangs. */
+		chan_set_cancel(t->chan, elsewhere);
 		in_timeout(t->in, 0);
-		if (converse(t, runs))
+		if (converse(t, s))
 			return;
-		if (!*runs)
-			report_handover(t->m, HANDOVER_LOADED, true);
 	}
+	if (!s->runs)
+		report_handover(t->m, HANDOVER_LOADED, true);
 	for (;;) {
-		if (*runs && deadline_ns == DEADLINE_NONE)
-			deadline_ns = clock_now_ns() + LINGER_NS;
-		/* An operator's word wakes like a cancel. */
-		switch (next_connection(t, t->m->answer_fd, deadline_ns)) {
-		case 0:
-			in_timeout(t->in, OPENING_TIMEOUT_MS);
-			if (memcmp(t->hello.handover_id, t->guest.id, ATTACH_ID_LEN) == 0 &&
-			    converse(t, runs))
-				return;
-			break;
-		case -ECANCELED:
-			wake_drain(t->m->answer_fd);
-			if (operator_decided(t, runs))
-				return;
-			break;
-		case -ETIMEDOUT:
+		if ((s->runs || s->told) && s->deadline_ns == DEADLINE_NONE)
+			s->deadline_ns = clock_now_ns() + LINGER_NS;
+		settle_wait(t, s);
+		if (clock_now_ns() >= s->deadline_ns)
 			return;
-		default:
-			/* Out of memory or descriptors: others may give some back. */
-			(void)fd_wait(-1, 0, -1, clock_now_ns() + NS_PER_SEC);
-		}
+		check_vmm(t, s);
+		wake_drain(t->m->answer_fd);
+		if (operator_decided(t, s) || serve_connection(t, s))
+			return;
 	}
 }
 
@@ -498,12 +543,20 @@ static void say_goodbye(struct target *t)
 
 static void fail(struct target *t)
 {
+	enum migration_status status = MIGRATION_STATUS_FAILED;
 	struct merr ignored = MERR_INIT;
 
 	guest_link_no_cancel(&t->guest);
 	if (t->begun && guest_abort(&t->guest, NULL, &ignored) == 0)
 		report_handover(t->m, HANDOVER_DISCARDED, false);
-	report_error(t->m, MIGRATION_STATUS_FAILED, &t->err);
+	if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0) {
+		merr_clear(&t->err);
+		(void)merr_set(&t->err, -ECANCELED, "cancelled by migrate_cancel");
+		status = MIGRATION_STATUS_CANCELLED;
+	}
+	report_error(t->m, status, &t->err);
+	if (t->chan)
+		chan_set_cancel(t->chan, -1);
 	say_goodbye(t);
 }
 
@@ -534,17 +587,18 @@ static void target_done(struct target *t)
 void target_run(struct migration *m)
 {
 	struct target t = { .m = m };
-	bool fresh = m->start.mode == WORKER_MODE_FRESH, runs;
+	struct settlement s = { .deadline_ns = DEADLINE_NONE };
+	bool fresh = m->start.mode == WORKER_MODE_FRESH;
 	int r;
 
 	r = open_guest(&t);
-	runs = !fresh && decision_runs(m->decision_fd, t.guest.id);
+	s.runs = !fresh && decision_runs(m->decision_fd, t.guest.id);
 	if (r == 0 && fresh)
 		r = receive(&t);
 	if (r < 0)
 		fail(&t);
 	else
-		settle(&t, fresh, &runs);
-	report_done(m, runs);
+		settle(&t, fresh, &s);
+	report_done(m, s.runs);
 	target_done(&t);
 }

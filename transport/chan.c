@@ -58,9 +58,9 @@ int chan_fd(const struct chan *c)
 	return c->fd;
 }
 
-void chan_no_cancel(struct chan *c)
+void chan_set_cancel(struct chan *c, int cancel_fd)
 {
-	c->cancel_fd = -1;
+	c->cancel_fd = cancel_fd;
 }
 
 static void iov_advance(struct iovec **iov, size_t *n, size_t done)

@@ -27,8 +27,8 @@ struct chan;
 struct chan *chan_new(int fd, int cancel_fd);
 struct chan *chan_free(struct chan *c);
 int chan_fd(const struct chan *c);
-/* From here on a cancel does not end calls. */
-void chan_no_cancel(struct chan *c);
+/* From here on this descriptor ends calls; borrowed; -1: none does. */
+void chan_set_cancel(struct chan *c, int cancel_fd);
 
 /*
  * Write all of IOV (which is consumed: its entries are advanced). 0; -EAGAIN: there is input to read first, call
