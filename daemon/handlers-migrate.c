@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/address.h"
+#include "daemon/cancel.h"
 #include "daemon/guest.h"
 #include "daemon/incoming.h"
 #include "daemon/link.h"
@@ -61,7 +62,7 @@ void cmd_migrate_cancel(struct qmp_call *call, const struct migrate_cancel_args 
 
 	if (!g)
 		return;
-	if (outgoing_cancel(g->migration, &err) < 0)
+	if (cancel_migration(g->migration, &err) < 0)
 		qmp_fail(call, &err);
 	else
 		qmp_return(call, NULL);

@@ -216,8 +216,7 @@ static void apply_error(struct migration *m, const struct worker_state *s)
 {
 	if (s->status == MIGRATION_STATUS_COMPLETED)
 		merr_clear(&m->error);
-	if (!s->has_error_desc || s->status == MIGRATION_STATUS_COMPLETED ||
-	    m->status == MIGRATION_STATUS_CANCELLING || !migration_running(m))
+	if (!s->has_error_desc || s->status == MIGRATION_STATUS_COMPLETED || m->error_is_final || !migration_running(m))
 		return;
 	merr_clear(&m->error);
 	migration_note_error(m, s->error_desc);
@@ -234,6 +233,7 @@ static int check_handover(const struct worker_state *s, struct merr *err)
 
 int link_apply_state(struct migration *m, const struct worker_state *s, struct merr *err)
 {
+	enum migration_status status = s->status;
 	int r = check_handover(s, err);
 
 	if (r < 0)
@@ -243,11 +243,15 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 	apply_error(m, s);
 	if (s->has_handover)
 		migration_set_handover(m, s->handover.id, s->handover.state, s->handover.peer, s->handover.in_doubt);
-	if (is_stale(m, s->status))
+	if (is_stale(m, status))
 		return 0;
-	if (migration_set_status(m, s->status) < 0)
-		return merr_set(err, -EBADMSG, "worker link: STATE: %s cannot follow %s",
-				migration_status_str(s->status), migration_status_str(m->status));
+	/* To a target's worker, a cancel is a failure like others. */
+	if (m->status == MIGRATION_STATUS_CANCELLING && status == MIGRATION_STATUS_FAILED &&
+	    m->direction == WORKER_DIRECTION_INCOMING)
+		status = MIGRATION_STATUS_CANCELLED;
+	if (migration_set_status(m, status) < 0)
+		return merr_set(err, -EBADMSG, "worker link: STATE: %s cannot follow %s", migration_status_str(status),
+				migration_status_str(m->status));
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/cancel.h"
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
@@ -320,6 +321,8 @@ void migration_guest_changed(struct guest *g)
 
 	if (m && guest_handover(g, NULL) == HANDOVER_LOADED && m->direction == WORKER_DIRECTION_INCOMING)
 		m->reached_loaded = true;
+	if (m && m->worker && !guest_attached(g))
+		cancel_without_vmm(m);
 	if (m)
 		settle_check(m);
 	for (m = TAILQ_FIRST(&g->lingering); m; m = next) {

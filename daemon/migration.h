@@ -38,7 +38,8 @@ struct migration {
 	char *uri;			/* as the operator gave it */
 
 	enum migration_status status;	/* by migration_set_status() only */
-	struct merr error;		/* the first one; query-migrate's error-desc */
+	struct merr error;		/* query-migrate's error-desc */
+	bool error_is_final;		/* the worker's texts do not replace it any more */
 	bool has_handover;
 	enum handover_phase phase;	/* with has_handover */
 	bool in_doubt;

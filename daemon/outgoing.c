@@ -4,20 +4,11 @@
 
 #include <errno.h>
 
-#include "base/cleanup.h"
-#include "base/fd.h"
-#include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
-#include "daemon/link.h"
 #include "daemon/migration.h"
 #include "daemon/start.h"
-#include "daemon/timer.h"
-#include "daemon/worker.h"
-
-/* Promised are 100 ms. A worker that does not end a revocable migration within this is stuck. */
-#define CANCEL_PATIENCE_MS 5000U
 
 static int check_run_state(const struct guest *g, struct merr *err)
 {
@@ -94,53 +85,5 @@ int outgoing_start(struct guest *g, const char *uri, const struct addr *addr, st
 	}
 	migration_install(g, m);
 	(void)migration_set_status(m, MIGRATION_STATUS_SETUP);
-	return 0;
-}
-
-static void on_cancel_overdue(evutil_socket_t fd, short what, void *opaque)
-{
-	struct migration *m = opaque;
-
-	(void)fd;
-	(void)what;
-	m->timer = timer_free(m->timer);
-	if (m->status == MIGRATION_STATUS_CANCELLING && m->worker)
-		worker_kill(m->worker, "it did not carry out a cancel in time");
-}
-
-static int check_cancel(const struct migration *m, struct merr *err)
-{
-	enum handover_phase phase = migration_phase(m);
-
-	if (phase != HANDOVER_PHASE_RELEASED && phase != HANDOVER_PHASE_RETIRED)
-		return 0;
-	return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' was released to %s and %s", m->guest->name, m->peer,
-			phase == HANDOVER_PHASE_RETIRED ? "runs there" :
-							  "may run there; query-migrate's handover tells, and "
-							  "migrate-resolve decides if the peer is lost");
-}
-
-int outgoing_cancel(struct migration *m, struct merr *err)
-{
-	int r;
-
-	/* As QEMU: nothing to cancel is no error, and neither is a cancel on the target. */
-	if (!migration_running(m) || m->direction != WORKER_DIRECTION_OUTGOING ||
-	    m->status == MIGRATION_STATUS_CANCELLING)
-		return 0;
-	r = check_cancel(m, err);
-	if (r < 0)
-		return r;
-	(void)merr_set(&m->error, -ECANCELED, "cancelled by migrate_cancel");
-	(void)migration_set_status(m, MIGRATION_STATUS_CANCELLING);
-	if (m->worker) {
-		link_cancel(m);
-		if (!m->timer)
-			m->timer = timer_start(m->guest->daemon->base, CANCEL_PATIENCE_MS, on_cancel_overdue, m);
-	} else if (!m->orphaned) {
-		/* There is no connection yet, and the library has nothing to undo but an unused channel. */
-		m->on_started = NULL;
-		migration_finish(m, MIGRATION_STATUS_CANCELLED, NULL);
-	}
 	return 0;
 }

@@ -159,14 +159,31 @@ static int parse_host(struct span *rest, struct addr *a, struct merr *err)
 	return 0;
 }
 
+/* RFC 6335, 5.1: letters, digits and hyphens, at least one letter, no hyphen first. */
+static bool is_service_name(const char *s)
+{
+	bool letter = false;
+
+	if (*s == '-')
+		return false;
+	for (; *s; s++) {
+		bool alpha = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z');
+
+		if (!alpha && *s != '-' && (*s < '0' || *s > '9'))
+			return false;
+		letter |= alpha;
+	}
+	return letter;
+}
+
 static int check_port_range(const struct addr *a, struct merr *err)
 {
 	uint16_t port;
 
 	if (parse_port_number(span_of(a->port), &port) < 0) {
-		/* A service name, unless it was meant to be a number. */
-		if (a->port[strspn(a->port, "0123456789")] == '\0')
-			return merr_set(err, -EINVAL, "port '%s' is out of range: expected 0 to 65535", a->port);
+		if (!is_service_name(a->port))
+			return merr_set(err, -EINVAL, "port '%s' is neither a number from 0 to 65535 nor a service's name",
+					a->port);
 		return a->to ? merr_set(err, -EINVAL, "option 'to' needs a numeric port, not '%s'", a->port) : 0;
 	}
 	if (a->to && a->to < port)

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ending a migration that can still be taken back: before RELEASE on the source, before LOADED on the target. */
+#include "daemon/cancel.h"
+
+#include <errno.h>
+
+#include "daemon/daemon.h"
+#include "daemon/guest.h"
+#include "daemon/link.h"
+#include "daemon/migration.h"
+#include "daemon/timer.h"
+#include "daemon/worker.h"
+
+/* Promised are 100 ms. A worker that does not end a revocable migration within this is stuck. */
+#define CANCEL_PATIENCE_MS 5000U
+
+static void on_overdue(evutil_socket_t fd, short what, void *opaque)
+{
+	struct migration *m = opaque;
+
+	(void)fd;
+	(void)what;
+	m->timer = timer_free(m->timer);
+	if (m->status == MIGRATION_STATUS_CANCELLING && m->worker)
+		worker_kill(m->worker, "it did not carry out a cancel in time");
+}
+
+static int check(const struct migration *m, struct merr *err)
+{
+	switch (migration_phase(m)) {
+	case HANDOVER_PHASE_RELEASED:
+		return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' was released to %s and may run there; "
+				"query-migrate's handover tells, and migrate-resolve decides if the peer is lost",
+				m->guest->name, m->peer);
+	case HANDOVER_PHASE_RETIRED:
+		return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' runs on %s", m->guest->name, m->peer);
+	case HANDOVER_PHASE_LOADED:
+		return merr_set(err, -EBUSY, "It is too late to cancel here: guest '%s' is loaded, and the source decides; cancel "
+				"there, or use migrate-resolve if the source is lost", m->guest->name);
+	case HANDOVER_PHASE_RUNNING:
+		if (m->direction == WORKER_DIRECTION_OUTGOING)
+			return 0;
+		return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' runs here already", m->guest->name);
+	default:
+		return 0;
+	}
+}
+
+int cancel_migration(struct migration *m, struct merr *err)
+{
+	int r;
+
+	if (!migration_running(m) || m->status == MIGRATION_STATUS_CANCELLING)
+		return 0;
+	r = check(m, err);
+	if (r < 0)
+		return r;
+	(void)merr_set(&m->error, -ECANCELED, "cancelled by migrate_cancel");
+	m->error_is_final = true;
+	(void)migration_set_status(m, MIGRATION_STATUS_CANCELLING);
+	if (m->worker) {
+		link_cancel(m);
+		if (!m->timer)
+			m->timer = timer_start(m->guest->daemon->base, CANCEL_PATIENCE_MS, on_overdue, m);
+	} else if (!m->orphaned) {
+		/* There is no connection yet, and the library has nothing to undo but an unused channel. */
+		m->on_started = NULL;
+		migration_finish(m, MIGRATION_STATUS_CANCELLED, NULL);
+	}
+	return 0;
+}
+
+void cancel_without_vmm(struct migration *m)
+{
+	enum handover_phase phase = migration_phase(m);
+
+	if (m->direction != WORKER_DIRECTION_INCOMING || !migration_running(m) || m->error_is_final)
+		return;
+	/* Further on the decision page speaks for the VMM, and the source may ask. */
+	if (phase != HANDOVER_PHASE_EMPTY && phase != HANDOVER_PHASE_INCOMING)
+		return;
+	merr_clear(&m->error);
+	(void)merr_set(&m->error, -ENOTCONN, "the VMM of guest '%s' is gone: nothing can receive the guest", m->guest->name);
+	m->error_is_final = true;
+	link_cancel(m);
+}

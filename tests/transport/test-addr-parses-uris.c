@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* URIs of migration streams: the right ones mean what they say, the wrong ones are refused with a text that helps. */
+/* LIBS: migd_transport migd_base */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "transport/addr.h"
+
+static const struct {
+	const char *uri;
+	struct addr addr;
+	const char *formatted;	/* NULL: the same as uri */
+} good[] = {
+	{ "tcp:127.0.0.1:4444", { .type = ADDR_TCP, .host = "127.0.0.1", .port = "4444" }, NULL },
+	{ "tcp::0", { .type = ADDR_TCP, .port = "0" }, NULL },
+	{ "tcp:host.example:65535", { .type = ADDR_TCP, .host = "host.example", .port = "65535" }, NULL },
+	{ "tcp:[::1]:4444", { .type = ADDR_TCP, .host = "::1", .port = "4444" }, NULL },
+	{ "tcp:h:ssh", { .type = ADDR_TCP, .host = "h", .port = "ssh" }, NULL },
+	{ "tcp:h:1,to=9", { .type = ADDR_TCP, .host = "h", .port = "1", .to = 9 }, "tcp:h:1" },
+	{ "tcp:h:9,to=9", { .type = ADDR_TCP, .host = "h", .port = "9", .to = 9 }, "tcp:h:9" },
+	{ "tcp:h:1,ipv4", { .type = ADDR_TCP, .host = "h", .port = "1", .ipv4 = true }, "tcp:h:1" },
+	{ "tcp:h:1,ipv6=on,ipv4=off", { .type = ADDR_TCP, .host = "h", .port = "1", .ipv6 = true }, "tcp:h:1" },
+	{ "tcp:h:1,keep-alive", { .type = ADDR_TCP, .host = "h", .port = "1", .keep_alive = true }, "tcp:h:1" },
+	{ "unix:/run/x", { .type = ADDR_UNIX, .path = "/run/x" }, NULL },
+	{ "unix:a:b,to=1", { .type = ADDR_UNIX, .path = "a:b,to=1" }, NULL },
+};
+
+static void test_right_uris(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct merr err = MERR_INIT;
+		struct addr a;
+		char text[512];
+
+		if (addr_parse_uri(good[i].uri, &a, &err) < 0)
+			fail_msg("%s: %s", good[i].uri, merr_msg(&err));
+		assert_int_equal(a.type, good[i].addr.type);
+		assert_string_equal(a.host, good[i].addr.host);
+		assert_string_equal(a.port, good[i].addr.port);
+		assert_string_equal(a.path, good[i].addr.path);
+		assert_int_equal(a.to, good[i].addr.to);
+		assert_int_equal(a.ipv4, good[i].addr.ipv4);
+		assert_int_equal(a.ipv6, good[i].addr.ipv6);
+		assert_int_equal(a.keep_alive, good[i].addr.keep_alive);
+		assert_string_equal(addr_format(&a, text, sizeof(text)), good[i].formatted ?: good[i].uri);
+	}
+}
+
+static const struct {
+	const char *uri;
+	int code;
+	const char *text;	/* part of the message */
+} bad[] = {
+	{ "", -EINVAL, "unknown migration protocol" },
+	{ "tcp", -EINVAL, "unknown migration protocol: tcp" },
+	{ "ftp:h:1", -EINVAL, "unknown migration protocol: ftp:h:1" },
+	{ "TCP:h:1", -EINVAL, "unknown migration protocol" },
+	{ "tcp:", -EINVAL, "the port is missing" },
+	{ "tcp:h", -EINVAL, "the port is missing" },
+	{ "tcp:h:", -EINVAL, "the port is missing" },
+	{ "tcp:h:,to=1", -EINVAL, "the port is missing" },
+	{ "tcp:h:65536", -EINVAL, "port '65536' is neither a number from 0 to 65535" },
+	{ "tcp:h:-1", -EINVAL, "port '-1'" },
+	{ "tcp:h:4 4", -EINVAL, "port '4 4'" },
+	{ "tcp:h:1:2", -EINVAL, "more than one ':'" },
+	{ "tcp:::1:4444", -EINVAL, "in brackets" },
+	{ "tcp:[::1:4444", -EINVAL, "after the IPv6 address" },
+	{ "tcp:[::1]", -EINVAL, "after the IPv6 address" },
+	{ "tcp:[::1]4444", -EINVAL, "after the IPv6 address" },
+	{ "tcp:h:1,", -EINVAL, "unknown option ''" },
+	{ "tcp:h:1,nonsense", -EINVAL, "unknown option 'nonsense'" },
+	{ "tcp:h:1,to=abc", -EINVAL, "option 'to' expects a port number" },
+	{ "tcp:h:1,to=", -EINVAL, "option 'to' expects a port number" },
+	{ "tcp:h:1,to=65536", -EINVAL, "option 'to' expects a port number" },
+	{ "tcp:h:9,to=1", -EINVAL, "ends before port 9" },
+	{ "tcp:h:ssh,to=30", -EINVAL, "needs a numeric port" },
+	{ "tcp:h:1,ipv4=maybe", -EINVAL, "expects 'on' or 'off', not 'maybe'" },
+	{ "tcp:h:1,mptcp", -ENOTSUP, "'mptcp' is not supported" },
+	{ "unix:", -EINVAL, "the path of the Unix socket is missing" },
+	{ "exec:cat", -ENOTSUP, "'exec' is not supported" },
+	{ "fd:3", -ENOTSUP, "'fd' is not supported" },
+	{ "vsock:2:1", -ENOTSUP, "'vsock' is not supported" },
+	{ "file:/x", -ENOTSUP, "'file' is not supported" },
+	{ "rdma:h:1", -ENOTSUP, "'rdma' is not supported" },
+};
+
+static void assert_refused(const char *uri, int code, const char *text)
+{
+	struct addr a, untouched;
+	struct merr err = MERR_INIT;
+
+	memset(&a, 0x5a, sizeof(a));
+	untouched = a;
+	if (addr_parse_uri(uri, &a, &err) != code)
+		fail_msg("%s: code %d, expected %d: %s", uri, err.code, code, merr_msg(&err));
+	if (!strstr(merr_msg(&err), text))
+		fail_msg("%s: '%s' does not say '%s'", uri, merr_msg(&err), text);
+	assert_memory_equal(&a, &untouched, sizeof(a));
+	assert_int_equal(addr_parse_uri(uri, &a, NULL), code);
+}
+
+static void test_wrong_uris(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_refused(bad[i].uri, bad[i].code, bad[i].text);
+}
+
+/* "PREFIX" + N times 'x' + "SUFFIX" */
+static const char *long_uri(const char *prefix, size_t n, const char *suffix)
+{
+	static char text[1024];
+
+	memset(text, 'x', sizeof(text));
+	memcpy(text, prefix, strlen(prefix));
+	(void)snprintf(text + strlen(prefix) + n, sizeof(text) - strlen(prefix) - n, "%s", suffix);
+	return text;
+}
+
+static void test_longest(void **state)
+{
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(addr_parse_uri(long_uri("tcp:", ADDR_HOST_MAX, ":1"), &a, NULL), 0);
+	assert_int_equal(strlen(a.host), ADDR_HOST_MAX);
+	assert_refused(long_uri("tcp:", ADDR_HOST_MAX + 1, ":1"), -EINVAL, "longer than 253 bytes");
+	assert_int_equal(addr_parse_uri(long_uri("tcp:h:", ADDR_PORT_MAX, ""), &a, NULL), 0);
+	assert_refused(long_uri("tcp:h:", ADDR_PORT_MAX + 1, ""), -EINVAL, "longer than 31 bytes");
+	assert_int_equal(addr_parse_uri(long_uri("unix:", sizeof(a.path) - 1, ""), &a, NULL), 0);
+	assert_refused(long_uri("unix:", sizeof(a.path), ""), -EINVAL, "can have 107 bytes, this one has 108");
+}
+
+static void test_format_is_cut(void **state)
+{
+	struct addr a = { .type = ADDR_UNIX, .path = "/abcdef" };
+	char text[8];
+
+	(void)state;
+	assert_string_equal(addr_format(&a, text, sizeof(text)), "unix:/a");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_right_uris),
+		cmocka_unit_test(test_wrong_uris),
+		cmocka_unit_test(test_longest),
+		cmocka_unit_test(test_format_is_cut),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
