@@ -16,7 +16,8 @@ void cmd_qmp_capabilities(struct qmp_call *call, const struct qmp_capabilities_a
 
 	if (s->negotiated) {
 		(void)merr_set_class(&err, MERR_COMMAND_NOT_FOUND, -EALREADY,
-				     "Capabilities negotiation is already complete, command ignored");
+				     "Capabilities negotiation is already complete, "
+				     "command ignored");
 		qmp_fail(call, &err);
 		return;
 	}

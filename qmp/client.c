@@ -247,7 +247,8 @@ static enum merr_class error_class(const char *name)
 
 static int take_answer(json_t *object, json_t **ret, struct merr *err)
 {
-	json_t *value = json_object_get(object, "return"), *error = json_object_get(object, "error");
+	json_t *value = json_object_get(object, "return");
+	json_t *error = json_object_get(object, "error");
 	const char *class, *desc;
 
 	if (value) {
@@ -258,11 +259,16 @@ static int take_answer(json_t *object, json_t **ret, struct merr *err)
 	desc = json_string_value(json_object_get(error, "desc"));
 	class = json_string_value(json_object_get(error, "class"));
 	if (!desc)
-		return merr_set(err, -EPROTO, "the QMP server's answer makes no sense: it has neither 'return' nor 'error'");
+		return merr_set(err, -EPROTO,
+				"the QMP server's answer makes no sense: it has neither 'return' "
+				"nor 'error'");
 	return merr_set_class(err, error_class(class), -EREMOTEIO, "%s", desc);
 }
 
-/* True for the answer to request ID, and for an error that could not be said to be the answer to any. */
+/*
+ * True for the answer to request ID, and for an error that could not be said to be the answer to
+ * any.
+ */
 static bool is_answer_to(const json_t *object, const json_t *id)
 {
 	const json_t *answered = json_object_get(object, "id");
@@ -297,7 +303,8 @@ int qmp_client_execute_fd(struct qmp_client *c, const char *name, json_t *args, 
 			  json_t **ret, struct merr *err)
 {
 	json_t *id = json_integer((json_int_t)++c->last_id);
-	json_t *request = json_pack("{s:s, s:O*, s:O}", "execute", name, "arguments", args, "id", id);
+	json_t *request = json_pack("{s:s, s:O*, s:O}", "execute", name, "arguments", args, "id",
+				    id);
 	int r;
 
 	if (request)
@@ -334,7 +341,8 @@ static int negotiate(struct qmp_client *c, struct merr *err)
 	/* A server that is full says so instead. */
 	r = json_object_get(first, "error")
 		? take_answer(first, NULL, err)
-		: merr_set(err, -EPROTO, "what listens there is no QMP server: it sent no greeting");
+		: merr_set(err, -EPROTO,
+			   "what listens there is no QMP server: it sent no greeting");
 	json_decref(first);
 	return r;
 }
@@ -367,7 +375,8 @@ int qmp_client_connect(const char *path, struct qmp_client **ret, struct merr *e
 
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return merr_set(err, -ENAMETOOLONG,
-				"the QMP socket's path is longer than the %zu bytes that the system allows: '%s'",
+				"the QMP socket's path is longer than the %zu bytes that the "
+				"system allows: '%s'",
 				sizeof(addr.sun_path) - 1, path);
 	memcpy(addr.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -2,8 +2,9 @@
 /*
  * A blocking QMP client: for migctl and tests.
  *
- * One thread. Events that arrive while an answer is awaited are kept (the oldest QMP_CLIENT_MAX_EVENTS are, later ones
- * are dropped and counted) and handed out by qmp_client_next_event().
+ * One thread. Events that arrive while an answer is awaited are kept (the oldest
+ * QMP_CLIENT_MAX_EVENTS are, later ones are dropped and counted) and handed out by
+ * qmp_client_next_event().
  */
 #ifndef MIGD_QMP_CLIENT_H
 #define MIGD_QMP_CLIENT_H
@@ -40,9 +41,10 @@ void qmp_client_set_timeout(struct qmp_client *c, uint64_t timeout_ns);
 const json_t *qmp_client_greeting(const struct qmp_client *c);
 
 /*
- * Execute NAME with ARGS (borrowed; NULL: none) and wait for the answer. 0 with the value of "return" in *RET (a new
- * reference; RET may be NULL). Otherwise -errno with ERR: -EREMOTEIO for an error that the server answered (ERR has its class and
- * text), -ETIMEDOUT, -ENODATA when the server closed the connection, -EPROTO for an answer that makes no sense.
+ * Execute NAME with ARGS (borrowed; NULL: none) and wait for the answer. 0 with the value of
+ * "return" in *RET (a new reference; RET may be NULL). Otherwise -errno with ERR: -EREMOTEIO for an
+ * error that the server answered (ERR has its class and text), -ETIMEDOUT, -ENODATA when the server
+ * closed the connection, -EPROTO for an answer that makes no sense.
  */
 int qmp_client_execute(struct qmp_client *c, const char *name, json_t *args, json_t **ret,
 		       struct merr *err);
@@ -52,16 +54,22 @@ int qmp_client_execute_fd(struct qmp_client *c, const char *name, json_t *args, 
 			  json_t **ret, struct merr *err);
 
 /*
- * The next event (a new reference to the whole object), waiting for it until DEADLINE_NS (CLOCK_MONOTONIC; 0: do not wait,
- * DEADLINE_NONE: for ever). -ETIMEDOUT when none came, -ENODATA when the server closed the connection.
+ * The next event (a new reference to the whole object), waiting for it until DEADLINE_NS
+ * (CLOCK_MONOTONIC; 0: do not wait, DEADLINE_NONE: for ever). -ETIMEDOUT when none came, -ENODATA
+ * when the server closed the connection.
  */
 int qmp_client_next_event(struct qmp_client *c, uint64_t deadline_ns, json_t **ret,
 			  struct merr *err);
 
-/* To poll for input. Poll only after qmp_client_next_event() with deadline 0 said -ETIMEDOUT. Owned by C. */
+/*
+ * To poll for input. Poll only after qmp_client_next_event() with deadline 0 said -ETIMEDOUT. Owned
+ * by C.
+ */
 int qmp_client_fd(const struct qmp_client *c);
 
-/* Raw access: send bytes as they are; receive the next object, whatever it is (kept events first). */
+/*
+ * Raw access: send bytes as they are; receive the next object, whatever it is (kept events first).
+ */
 int qmp_client_send_raw(struct qmp_client *c, const void *data, size_t len, int fd,
 			struct merr *err);
 int qmp_client_receive(struct qmp_client *c, uint64_t deadline_ns, json_t **ret, struct merr *err);

@@ -74,7 +74,10 @@ struct qmp_server {
 	unsigned int n_sessions;
 };
 
-/* session.c. A session that is used after a call of these may be closed (fd is -1); a reference keeps it. */
+/*
+ * session.c. A session that is used after a call of these may be closed (fd is -1); a reference
+ * keeps it.
+ */
 int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct merr *err);
 void qmp_session_close(struct qmp_session *s);
 void qmp_session_unref(struct qmp_session *s);

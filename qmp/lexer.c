@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /*
- * A state machine: next[state][byte] is the next state, or END(token), with AGAIN if the byte is not part of what
- * ends there. What the table does not mention is an error (0).
+ * A state machine: next[state][byte] is the next state, or END(token), with AGAIN if the byte is
+ * not part of what ends there. What the table does not mention is an error (0).
  */
 enum state {
 	START = 0,
@@ -78,7 +78,8 @@ static const uint8_t next[N_STATES][256] = {
 		['e'] = TO(EXPONENT), ['E'] = TO(EXPONENT),
 	},
 	[EXPONENT] = {
-		['+'] = TO(EXPONENT_SIGN), ['-'] = TO(EXPONENT_SIGN), ['0' ... '9'] = TO(EXPONENT_DIGITS),
+		['+'] = TO(EXPONENT_SIGN), ['-'] = TO(EXPONENT_SIGN),
+		['0' ... '9'] = TO(EXPONENT_DIGITS),
 	},
 	[EXPONENT_SIGN] = { ['0' ... '9'] = TO(EXPONENT_DIGITS) },
 	[EXPONENT_DIGITS] = {

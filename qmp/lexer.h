@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From bytes to JSON tokens: one byte at a time, whatever the packets. The grammar and the recovery from errors are
- * those of QMP.md 1.1.
+ * From bytes to JSON tokens: one byte at a time, whatever the packets. The grammar and the recovery
+ * from errors are those of QMP.md 1.1.
  */
 #ifndef MIGD_QMP_LEXER_H
 #define MIGD_QMP_LEXER_H
@@ -21,7 +21,7 @@ enum lexer_token {
 	LEXER_FLOAT,
 	LEXER_KEYWORD,
 	LEXER_STRING,
-	LEXER_ERROR,	/* these bytes begin no token; what follows is skipped up to the next likely start */
+	LEXER_ERROR,	/* these begin no token; skipped up to the next likely start */
 };
 
 struct lexer {

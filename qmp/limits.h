@@ -17,12 +17,21 @@
 /* One read from a socket; what was read and cannot be looked at yet is never more than this. */
 #define QMP_READ_BYTES 65536U
 
-/* With this much unsent, a session's next request waits: a client that sends and does not read stops itself. */
+/*
+ * With this much unsent, a session's next request waits: a client that sends and does not read
+ * stops itself.
+ */
 #define QMP_PAUSE_OUT_BYTES 65536U
-/* With this much unsent, a session that gets one more message (an event) is dropped: it does not read. */
+/*
+ * With this much unsent, a session that gets one more message (an event) is dropped: it does not
+ * read.
+ */
 #define QMP_MAX_OUT_BYTES (4U << 20)
 
-/* Descriptors: of one message, and messages with descriptors that wait for their bytes to be looked at. */
+/*
+ * Descriptors: of one message, and messages with descriptors that wait for their bytes to be looked
+ * at.
+ */
 #define QMP_MAX_FDS 16U
 #define QMP_MAX_FD_BATCHES 16U
 

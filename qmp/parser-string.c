@@ -81,14 +81,16 @@ static int add_escape(struct escapes *e, struct buf *ret)
 		e->p++;
 		n = utf8_put(utf8, unicode_escape(e));
 		if (!n)
-			return merr_set(e->err, -EINVAL, "JSON parse error, %.*s is not a valid Unicode character",
+			return merr_set(e->err, -EINVAL,
+					"JSON parse error, %.*s is not a valid Unicode character",
 					(int)(e->p - start), start);
 		buf_add(ret, utf8, n);
 		return 0;
 	}
 	c = simple_escape(*e->p);
 	if (c < 0)
-		return merr_set(e->err, -EINVAL, "JSON parse error, invalid escape sequence in string");
+		return merr_set(e->err, -EINVAL,
+				"JSON parse error, invalid escape sequence in string");
 	e->p++;
 	buf_u8(ret, (uint8_t)c);
 	return 0;
@@ -99,7 +101,8 @@ static int add_character(struct escapes *e, struct buf *ret)
 	size_t n;
 
 	if (utf8_next(e->p, (size_t)(e->end - e->p), &n) < 0)
-		return merr_set(e->err, -EINVAL, "JSON parse error, invalid UTF-8 sequence in string");
+		return merr_set(e->err, -EINVAL,
+				"JSON parse error, invalid UTF-8 sequence in string");
 	buf_add(ret, e->p, n);
 	e->p += n;
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the tokens of one value to the value: recursive descent. The depth is bounded by the nesting limit, since
- * every level takes an opening bracket.
+ * From the tokens of one value to the value: recursive descent. The depth is bounded by the nesting
+ * limit, since every level takes an opening bracket.
  */
 #include "qmp/parser-value.h"
 

@@ -80,7 +80,8 @@ static enum qmp_parser_result add_token(struct qmp_parser *p, enum lexer_token t
 					json_t **ret_value, struct merr *err)
 {
 	const struct qmp_token token = {
-		.type = type, .offset = p->token_start, .len = (uint32_t)p->text.len - p->token_start,
+		.type = type, .offset = p->token_start,
+		.len = (uint32_t)p->text.len - p->token_start,
 	};
 
 	if (type == LEXER_ERROR)
@@ -108,8 +109,8 @@ static bool token_too_long(const struct qmp_parser *p)
 }
 
 /*
- * Look at bytes up to the end of a token, of a token that is too long, or of something that is no part of one; keep
- * those of the token. Returns how many were used.
+ * Look at bytes up to the end of a token, of a token that is too long, or of something that is no
+ * part of one; keep those of the token. Returns how many were used.
  */
 static size_t read_token(struct qmp_parser *p, const uint8_t *bytes, size_t len,
 			 enum lexer_token *ret_token)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A stream of JSON values, as QMP clients send them: framing, limits, resynchronisation and error texts of QMP.md
- * 1.1. Values are jansson's, except: integers from 2^63 to 2^64 - 1 are as in schema/value.h; NUL in a member's
- * name is the two bytes C0 80.
+ * A stream of JSON values, as QMP clients send them: framing, limits, resynchronisation and error
+ * texts of QMP.md 1.1. Values are jansson's, except: integers from 2^63 to 2^64 - 1 are as in
+ * schema/value.h; NUL in a member's name is the two bytes C0 80.
  *
- * Tokens are collected until the brackets balance, and parsed then: what is wrong with a value is known at its end,
- * and the next value starts right after it.
+ * Tokens are collected until the brackets balance, and parsed then: what is wrong with a value is
+ * known at its end, and the next value starts right after it.
  */
 #ifndef MIGD_QMP_PARSER_H
 #define MIGD_QMP_PARSER_H
@@ -52,8 +52,9 @@ enum qmp_parser_result {
 void qmp_parser_done(struct qmp_parser *p);
 
 /*
- * Look at bytes until a value or an error is complete. *RET_USED: how many; call again with the rest. VALUE:
- * *RET_VALUE is a new reference. ERROR: ERR says what (the text for the client), and parsing goes on after it.
+ * Look at bytes until a value or an error is complete. *RET_USED: how many; call again with the
+ * rest. VALUE: *RET_VALUE is a new reference. ERROR: ERR says what (the text for the client), and
+ * parsing goes on after it.
  */
 enum qmp_parser_result qmp_parser_feed(struct qmp_parser *p, const void *data, size_t len,
 				       size_t *ret_used, json_t **ret_value, struct merr *err);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The QMP server: sessions on libevent, requests checked against the schema, handlers called, replies and events sent.
+ * The QMP server: sessions on libevent, requests checked against the schema, handlers called,
+ * replies and events sent.
  *
- * One thread: the event loop's. A handler answers with exactly one qmp_return*() or qmp_fail(), before it returns or at any
- * later time (the call lives until then, also when its client left: the answer is then dropped). In-band calls of
- * one session run one after another, in order. Limits are in qmp/limits.h; a client that does not read what is sent to
- * it is dropped when its queue is full, and never holds up the others.
+ * One thread: the event loop's. A handler answers with exactly one qmp_return*() or qmp_fail(),
+ * before it returns or at any later time (the call lives until then, also when its client left: the
+ * answer is then dropped). In-band calls of one session run one after another, in order. Limits are
+ * in qmp/limits.h; a client that does not read what is sent to it is dropped when its queue is
+ * full, and never holds up the others.
  */
 #ifndef MIGD_QMP_SERVER_H
 #define MIGD_QMP_SERVER_H
@@ -20,8 +22,8 @@ struct qmp_server;
 struct qmp_call;
 
 /*
- * One row of the generated table (gen/schema/commands.c; the few commands that qmp/ answers itself are not in it). ARGS is checked
- * and converted before the handler.
+ * One row of the generated table (gen/schema/commands.c; the few commands that qmp/ answers itself
+ * are not in it). ARGS is checked and converted before the handler.
  */
 struct qmp_command {
 	const char *name;
@@ -44,16 +46,25 @@ struct qmp_server_options {
 struct qmp_server *qmp_server_new(const struct qmp_server_options *options);
 struct qmp_server *qmp_server_free(struct qmp_server *s);
 
-/* Accept clients on the listening socket FD (taken over). GUEST: sessions on it are bound to that guest; NULL: none. */
+/*
+ * Accept clients on the listening socket FD (taken over). GUEST: sessions on it are bound to that
+ * guest; NULL: none.
+ */
 int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct merr *err);
 
 /* Serve one connected socket (taken over), e.g. in tests. */
 int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, struct merr *err);
 
-/* Stop listening for, and close, the sessions that are bound to GUEST: it is gone. What was sent before is still delivered. */
+/*
+ * Stop listening for, and close, the sessions that are bound to GUEST: it is gone. What was sent
+ * before is still delivered.
+ */
 void qmp_server_close_guest(struct qmp_server *s, const char *guest);
 
-/* Send an event to every session that finished negotiation and is bound to GUEST or to none. DATA is borrowed; NULL: no data. */
+/*
+ * Send an event to every session that finished negotiation and is bound to GUEST or to none. DATA
+ * is borrowed; NULL: no data.
+ */
 void qmp_server_event(struct qmp_server *s, const char *name, const char *guest, json_t *data);
 
 /* For handlers. */

@@ -2,9 +2,10 @@
 /*
  * A session's turn: what it does next, and whether it reads on.
  *
- * Without oob, the next request is looked at once the one before is answered; what is sent meanwhile waits in the
- * socket. With oob, up to QMP_MAX_QUEUED in-band requests are taken in while one runs, so that an out-of-band one behind
- * them is seen, and run at once. One in-band request a turn: many sessions are served round-robin. QMP.md 1.6.
+ * Without oob, the next request is looked at once the one before is answered; what is sent
+ * meanwhile waits in the socket. With oob, up to QMP_MAX_QUEUED in-band requests are taken in while
+ * one runs, so that an out-of-band one behind them is seen, and run at once. One in-band request a
+ * turn: many sessions are served round-robin. QMP.md 1.6.
  */
 #include "qmp/internal.h"
 

@@ -2,8 +2,9 @@
 /*
  * From JSON to values, with the checks and error texts of QMP.md 1.4.
  *
- * Values are built in place in zeroed memory; whatever is there when something fails is freed by schema_done(). The
- * schema has no recursive types, so the depth of the walk is bounded by the schema, not by the input.
+ * Values are built in place in zeroed memory; whatever is there when something fails is freed by
+ * schema_done(). The schema has no recursive types, so the depth of the walk is bounded by the
+ * schema, not by the input.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +16,10 @@
 
 #define PATH_TEXT_MAX 256	/* longer ones are cut */
 
-/* Where in the arguments we are. NAME is NULL for an element of a list, and for the outermost object. */
+/*
+ * Where in the arguments we are. NAME is NULL for an element of a list, and for the outermost
+ * object.
+ */
 struct path {
 	const struct path *up;
 	const char *name;
@@ -47,13 +51,14 @@ static int wrong_type(const struct path *at, const char *expected, struct merr *
 {
 	char text[PATH_TEXT_MAX];
 
-	return path_text(at, text, sizeof(text))
-		? merr_set(err, -EINVAL, "Invalid parameter type for '%s', expected: %s", text, expected)
-		: merr_set(err, -EINVAL, "Invalid parameter type for '%s', expected: %s", leaf(at), expected);
+	if (path_text(at, text, sizeof(text)) == 0)
+		(void)snprintf(text, sizeof(text), "%s", leaf(at));
+	return merr_set(err, -EINVAL, "Invalid parameter type for '%s', expected: %s", text,
+			expected);
 }
 
-static int int_from_json(const struct schema_type *type, json_t *j, const struct path *at, void *ret,
-			 struct merr *err)
+static int int_from_json(const struct schema_type *type, json_t *j, const struct path *at,
+			 void *ret, struct merr *err)
 {
 	int64_t limit = INT64_MAX >> (64 - 8 * type->size);
 	int64_t v;
@@ -68,8 +73,8 @@ static int int_from_json(const struct schema_type *type, json_t *j, const struct
 }
 
 /* A negative number is accepted and wraps, as it always did; narrow types then refuse it. */
-static int uint_from_json(const struct schema_type *type, json_t *j, const struct path *at, void *ret,
-			  struct merr *err)
+static int uint_from_json(const struct schema_type *type, json_t *j, const struct path *at,
+			  void *ret, struct merr *err)
 {
 	char text[PATH_TEXT_MAX];
 	uint64_t v;
@@ -132,11 +137,11 @@ static int enum_from_json(const struct schema_type *type, json_t *j, const struc
 	return 0;
 }
 
-static int value_from_json(const struct schema_type *type, json_t *j, const struct path *at, void *ret,
-			   struct merr *err);
+static int value_from_json(const struct schema_type *type, json_t *j, const struct path *at,
+			   void *ret, struct merr *err);
 
-static int elements_from_json(const struct schema_member *m, json_t *j, const struct path *at, void *ret,
-			      struct merr *err)
+static int elements_from_json(const struct schema_member *m, json_t *j, const struct path *at,
+			      void *ret, struct merr *err)
 {
 	struct path element = { .up = at };
 	char *elements;
@@ -196,7 +201,9 @@ static int members_from_json(const struct schema_type *type, json_t *object, con
 			return r;
 	}
 	branch = schema_branch(type, ret);
-	return branch ? members_from_json(branch, object, at, (char *)ret + type->offset_u, err) : 0;
+	if (!branch)
+		return 0;
+	return members_from_json(branch, object, at, (char *)ret + type->offset_u, err);
 }
 
 static bool has_member(const struct schema_type *type, const void *v, const char *name)
@@ -211,8 +218,8 @@ static bool has_member(const struct schema_type *type, const void *v, const char
 	return branch && has_member(branch, (const char *)v + type->offset_u, name);
 }
 
-static int object_from_json(const struct schema_type *type, json_t *j, const struct path *at, void *ret,
-			    struct merr *err)
+static int object_from_json(const struct schema_type *type, json_t *j, const struct path *at,
+			    void *ret, struct merr *err)
 {
 	char text[PATH_TEXT_MAX];
 	const char *name;
@@ -226,7 +233,9 @@ static int object_from_json(const struct schema_type *type, json_t *j, const str
 		return r;
 	json_object_foreach(j, name, value) {
 		if (!has_member(type, ret, name)) {
-			(void)path_text(&(struct path){ .up = at, .name = name }, text, sizeof(text));
+			const struct path member = { .up = at, .name = name };
+
+			(void)path_text(&member, text, sizeof(text));
 			return merr_set(err, -EINVAL, "Parameter '%s' is unexpected", text);
 		}
 	}
@@ -252,8 +261,8 @@ static bool choice_matches(enum schema_kind kind, json_t *j)
 	}
 }
 
-static int alternate_from_json(const struct schema_type *type, json_t *j, const struct path *at, void *ret,
-			       struct merr *err)
+static int alternate_from_json(const struct schema_type *type, json_t *j, const struct path *at,
+			       void *ret, struct merr *err)
 {
 	const struct schema_member *m;
 	uint32_t i;
@@ -268,8 +277,8 @@ static int alternate_from_json(const struct schema_type *type, json_t *j, const 
 	return wrong_type(at, type->name, err);
 }
 
-static int value_from_json(const struct schema_type *type, json_t *j, const struct path *at, void *ret,
-			   struct merr *err)
+static int value_from_json(const struct schema_type *type, json_t *j, const struct path *at,
+			   void *ret, struct merr *err)
 {
 	switch (type->kind) {
 	case SCHEMA_BOOL:

@@ -2,8 +2,9 @@
 /*
  * Schema types as tables: what the generated code consists of, and the functions that walk it.
  *
- * gen/schema/types.c has one table a type; its migration_info_to_json() and so on are one-line calls of the functions here.
- * Ownership: a value owns its strings, arrays and JSON values. All zero is a valid empty value of every type.
+ * gen/schema/types.c has one table a type; its migration_info_to_json() and so on are one-line
+ * calls of the functions here. Ownership: a value owns its strings, arrays and JSON values. All
+ * zero is a valid empty value of every type.
  */
 #ifndef MIGD_SCHEMA_REFLECT_H
 #define MIGD_SCHEMA_REFLECT_H
@@ -51,7 +52,7 @@ struct schema_type {
 	const struct schema_member *members;	/* struct, union, alternate */
 	uint32_t n_members;
 	const struct schema_member *tag;	/* union: the enum that decides */
-	const struct schema_type *const *branches;	/* union: for each word of the tag, or NULL */
+	const struct schema_type *const *branches;	/* union: by the tag's word; or NULL */
 	uint32_t offset_u;	/* union: where all branches are */
 };
 
@@ -64,8 +65,9 @@ struct schema_rule {
 	const char *expects;	/* for the message */
 };
 
-extern const struct schema_type schema_type_bool, schema_type_number, schema_type_str, schema_type_any,
-	schema_type_null, schema_type_int, schema_type_int8, schema_type_int16, schema_type_int32,
+extern const struct schema_type schema_type_bool, schema_type_number, schema_type_str,
+	schema_type_any, schema_type_null, schema_type_int, schema_type_int8, schema_type_int16,
+	schema_type_int32,
 	schema_type_int64, schema_type_uint8, schema_type_uint16, schema_type_uint32,
 	schema_type_uint64, schema_type_size;
 
@@ -73,8 +75,9 @@ extern const struct schema_type schema_type_bool, schema_type_number, schema_typ
 json_t *schema_to_json(const struct schema_type *type, const void *v);
 
 /*
- * Fill RET (all zero, of TYPE, a struct or union) from J (NULL: an empty object). Everything is checked: types, widths,
- * words, unknown and missing members. -EINVAL or -ENOMEM with ERR, in the words of QMP.md 1.4; RET is then untouched.
+ * Fill RET (all zero, of TYPE, a struct or union) from J (NULL: an empty object). Everything is
+ * checked: types, widths, words, unknown and missing members. -EINVAL or -ENOMEM with ERR, in the
+ * words of QMP.md 1.4; RET is then untouched.
  */
 int schema_from_json(const struct schema_type *type, json_t *j, void *ret, struct merr *err);
 

@@ -38,7 +38,9 @@ static json_t *member_to_json(const struct schema_member *m, const void *v)
 	n = *member_n((void *)(uintptr_t)v, m);
 	list = json_array();
 	for (i = 0; list && i < n; i++) {
-		if (json_array_append_new(list, schema_to_json(m->type, elements + i * m->type->size)) < 0) {
+		json_t *element = schema_to_json(m->type, elements + i * m->type->size);
+
+		if (json_array_append_new(list, element) < 0) {
 			json_decref(list);
 			list = NULL;
 		}

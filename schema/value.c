@@ -55,6 +55,16 @@ static bool is_character(int32_t cp)
 	       !(cp >= 0xFDD0 && cp <= 0xFDEF) && (cp & 0xFFFE) != 0xFFFE;
 }
 
+/* By the first byte: how many there are, or 0. */
+static size_t utf8_len(uint8_t first)
+{
+	if ((first & 0xE0) == 0xC0)
+		return 2;
+	if ((first & 0xF0) == 0xE0)
+		return 3;
+	return (first & 0xF8) == 0xF0 ? 4 : 0;
+}
+
 int32_t utf8_next(const char *s, size_t len, size_t *ret_len)
 {
 	/* By the number of bytes: the smallest code point that needs so many. */
@@ -66,7 +76,7 @@ int32_t utf8_next(const char *s, size_t len, size_t *ret_len)
 	*ret_len = 1;
 	if (p[0] < 0x80)
 		return p[0];
-	want = (p[0] & 0xE0) == 0xC0 ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : (p[0] & 0xF8) == 0xF0 ? 4 : 0;
+	want = utf8_len(p[0]);
 	if (!want)
 		return -1;
 	cp = p[0] & (0x7F >> want);

@@ -41,7 +41,8 @@ class Commands:
                       '\t\t};', '\t};']
         elif not argument_members(c):
             lines.append('\tchar unused;')
-        return lines + ['};', f'void cmd_{name}(struct qmp_call *call, const struct {name}_args *args);', '']
+        return lines + ['};', f'void cmd_{name}(struct qmp_call *call,',
+                        f'\t\tconst struct {name}_args *args);', '']
 
     def source(self):
         return self._table('qmp_commands', False, 'qmp/server.h', 'The table of commands.')
@@ -73,7 +74,7 @@ class Commands:
         args = f'{name}_args'
         lines = member_table(args, all_members, f'struct {args}')
         lines += [f'static const struct schema_type {args}_type = {{',
-                  f'\t.name = "{c.name}", .kind = SCHEMA_STRUCT, .size = sizeof(struct {args}),']
+                  f'\t.name = "{c.name}", .kind = SCHEMA_STRUCT,', f'\t.size = sizeof(struct {args}),']
         if all_members:
             lines.append(f'\t.members = {args}_members, .n_members = {len(all_members)},')
         return lines + ['};', '',
@@ -149,7 +150,7 @@ class Events:
         lines = [f'struct {name}_event {{', *(line for m in members for line in declare_member(self._bare(m))), '};', '']
         lines += member_table(f'{name}_event', members, f'struct {name}_event')
         lines += [f'static const struct schema_type {name}_event_type = {{',
-                  f'\t.name = "{e.name}", .kind = SCHEMA_STRUCT, .size = sizeof(struct {name}_event),',
+                  f'\t.name = "{e.name}", .kind = SCHEMA_STRUCT,', f'\t.size = sizeof(struct {name}_event),',
                   f'\t.members = {name}_event_members, .n_members = {len(members)},', '};', '']
         lines += [*self._prototype(e), '{', f'\tstruct {name}_event event = {{']
         if e.scope:

@@ -2,6 +2,7 @@
 """qmp-reference.md: commands, events and types for people."""
 
 import json
+import re
 
 UNITS = {'us': 'µs'}
 
@@ -42,7 +43,8 @@ class Reference:
         for t in sorted(self.schema.types.values(), key=lambda t: t.name):
             if not t.internal:
                 lines += self._type(t)
-        return '\n'.join(lines).rstrip() + '\n'
+        # References to members, as in "@uri", are written as code.
+        return re.sub(r'(?<![\w`])@([A-Za-z][\w-]*)', r'`\1`', '\n'.join(lines).rstrip()) + '\n'
 
     @staticmethod
     def _head(d):

@@ -169,7 +169,7 @@ class Generator(unittest.TestCase):
         self.assertEqual((status, errors), (0, ''))
         self.assertIn('COLOUR_RED = 1', made['schema/types.h'])
         self.assertIn('uint8_t unix_;', made['schema/types.h'])
-        self.assertIn('void cmd_set_thing(struct qmp_call *call, const struct set_thing_args *args);', made['schema/commands.h'])
+        self.assertIn('void cmd_set_thing(struct qmp_call *call,', made['schema/commands.h'])
         self.assertIn('void event_changed(struct qmp_server *s, const struct thing *thing);', made['schema/events.h'])
         self.assertIn('a value between 1 and 9 milliseconds', made['schema/types.c'])
         self.assertIn('### set-thing', made['docs/qmp-reference.md'])
