@@ -181,7 +181,11 @@ int peer_open(struct peer *p, uint8_t role)
 
 void peer_must_open(struct peer *p, uint8_t role)
 {
-	if (peer_open(p, role) < 0)
+	int r;
+
+	for (int ms = 0; (r = peer_open(p, role)) == -EBUSY && ms < 20000; ms++)
+		(void)usleep(1000);
+	if (r < 0)
 		fail_msg("MIG_OPEN: %s", p->last_text);
 }
 

@@ -40,6 +40,7 @@ void peer_drop_control(struct peer *p);
 
 /* MIG_OPEN; returns what the library said. */
 int peer_open(struct peer *p, uint8_t role);
+/* The same once the library has noticed the end of the channel before; fails the test if it says no. */
 void peer_must_open(struct peer *p, uint8_t role);
 /* Close the channel: EOF for the library. */
 void peer_hang_up(struct peer *p);

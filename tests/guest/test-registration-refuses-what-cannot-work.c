@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every error the header promises for new, set_kvm, add_* and start, with its text. */
+/* LIBS: migd_guest */
+/* SOURCES: vm.c peer.c */
+/* LABELS: kvm */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+#define LEN (4U * VM_PAGE)
+
+static void expect(int r, int code, const char *text)
+{
+	if (r != code || !strstr(migd_guest_error(), text))
+		fail_msg("got %d '%s', expected %d '%s'", r, migd_guest_error(), code, text);
+}
+
+/* A guest with KVM set, and a memfd mapped twice: shared and private. */
+struct bare {
+	struct migd_guest *guest;
+	int kvm, vm, fd;
+	void *shared, *private;
+	struct migd_guest_ram ram;
+};
+
+static struct migd_guest *new_guest(void)
+{
+	struct migd_guest_options o = { .size = sizeof(o), .name = "x", .role = MIGD_GUEST_RUNNING,
+					.attach_path = "/nonexistent/attach" };
+	struct migd_guest *g = NULL;
+
+	assert_int_equal(migd_guest_new(&o, &g), 0);
+	return g;
+}
+
+static void bare_begin(struct bare *b)
+{
+	struct migd_guest_kvm kvm = { .size = sizeof(kvm) };
+
+	b->guest = new_guest();
+	kvm.kvm_fd = b->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	kvm.vm_fd = b->vm = ioctl(b->kvm, KVM_CREATE_VM, 0);
+	assert_int_equal(migd_guest_set_kvm(b->guest, &kvm), 0);
+	b->fd = memfd_create("ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate(b->fd, 2 * LEN), 0);
+	b->shared = mmap(NULL, 2 * LEN, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
+	b->private = mmap(NULL, 2 * LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE, b->fd, 0);
+	b->ram = (struct migd_guest_ram){ .size = sizeof(b->ram), .name = "ram", .host = b->shared, .len = LEN,
+					  .fd = b->fd };
+}
+
+static void bare_end(struct bare *b)
+{
+	migd_guest_free(b->guest);
+	(void)munmap(b->shared, 2 * LEN);
+	(void)munmap(b->private, 2 * LEN);
+	(void)close(b->fd);
+	(void)close(b->vm);
+	(void)close(b->kvm);
+}
+
+static void test_options(void **state)
+{
+	struct migd_guest_options good = { .size = sizeof(good), .name = "x", .role = MIGD_GUEST_RUNNING,
+					   .attach_path = "/nonexistent/attach" };
+	struct {
+		struct migd_guest_options o;
+		char newer[16];
+	} longer = { .o = good };
+	struct migd_guest_hooks hooks = { .size = 3 };
+	char long_name[MIGD_GUEST_NAME_MAX + 1];
+	struct migd_guest_options o;
+	struct migd_guest *g = NULL;
+
+	(void)state;
+	memset(long_name, 'n', sizeof(long_name));
+	long_name[sizeof(long_name) - 1] = '\0';
+#define WITH(field, value, text)                                    \
+	do {                                                        \
+		o = good;                                           \
+		o.field = (value);                                  \
+		expect(migd_guest_new(&o, &g), -EINVAL, (text));    \
+	} while (0)
+	WITH(name, NULL, "name");
+	WITH(name, "", "name");
+	WITH(name, "a\nb", "control character");
+	WITH(name, long_name, "1 to 127 bytes");
+	WITH(role, 0, "role");
+	WITH(role, 3, "role");
+	WITH(attach_path, NULL, "exactly one");
+	WITH(listen_path, "/tmp/x", "exactly one");
+	WITH(kick_signal, 1000, "signal");
+	WITH(size, 0, "size");
+	WITH(hooks, &hooks, "size");
+	expect(migd_guest_new(NULL, &g), -EINVAL, "NULL");
+	assert_null(g);
+	/* An older caller's struct ends earlier, a newer one's later: fine as long as what we do not know is unset. */
+	o = good;
+	o.size = offsetof(struct migd_guest_options, listen_path);
+	assert_int_equal(migd_guest_new(&o, &g), 0);
+	migd_guest_free(g);
+	longer.o.size = sizeof(longer);
+	assert_int_equal(migd_guest_new(&longer.o, &g), 0);
+	migd_guest_free(g);
+	longer.newer[7] = 1;
+	expect(migd_guest_new(&longer.o, &g), -EINVAL, "newer");
+	migd_guest_free(NULL);
+}
+
+static void test_kvm_comes_first(void **state)
+{
+	struct migd_guest_kvm kvm = { .size = sizeof(kvm), .vm_fd = -1, .kvm_fd = -1 };
+	struct migd_guest_ram ram = { .size = sizeof(ram), .name = "x" };
+	struct migd_guest *g = new_guest();
+	struct migd_guest_vcpu *v;
+
+	(void)state;
+	expect(migd_guest_add_ram(g, &ram), -EINVAL, "set_kvm");
+	expect(migd_guest_add_ram_slot(g, 0, 0, 0, 0, 4096), -EINVAL, "set_kvm");
+	expect(migd_guest_add_vcpu(g, 0, 3, (struct kvm_run *)(void *)&ram, &v), -EINVAL, "set_kvm");
+	expect(migd_guest_start(g), -EINVAL, "set_kvm");
+	expect(migd_guest_set_kvm(g, &kvm), -EINVAL, "no KVM VM");
+	migd_guest_free(g);
+}
+
+static void test_ram(void **state)
+{
+	struct migd_guest_ram ram;
+	int other;
+	struct bare b;
+
+	(void)state;
+	bare_begin(&b);
+#define RAM_WITH(field, value, code, text)                                 \
+	do {                                                               \
+		ram = b.ram;                                               \
+		ram.field = (value);                                       \
+		expect(migd_guest_add_ram(b.guest, &ram), (code), (text)); \
+	} while (0)
+	RAM_WITH(fd, -1, -ENOTSUP, "anonymous memory");
+	RAM_WITH(name, "", -EINVAL, "1 to 127 bytes");
+	RAM_WITH(name, NULL, -EINVAL, "1 to 127 bytes");
+	RAM_WITH(len, 0, -EINVAL, "empty");
+	RAM_WITH(len, 100, -EINVAL, "multiples of 4096");
+	RAM_WITH(fd_offset, 100, -EINVAL, "multiples of 4096");
+	RAM_WITH(host, (char *)b.shared + 1, -EINVAL, "multiples of 4096");
+	RAM_WITH(len, 4 * LEN, -EINVAL, "of a file of");
+	RAM_WITH(fd_offset, UINT64_MAX - 4095, -EINVAL, "of a file of");
+	RAM_WITH(host, b.private, -EINVAL, "MAP_SHARED");
+	RAM_WITH(fd_offset, LEN, -EINVAL, "MAP_SHARED");	/* another part of the file is mapped there */
+	RAM_WITH(host, (void *)(uintptr_t)4096, -EINVAL, "is not mapped");
+	RAM_WITH(flags, 2, -EINVAL, "flags");
+	RAM_WITH(size, 4, -EINVAL, "size");
+	other = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	RAM_WITH(fd, other, -ENOTSUP, "neither tmpfs nor hugetlbfs");
+	(void)close(other);
+	other = memfd_create("other", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate(other, LEN), 0);
+	RAM_WITH(fd, other, -EINVAL, "MAP_SHARED");
+	(void)close(other);
+	assert_int_equal(migd_guest_add_ram(b.guest, &b.ram), 0);
+	assert_int_equal(fcntl(b.fd, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW), F_SEAL_SHRINK | F_SEAL_GROW);
+	expect(migd_guest_add_ram(b.guest, &b.ram), -EINVAL, "already");
+	RAM_WITH(name, "again", -EINVAL, "overlaps block 'ram'");
+	ram = b.ram;
+	ram.name = "second";
+	ram.host = (char *)b.shared + LEN;
+	ram.fd_offset = LEN;
+	assert_int_equal(migd_guest_add_ram(b.guest, &ram), 1);
+	bare_end(&b);
+}
+
+static void test_too_many_blocks(void **state)
+{
+	char name[16];
+	struct bare b;
+	void *p;
+	int fd, r = 0;
+
+	(void)state;
+	bare_begin(&b);
+	fd = memfd_create("many", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, 65 * 4096), 0);
+	p = mmap(NULL, 65 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	b.ram.fd = fd;
+	b.ram.len = 4096;
+	for (unsigned int i = 0; i < 65; i++) {
+		(void)snprintf(name, sizeof(name), "b%u", i);
+		b.ram.name = name;
+		b.ram.host = (char *)p + 4096 * i;
+		b.ram.fd_offset = 4096 * i;
+		r = migd_guest_add_ram(b.guest, &b.ram);
+		assert_int_equal(r < 0 ? 64 : r, i);
+	}
+	expect(r, -E2BIG, "64 RAM blocks");
+	(void)munmap(p, 65 * 4096);
+	(void)close(fd);
+	bare_end(&b);
+}
+
+static void test_slots(void **state)
+{
+	struct bare b;
+	int r = 0;
+
+	(void)state;
+	bare_begin(&b);
+	assert_int_equal(migd_guest_add_ram(b.guest, &b.ram), 0);
+	expect(migd_guest_add_ram_slot(b.guest, 1, 0, 0, 0, 4096), -EINVAL, "no RAM block 1");
+	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 1, 0, 4096), -EINVAL, "multiples of 4096");
+	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 0, 0, 0), -EINVAL, "multiples of 4096");
+	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 0, 4096, LEN), -EINVAL, "beyond RAM block 'ram'");
+	expect(migd_guest_add_ram_slot(b.guest, 0, 0, UINT64_MAX - 4095, 0, 8192), -EINVAL, "multiples of 4096");
+	assert_int_equal(migd_guest_add_ram_slot(b.guest, 0, 0, 0, 0, 4096), 0);
+	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 8192, 0, 4096), -EINVAL, "slot 0 already");
+	expect(migd_guest_add_ram_slot(b.guest, 0, 1, 0, 0, 4096), -EINVAL, "overlap");
+	for (uint32_t i = 1; r == 0 && i < 200; i++)
+		r = migd_guest_add_ram_slot(b.guest, 0, i, i * 4096, 0, 4096);
+	expect(r, -E2BIG, "128 memory slots");
+	bare_end(&b);
+}
+
+static const struct migd_vmstate_field fields[] = { MIGD_VMS_FIELD_END };
+static const struct migd_vmstate good_desc = { .name = "dev", .version = 1, .fields = fields };
+static const struct migd_vmstate bad_desc = { .name = "dev", .version = 1, .minimum_version = 2, .fields = fields };
+
+static void test_devices(void **state)
+{
+	struct bare b;
+
+	(void)state;
+	bare_begin(&b);
+	assert_int_equal(migd_guest_add_device(b.guest, "dev", 0, &good_desc, &b, 0), 0);
+	expect(migd_guest_add_device(b.guest, "dev", 0, &good_desc, &b, 0), -EEXIST, "instance 0 already");
+	assert_int_equal(migd_guest_add_device(b.guest, "dev", 1, &good_desc, &b, 0), 0);
+	expect(migd_guest_add_device(b.guest, "", 0, &good_desc, &b, 0), -EINVAL, "1 to 127 bytes");
+	expect(migd_guest_add_device(b.guest, "d", 0, NULL, &b, 0), -EINVAL, "device 'd'");
+	expect(migd_guest_add_device(b.guest, "d", 0, &bad_desc, &b, 0), -EINVAL, "device 'd'");
+	bare_end(&b);
+}
+
+static void test_vcpus_and_start(void **state)
+{
+	struct migd_guest_kvm again = { .size = sizeof(again) };
+	struct migd_guest_vcpu *v = NULL;
+	struct kvm_run *run;
+	struct bare b;
+	size_t len;
+	int fd;
+
+	(void)state;
+	bare_begin(&b);
+	len = (size_t)ioctl(b.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	fd = ioctl(b.vm, KVM_CREATE_VCPU, 0);
+	run = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	expect(migd_guest_set_kvm(b.guest, &again), -EBUSY, "already");
+	expect(migd_guest_start(b.guest), -EINVAL, "no RAM");
+	assert_int_equal(migd_guest_add_ram(b.guest, &b.ram), 0);
+	expect(migd_guest_start(b.guest), -EINVAL, "no vCPU");
+	expect(migd_guest_add_vcpu(b.guest, 1024, fd, run, &v), -EINVAL, "vCPU index 1024");
+	expect(migd_guest_add_vcpu(b.guest, 0, -1, run, &v), -EINVAL, "no descriptor");
+	expect(migd_guest_add_vcpu(b.guest, 0, fd, NULL, &v), -EINVAL, "no kvm_run");
+	assert_null(v);
+	assert_int_equal(migd_guest_add_vcpu(b.guest, 0, fd, run, &v), 0);
+	expect(migd_guest_add_vcpu(b.guest, 0, fd, run, &v), -EINVAL, "vCPU 0 already");
+	expect(migd_guest_start(b.guest), -EINVAL, "no memory slot");
+	bare_end(&b);
+	(void)munmap(run, len);
+	(void)close(fd);
+}
+
+static void test_frozen_after_start(void **state)
+{
+	struct fixture f;
+	struct migd_guest_ram ram = { .size = sizeof(ram), .name = "late" };
+	struct migd_guest_kvm kvm = { .size = sizeof(kvm) };
+	struct migd_guest_vcpu *v;
+
+	(void)state;
+	fixture_begin(&f, &(struct vm_options){ .program = VM_COUNT, .role = MIGD_GUEST_RUNNING });
+	expect(migd_guest_set_kvm(f.vm.guest, &kvm), -EBUSY, "started");
+	expect(migd_guest_add_ram(f.vm.guest, &ram), -EBUSY, "started");
+	expect(migd_guest_add_ram_slot(f.vm.guest, 0, 9, 0, 0, 4096), -EBUSY, "started");
+	expect(migd_guest_add_device(f.vm.guest, "d", 0, &good_desc, &f, 0), -EBUSY, "started");
+	expect(migd_guest_add_vcpu(f.vm.guest, 5, 1, f.vm.vcpus[0].run, &v), -EBUSY, "started");
+	expect(migd_guest_start(f.vm.guest), -EBUSY, "started");
+	fixture_end(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_kvm_comes_first),
+		cmocka_unit_test(test_ram),
+		cmocka_unit_test(test_too_many_blocks),
+		cmocka_unit_test(test_slots),
+		cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_vcpus_and_start),
+		cmocka_unit_test(test_frozen_after_start),
+	};
+
+	vm_need_kvm();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
