@@ -118,11 +118,11 @@ def test_again_after_cancel(t):
 
 
 def test_the_waiting_side(t):
-    """A destination that listens can be told to stop listening, and to listen again."""
+    """A destination that listens stops listening."""
     src, dst = t.pair()
     uri = t.listen(dst)
     dst.command("migrate_cancel")
-    migdtest.wait_until(lambda: dst.status() in ("none", "cancelled"), "the destination stops listening")
+    migdtest.wait_until(lambda: dst.status() == "cancelled", "the destination stops listening")
     src.command("migrate", {"uri": uri})
     t.assert_failed(src)
     t.assert_untouched(src)

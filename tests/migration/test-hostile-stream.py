@@ -21,19 +21,20 @@ def put(data, offset, fmt, value):
     return data[:offset] + new + data[offset + len(new):]
 
 
-def flags(data, new):
-    word, = struct.unpack_from(">Q", data)
-    return put(data, 0, ">Q", (word & ~0xFFF) | new)
+def record(data, change):
+    """The first record of a PART with another record word."""
+    return put(data, 5, ">Q", change(struct.unpack_from(">Q", data, 5)[0]))
 
 
 # name: (direction, message, how many-th, what becomes of it, words of the error)
 MUTATIONS = {
     "RAM list too large": ("out", "ram-record", 1, lambda d: put(d, -8, ">Q", MAX64), "ram|block|length"),
-    "unknown section id": ("out", "ram-record", 2, lambda d: b"\x00" * 7 + b"\x10", "offset"),
-    "record without a kind": ("out", "ram-record", 3, lambda d: flags(d, 0), "flag|record"),
-    "record of every kind": ("out", "ram-record", 3, lambda d: flags(d, 0xFFF), "flag|record"),
-    "page beyond the block": ("out", "ram-record", 3, lambda d: put(d, 0, ">Q", 0x7FFFFFFFF000 | d[7] | d[6] << 8),
-                              "address|beyond|block|range"),
+    # The third record is the first of a PART: behind type and section id.
+    "unknown section id": ("out", "ram-record", 3, lambda d: put(d, 1, ">I", 0x77), "section id"),
+    "record without a kind": ("out", "ram-record", 3, lambda d: record(d, lambda w: w & ~0xFFF), "flag|record"),
+    "record of every kind": ("out", "ram-record", 3, lambda d: record(d, lambda w: w | 0xFFF), "flag|record"),
+    "page beyond the block": ("out", "ram-record", 3, lambda d: record(d, lambda w: w & 0xFFF | 0x7FFFFFFFF000),
+                              "address|beyond|block|range|outside"),
     "unknown footer": ("out", "start-ram", 1, lambda d: put(d, -4, ">I", 0x55), "footer"),
     "footer missing": ("out", "start-ram", 1, lambda d: d[:-5] + b"\x00" * 5, "footer"),
     "package too large": ("out", "cmd-packaged", 1, lambda d: put(d, 5, ">I", 0xFFFFFFFF), "package"),
@@ -58,7 +59,7 @@ def attempt(t, src, dst, mutation):
     done = []
 
     def rewrite(d, name, count, data):
-        if (d, name, count) != (direction, message, nth):
+        if done or (d, name, count) != (direction, message, nth):
             return None
         done.append(name)
         return change(data)

@@ -5,24 +5,31 @@
 """Guest RAM in huge pages, which have neither SEEK_HOLE nor write()."""
 
 import migdtest
+from migd_process import wait_until
 
-NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages"
+POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+NR_HUGEPAGES = POOL + "nr_hugepages"
+FREE_HUGEPAGES = POOL + "free_hugepages"
+
+
+def read_number(path):
+    with open(path) as f:
+        return int(f.read())
 
 
 def need_huge_pages(t, n):
     migdtest.need_root()
-    with open(NR_HUGEPAGES) as f:
-        before = int(f.read())
+    before = read_number(NR_HUGEPAGES)
 
     def set_to(count):
         with open(NR_HUGEPAGES, "w") as f:
             f.write(str(count))
     t.cleanup.callback(set_to, before)
     set_to(before + n)
-    with open(NR_HUGEPAGES) as f:
-        got = int(f.read()) - before
-    if got < n:
-        raise migdtest.Skip(f"the host has no {n} free huge pages (got {got})")
+    try:
+        wait_until(lambda: read_number(FREE_HUGEPAGES) >= n, "huge pages are free", timeout=5)
+    except AssertionError:
+        raise migdtest.Skip(f"the host has no {n} free huge pages of 2 MiB") from None
 
 
 def test_to_huge_pages(t):
