@@ -91,8 +91,11 @@ void events_send(struct migd_guest *g, enum attach_event event, uint64_t value, 
 		memcpy(e.text, text, strnlen(text, ATTACH_STR_MAX));
 	if (attach_event_body_encode(&w, &e) < 0)
 		return;
-	/* Whether it can be reached shows at the next poll, by POLLHUP: nothing is dropped from under a handler. */
-	if (g->control.attached && !send_event(g->control.conn, bytes, w.len))
+	/*
+	 * From HELLO on, not from its reply: HELLO said how things were when it was sent. A connection that is broken shows at the
+	 * next poll; nothing is dropped from under a handler.
+	 */
+	if (!send_event(g->control.conn, bytes, w.len))
 		guest_log(g, 4, "the daemon missed an event: kind=%u", event);
 	if (!send_event(g->mig.conn, bytes, w.len))
 		guest_log(g, 4, "the worker missed an event: kind=%u", event);

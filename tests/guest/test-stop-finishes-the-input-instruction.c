@@ -20,11 +20,24 @@
 #define HOPS 8
 #define READS_BETWEEN 37
 
+/* Wait until the guest is inside its read number PORT->stop_at. */
+static void wait_for_the_read(struct fixture *f, struct port *port)
+{
+	for (int ms = 0; sem_trywait(&port->stopped_there) < 0; ms++) {
+		if (f->vm.ram[VM_FAILED])
+			fail_msg("the guest saw a value twice or missed one, at read %llu",
+				 (unsigned long long)port->reads);
+		if (ms == 20000)
+			fail_msg("the guest does not read");
+		(void)usleep(1000);
+	}
+}
+
 /* Stop VM exactly inside its read number PORT->stop_at. */
 static void pause_inside_the_read(struct fixture *f, struct port *port, const uint8_t *id)
 {
 	fixture_precopy(f, id);
-	assert_int_equal(sem_wait(&port->stopped_there), 0);
+	wait_for_the_read(f, port);
 	MUST(f, peer_mig_pause(&f->peer, id, 20000, NULL));
 	assert_int_equal(port->reads, port->stop_at);
 	/* The value has arrived: the guest's next instruction is the one after the IN. */
@@ -54,7 +67,7 @@ static void test_hops(void **state)
 		fixture_end(a);
 		peer_hang_up(&b->peer);
 	}
-	assert_int_equal(sem_wait(&port.stopped_there), 0);
+	wait_for_the_read(&f[HOPS % 2], &port);
 	fixture_paused(&f[HOPS % 2], (const uint8_t[ATTACH_ID_LEN]){ 2 });
 	assert_int_equal(f[HOPS % 2].vm.ram[VM_FAILED], 0);
 	assert_int_equal(port.reads, port.stop_at);
