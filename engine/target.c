@@ -60,13 +60,28 @@ static void disconnect(struct target *t)
 	t->chan = chan_free(t->chan);
 }
 
-/* The next connection that gets through the opening. -ECANCELED, -ETIMEDOUT; t->err is empty on success. */
-static int next_connection(struct target *t, int cancel_fd, uint64_t deadline_ns)
+/* Readable while any of FDS (-1: none) is; -1: out of descriptors. */
+static int watch(const int *fds, size_t n)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int all = epoll_create1(EPOLL_CLOEXEC);
+
+	for (size_t i = 0; all >= 0 && i < n; i++)
+		if (fds[i] >= 0)
+			(void)epoll_ctl(all, EPOLL_CTL_ADD, fds[i], &ev);
+	return all;
+}
+
+/*
+ * The next connection that gets through the opening; t->err is empty then. -ECANCELED: AWAKE became readable, or CANCEL_FD,
+ * which also ends what is read from the connection, now and later. -ETIMEDOUT.
+ */
+static int next_connection(struct target *t, int awake, int cancel_fd, uint64_t deadline_ns)
 {
 	int r, fd;
 
 	for (;;) {
-		r = fd_wait(t->m->stream_fd, POLLIN, cancel_fd, deadline_ns);
+		r = fd_wait(t->m->stream_fd, POLLIN, awake, deadline_ns);
 		if (r < 0)
 			return r;
 		fd = accept4(t->m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -449,23 +464,10 @@ static void check_vmm(struct target *t, struct settlement *s)
 /* A new connection, if one is waiting: true if it settled the matter. */
 static bool serve_connection(struct target *t, struct settlement *s)
 {
-	if (next_connection(t, t->m->answer_fd, clock_now_ns()) < 0)
+	if (next_connection(t, t->m->answer_fd, t->m->answer_fd, clock_now_ns()) < 0)
 		return false;
 	in_timeout(t->in, OPENING_TIMEOUT_MS);
 	return memcmp(t->hello.handover_id, t->guest.id, ATTACH_ID_LEN) == 0 && converse(t, s);
-}
-
-/* Readable when anything happens that is not on the migration's own connection; -1: out of descriptors. */
-static int watch(const struct target *t)
-{
-	const int fds[] = { t->m->stream_fd, t->m->answer_fd, t->m->vmm_fd };
-	struct epoll_event ev = { .events = EPOLLIN };
-	int all = epoll_create1(EPOLL_CLOEXEC);
-
-	for (size_t i = 0; all >= 0 && i < ARRAY_SIZE(fds); i++)
-		if (fds[i] >= 0)
-			(void)epoll_ctl(all, EPOLL_CTL_ADD, fds[i], &ev);
-	return all;
 }
 
 /*
@@ -474,7 +476,9 @@ static int watch(const struct target *t)
  */
 static void settle(struct target *t, bool connected, struct settlement *s)
 {
-	_cleanup_close_ int elsewhere = watch(t);
+	/* Whatever happens that is not on the migration's own connection. */
+	const int fds[] = { t->m->stream_fd, t->m->answer_fd, t->m->vmm_fd };
+	_cleanup_close_ int elsewhere = watch(fds, ARRAY_SIZE(fds));
 
 	guest_link_no_cancel(&t->guest);
 	if (connected) {
@@ -499,6 +503,27 @@ static void settle(struct target *t, bool connected, struct settlement *s)
 	}
 }
 
+/* The source's first connection. */
+static int await_source(struct target *t)
+{
+	const int fds[] = { t->m->cancel_fd, conn_fd(t->guest.conn) };
+	_cleanup_close_ int awake = watch(fds, ARRAY_SIZE(fds));
+	int r;
+
+	for (;;) {
+		r = next_connection(t, awake, t->m->cancel_fd, DEADLINE_NONE);
+		if (r != -ECANCELED)
+			return r < 0 ? merr_set_errno(&t->err, r, "waiting for the source") : 0;
+		if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0)
+			return merr_set(&t->err, r, "cancelled");
+		/* An event of the guest's, or its VMM's end. */
+		merr_clear(&t->err);
+		r = guest_link_poll(&t->guest, &t->err);
+		if (r < 0)
+			return r;
+	}
+}
+
 /* Up to LOADED. */
 static int receive(struct target *t)
 {
@@ -506,9 +531,9 @@ static int receive(struct target *t)
 	bool live = false;
 	int r;
 
-	r = next_connection(t, t->m->cancel_fd, DEADLINE_NONE);
+	r = await_source(t);
 	if (r < 0)
-		return merr_set_errno(&t->err, r, "waiting for the source");
+		return r;
 	report_status(t->m, MIGRATION_STATUS_ACTIVE);
 	r = receive_config(t);
 	if (r == 0)
