@@ -271,7 +271,7 @@ static void test_other_signals_are_the_vmms(void **state)
 	assert_int_equal(sigaction(SIGUSR2, &sa, NULL), 0);
 	fixture_begin(&f, &source);
 	vm_expect_running(&f.vm);
-	for (int ms = 0; !__atomic_load_n(&f.vm.vcpus[0].interrupted, __ATOMIC_RELAXED); ms++) {
+	for (int ms = 0; !f.vm.vcpus[0].interrupted; ms++) {
 		assert_true(ms < 20000);
 		assert_int_equal(pthread_kill(f.vm.vcpus[0].thread, SIGUSR2), 0);
 		(void)usleep(1000);

@@ -29,15 +29,16 @@ enum vm_program {
 
 /* The device behind port 0x10: each read has a side effect. Shared by the VMs a guest moves between. */
 struct port {
-	uint64_t reads;
-	uint64_t stop_at;	/* read number at which to wait for a kick, 0: never */
+	_Atomic uint64_t reads;
+	_Atomic uint64_t stop_at;	/* read number at which to wait for a kick, 0: never */
 	sem_t stopped_there;
 };
 
+/* Written on the service thread, read by the test. */
 struct vm_log {
-	unsigned int quiesced, unquiesced, saved, loaded, activated, released, reclaimed, retired,
+	_Atomic unsigned int quiesced, unquiesced, saved, loaded, activated, released, reclaimed, retired,
 		discarded, requested;
-	int fail_quiesce, fail_release, fail_after_load;	/* errno to fail with */
+	_Atomic int fail_quiesce, fail_release, fail_after_load;	/* errno to fail with */
 };
 
 struct vm_options {
@@ -61,8 +62,8 @@ struct vm_vcpu {
 	struct kvm_run *run;
 	struct migd_guest_vcpu *gate;
 	pthread_t thread;
-	unsigned int interrupted;	/* -EINTR seen */
-	int failed;		/* what vcpu_run said, if it was an error */
+	_Atomic unsigned int interrupted;	/* -EINTR seen */
+	_Atomic int failed;	/* what vcpu_run said, if it was an error */
 };
 
 struct vm {
