@@ -55,6 +55,12 @@ fi
 declared=$(grep -oE '\bmigd_guest_[a-z_]+\(' "$source_dir/include/migd/guest.h" | grep -v '()' | tr -d '(' | sort -u |
 	grep -vE '^migd_guest_(hooks|options|kvm|ram)$')
 exported=$(nm -D --defined-only "$build_dir/guest/libmigd-guest.so" | awk '$2 == "T" { print $3 }' | sed 's/@.*//' | sort -u)
+leaked=$(nm -g --defined-only "$build_dir/guest/libmigd-guest.a" | awk 'NF == 3 { print $3 }' | grep -v '^migd_guest_' |
+	grep -v '^__[a-z]*san' || true)
+if [ -n "$leaked" ]; then
+	printf 'libmigd-guest.a defines names that are not its own:\n%s\n' "$leaked"
+	exit 1
+fi
 if [ "$declared" != "$exported" ]; then
 	echo "declared (<) and exported (>) differ:"
 	diff <(echo "$declared") <(echo "$exported") || true
