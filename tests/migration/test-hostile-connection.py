@@ -39,7 +39,7 @@ def send(port, data):
         try:
             peer.sendall(data)
             peer.shutdown(socket.SHUT_WR)
-            peer.settimeout(5)
+            peer.settimeout(0.5)
             while peer.recv(65536):
                 pass
         except OSError:

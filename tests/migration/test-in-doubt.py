@@ -51,6 +51,21 @@ def test_active_lost_then_healed(t):
     t.assert_only_runs(dst, src)
 
 
+def test_loaded_lost(t):
+    """The target is ready, the source never heard so and goes on: the target shows it, and an operator discards it."""
+    src, dst = t.pair(working_set="2M")
+    link = t.proxy(int(t.listen(dst).rpartition(":")[2]),
+                   rule=lambda d, n, count: "cut-before" if n == "reply-loaded" else None)
+    src.command("migrate", {"uri": link.uri})
+    t.assert_failed(src)
+    t.assert_only_runs(src, dst)
+    handover = wait_until(lambda: dst.migration().get("handover"), "the target has a handover")
+    wait_until(lambda: dst.migration()["handover"]["in-doubt"], f"the target is in doubt: {handover}")
+    dst.command("migrate-resolve", {"outcome": "discard", "fenced": True})
+    t.assert_failed(dst)
+    t.assert_only_runs(src, dst)
+
+
 def test_cancel_is_refused(t):
     src, dst, _ = make_doubt(t, ACTIVE_LOST)
     t.assert_refused(src, "migrate_cancel", {}, "resolve")

@@ -45,9 +45,11 @@ def test_each_boundary(t):
     print("messages:", ", ".join(f"{d} {n}" for d, n in kinds))
     src = t.vmm(a, **OPTIONS)
     t.assert_runs(src)
+    tries = 0
     for kind in kinds:
         for action in "cut-before", "cut":
-            dst = t.incoming(b, OPTIONS)
+            tries += 1
+            dst = t.incoming(b, OPTIONS, name=f"g{tries}")
             info, _ = attempt(t, src, dst, lambda d, n, count: action if (d, n) == kind and count == 1 else None)
             print(f"{action} {kind[0]} {kind[1]}: {info['status']}: {info.get('error-desc')}", flush=True)
             if info["status"] == "completed":

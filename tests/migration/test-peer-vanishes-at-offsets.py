@@ -19,9 +19,11 @@ class Link:
         self.a, self.b = t.daemon("a"), t.daemon("b")
         self.src = t.vmm(self.a, **OPTIONS)
         t.assert_runs(self.src)
+        self.tries = 0
 
     def attempt(self, **proxy):
-        dst = self.t.incoming(self.b, OPTIONS)
+        self.tries += 1
+        dst = self.t.incoming(self.b, OPTIONS, name=f"g{self.tries}")
         port = int(self.t.listen(dst).rpartition(":")[2])
         link = migd_proxy.Proxy(port, **proxy)
         with link:
