@@ -25,6 +25,26 @@ static int check_supported(const struct migration_parameters *p, struct merr *er
 	return 0;
 }
 
+/* null means "" (QMP.md 10), and is shown so. */
+static int replace_null(struct str_or_null *s)
+{
+	if (s->kind == STR_OR_NULL_KIND_S)
+		return 0;
+	s->u.s = strdup("");
+	if (!s->u.s)
+		return -ENOMEM;
+	s->kind = STR_OR_NULL_KIND_S;
+	return 0;
+}
+
+static int replace_nulls(struct migration_parameters *p)
+{
+	return replace_null(&p->tls_creds) < 0 || replace_null(&p->tls_hostname) < 0 ||
+			       replace_null(&p->tls_authz) < 0 ?
+		       -ENOMEM :
+		       0;
+}
+
 /* All or nothing: the merged set is checked, then it takes the place of the old one. */
 static int merge(struct guest *g, const struct migration_parameters *changes, struct merr *err)
 {
@@ -33,6 +53,8 @@ static int merge(struct guest *g, const struct migration_parameters *changes, st
 
 	if (r == 0)
 		r = migration_parameters_merge(&merged, changes);
+	if (r == 0)
+		r = replace_nulls(&merged);
 	if (r < 0) {
 		migration_parameters_done(&merged);
 		return merr_set(err, -ENOMEM, "out of memory");

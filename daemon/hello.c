@@ -141,7 +141,7 @@ static bool is_locked_out(const struct door *door, const char *name, int pid)
 static int check_namesake(struct guest *g, const struct attach_hello *h, int pid, struct merr *err)
 {
 	if (!guest_attached(g)) {
-		if (h->prev_epoch == 0 && g->migration && !migration_settled(g->migration))
+		if (h->prev_epoch == 0 && migration_running(g->migration))
 			return merr_set(err, -EBUSY, "a migration of a former guest '%s' is not settled yet; wait for it, see "
 					"query-migrate, or use another name", g->name);
 		return 0;
@@ -157,7 +157,7 @@ static int check_namesake(struct guest *g, const struct attach_hello *h, int pid
 /* A fresh VMM does not inherit what its namesake left. */
 static void reset_record(struct guest *g)
 {
-	g->migration = migration_free(g->migration);
+	migration_install(g, NULL);
 	migration_parameters_done(&g->parameters);
 	migration_parameters_defaults(&g->parameters);
 	memset(g->capabilities, 0, sizeof(g->capabilities));
@@ -384,7 +384,7 @@ void door_reach_out(struct door *door, const char *id, const char *path, struct 
 {
 	struct merr err = MERR_INIT;
 	const struct guest *g = registry_find(door->daemon->registry, id);
-	int fd;
+	int fd = -1;
 
 	if (strlen(id) > ATTACH_STR_MAX || !is_name(id))
 		(void)merr_set(&err, -EINVAL, "Parameter 'id' expects a name of 1 to %u printable bytes", ATTACH_STR_MAX);
