@@ -296,6 +296,19 @@ void vm_need_kvm(void)
 	(void)close(kvm);
 }
 
+void vm_need_ring(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	int have = ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_DIRTY_LOG_RING);
+
+	(void)close(vm);
+	(void)close(kvm);
+	if (have <= 0) {
+		(void)printf("SKIP: KVM has no KVM_CAP_DIRTY_LOG_RING\n");
+		exit(77);
+	}
+}
+
 static void make_guest(struct vm *vm)
 {
 	struct migd_guest_hooks hooks = {
@@ -340,6 +353,15 @@ static void make_vm(struct vm *vm)
 	assert_true(vm->fd >= 0);
 	assert_int_equal(ioctl(vm->fd, KVM_SET_TSS_ADDR, 0xfffbd000), 0);
 	assert_int_equal(ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0), 0);
+	kvm.dirty_ring_entries = vm->o.ring_entries;
+	if (vm->o.ring_entries) {
+		struct kvm_enable_cap cap = {
+			.cap = KVM_CAP_DIRTY_LOG_RING,
+			.args = { vm->o.ring_entries * sizeof(struct kvm_dirty_gfn) },
+		};
+
+		assert_int_equal(ioctl(vm->fd, KVM_ENABLE_CAP, &cap), 0);
+	}
 	vm->run_len = (size_t)ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	kvm.kvm_fd = vm->kvm;
 	kvm.vm_fd = vm->fd;

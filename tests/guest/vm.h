@@ -50,6 +50,7 @@ struct vm_options {
 	const char *dir;
 	unsigned int lease_ms;
 	struct port *port;
+	uint32_t ring_entries;	/* make the VM with KVM's dirty rings */
 	bool split_slots;	/* several slots at odd offsets, one block read-only */
 	bool stuck;		/* vCPU 0 never comes back to the gate once it did an OUT */
 	void (*kick)(void *opaque, unsigned int index, int tid);
@@ -82,6 +83,9 @@ struct vm {
 
 /* Exits 77 with a reason where there is no KVM. First thing in a test's main(). */
 void vm_need_kvm(void);
+
+/* Exits 77 with a reason where KVM has no dirty ring. */
+void vm_need_ring(void);
 
 /* Make, start. Fails the test if it cannot. */
 void vm_start(struct vm *vm, const struct vm_options *o);
