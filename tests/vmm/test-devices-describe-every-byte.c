@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every byte of each device's struct is described or listed as derived; what is described survives a move, the rest stays. */
-/* LIBS: migd_vmm_core migd_guest_static */
+/* LIBS: migd_vmm_core migd_guest */
 /* LABELS: quick */
 #include <setjmp.h>
 #include <stdarg.h>
