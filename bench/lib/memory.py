@@ -89,15 +89,3 @@ def available():
     """Bytes that can be allocated without hurting anybody."""
     with open("/proc/meminfo", encoding="ascii") as f:
         return next(int(line.split()[1]) for line in f if line.startswith("MemAvailable")) << 10
-
-
-def warm(directory, size):
-    """
-    Make the host back SIZE bytes of this machine's free memory: a virtual machine's first use of a page costs a fault
-    in its host as well, which slows down whoever is measured first by up to eight times.
-    """
-    path = os.path.join(directory, "warm")
-    try:
-        zero_file(path, size)
-    finally:
-        os.unlink(path)

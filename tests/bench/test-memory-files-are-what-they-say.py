@@ -11,7 +11,7 @@ ROOT = os.environ.get("MIGD_SOURCE_DIR") or os.path.dirname(os.path.dirname(os.p
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 sys.dont_write_bytecode = True
 
-from lib import memory  # noqa: E402
+from lib import ballast, memory  # noqa: E402
 
 MIB = 1 << 20
 SIZE = 64 * MIB
@@ -50,6 +50,12 @@ class Memory(unittest.TestCase):
         memory.random_file(self.a, SIZE)
         memory.hole_file(self.b, SIZE)
         self.assertEqual(memory.first_difference(self.a, self.b), memory.GUEST_OWN)
+
+    def test_ballast_holds_one_page_in_128_and_goes_away(self):
+        directory = os.path.dirname(self.a)
+        with ballast.Ballast(directory, SIZE) as b:
+            self.assertEqual(memory.allocated(b.path), SIZE // ballast.KEEP_ONE_IN)
+        self.assertEqual(os.listdir(directory), [])
 
 
 if __name__ == "__main__":
