@@ -85,7 +85,7 @@ static void add_doubt(struct buf *b, const json_t *info)
 {
 	char peer[128];
 
-	buf_printf(b, " IN DOUBT: the guest is stopped here until %s says whether it runs there (see resolve)",
+	buf_printf(b, ": IN DOUBT: the guest is stopped here until %s says whether it runs there (see resolve)",
 		   ctl_clean(ctl_str(info, "handover.peer", "the peer"), peer, sizeof(peer)));
 }
 
@@ -95,13 +95,14 @@ const char *progress_line(const json_t *info, int width, char *buf, size_t len)
 	double total = ctl_number(info, "ram.total", 0);
 	int room;
 
-	buf_printf(&line, "%s ", ctl_str(info, "status", "none"));
+	buf_add_str(&line, ctl_str(info, "status", "none"));
 	if (ctl_bool(info, "handover.in-doubt")) {
 		add_doubt(&line, info);
 	} else if (total > 0) {
 		struct buf numbers = { 0 };
 
 		add_numbers(&numbers, info);
+		buf_add_str(&line, " ");
 		room = width - (int)line.len - (int)numbers.len - 4;
 		if (room >= BAR_MIN)
 			add_bar(&line, 1 - ctl_number(info, "ram.remaining", 0) / total,
