@@ -14,8 +14,9 @@
 #include "base/fd.h"
 
 /*
- * Calls that gave up and whose replies may still come. A conn's user waits for one call at a time, so a few are many; a
- * reply to one beyond them reaches conn_recv()'s caller, who ignores what it does not know.
+ * Calls that gave up and whose replies may still come. A conn's user waits for one call at a time,
+ * so a few are many; a reply to one beyond them reaches conn_recv()'s caller, who ignores what it
+ * does not know.
  */
 #define GAVE_UP_MAX 16
 
@@ -23,7 +24,7 @@ struct conn {
 	int fd;
 	uint32_t epoch;
 	uint32_t last_seq;
-	uint32_t gave_up[GAVE_UP_MAX];	/* a ring of sequence numbers, 0: free */
+	uint32_t gave_up[GAVE_UP_MAX]; /* a ring of sequence numbers, 0: free */
 	unsigned int next_gave_up;
 	conn_event_fn on_event;
 	void *on_event_opaque;
@@ -159,7 +160,7 @@ static int send_message(struct conn *c, struct header *h, const void *body, size
 
 	if (len > ATTACH_BODY_MAX || n_fds > ATTACH_FDS_MAX)
 		return -EMSGSIZE;
-	if (++c->last_seq == 0)	/* 0 means "no request" in reply_to */
+	if (++c->last_seq == 0) /* 0 means "no request" in reply_to */
 		c->last_seq = 1;
 	h->seq = c->last_seq;
 	h->epoch = c->epoch;
@@ -271,8 +272,9 @@ static int load_header(struct rcur *c, struct header *h, struct merr *err)
 	if (magic != ATTACH_MAGIC)
 		return merr_set(err, -EBADMSG, "attach header: field 'magic': 0x%08x", magic);
 	if (version != ATTACH_VERSION)
-		return merr_set(err, -EBADMSG, "attach header: field 'version': %u, only %u is known",
-				version, ATTACH_VERSION);
+		return merr_set(err, -EBADMSG,
+				"attach header: field 'version': %u, only %u is known", version,
+				ATTACH_VERSION);
 	return 0;
 }
 
@@ -281,14 +283,16 @@ static int check_header(const struct header *h, size_t body_len, size_t n_fds, s
 	const char *name = attach_type_name(h->type);
 
 	if (h->len != body_len)
-		return merr_set(err, -EBADMSG, "attach %s: field 'length': %u, but %zu bytes follow", name,
-				h->len, body_len);
+		return merr_set(err, -EBADMSG,
+				"attach %s: field 'length': %u, but %zu bytes follow", name, h->len,
+				body_len);
 	if (h->n_fds != n_fds)
-		return merr_set(err, -EBADMSG, "attach %s: field 'nfds': %u, but %zu descriptors came",
-				name, h->n_fds, n_fds);
+		return merr_set(err, -EBADMSG,
+				"attach %s: field 'nfds': %u, but %zu descriptors came", name,
+				h->n_fds, n_fds);
 	if (h->flags)
-		return merr_set(err, -EBADMSG, "attach %s: field 'flags': 0x%04x is not known", name,
-				h->flags);
+		return merr_set(err, -EBADMSG, "attach %s: field 'flags': 0x%04x is not known",
+				name, h->flags);
 	if (!h->seq)
 		return merr_set(err, -EBADMSG, "attach %s: field 'seq': 0", name);
 	if (h->error && !h->reply_to)
@@ -304,10 +308,12 @@ static int parse_message(struct conn *c, size_t len, int flags, struct conn_msg 
 	struct header h;
 
 	if (flags & MSG_TRUNC)
-		return merr_set(err, -EBADMSG, "attach message of more than %u bytes", ATTACH_MESSAGE_MAX);
+		return merr_set(err, -EBADMSG, "attach message of more than %u bytes",
+				ATTACH_MESSAGE_MAX);
 	if (flags & MSG_CTRUNC)
 		return merr_set(err, -EBADMSG,
-				"attach message: descriptors were lost: more than %u, or no room for them here",
+				"attach message: descriptors were lost: more than %u, or no room "
+				"for them here",
 				ATTACH_FDS_MAX);
 	if (load_header(&cur, &h, err) < 0 || check_header(&h, cur.left, ret->n_fds, err) < 0)
 		return -EBADMSG;
@@ -344,7 +350,7 @@ static int receive(struct conn *c, struct conn_msg *ret, struct merr *err)
 	if (n < 0)
 		return merr_set_errno(err, -ENOTCONN, "the attach connection is gone");
 	m.n_fds = collect_fds(&msg, m.fds);
-	if (n == 0) {	/* the end, or an empty datagram, which is no message either */
+	if (n == 0) { /* the end, or an empty datagram, which is no message either */
 		conn_msg_done(&m);
 		return merr_set(err, -ENOTCONN, "the other side closed the attach connection");
 	}
@@ -473,9 +479,9 @@ int conn_call(struct conn *c, uint16_t type, const void *body, size_t len, const
 		return r;
 	}
 	if (m.error || m.type != type) {
-		r = m.error ? reply_error(&m, err) :
-			      merr_set(err, -EBADMSG, "attach %s: a reply of another type, %s", name,
-				       attach_type_name(m.type));
+		r = m.error ? reply_error(&m, err)
+			    : merr_set(err, -EBADMSG, "attach %s: a reply of another type, %s",
+				       name, attach_type_name(m.type));
 		conn_msg_done(&m);
 		return r;
 	}

@@ -68,7 +68,8 @@ static int check_file(int fd, uint64_t n_pages, struct merr *err)
 	if (fstat(fd, &st) < 0)
 		return merr_set_errno(err, -EBADMSG, "dirty map");
 	if ((uint64_t)st.st_size != map_len_of(n_pages))
-		return merr_set(err, -EBADMSG, "dirty map: %lld bytes, %llu expected for %llu pages",
+		return merr_set(err, -EBADMSG,
+				"dirty map: %lld bytes, %llu expected for %llu pages",
 				(long long)st.st_size, (unsigned long long)map_len_of(n_pages),
 				(unsigned long long)n_pages);
 	return 0;

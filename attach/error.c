@@ -7,9 +7,9 @@
 #include "base/cleanup.h"
 
 /*
- * The first row of a name is its errno; the others are errnos that are sent under that name too. What has no row is IO,
- * in both directions. BAD_MESSAGE comes back as -EPROTO, so that a request the other side could not read is not
- * taken for a reply that this side could not.
+ * The first row of a name is its errno; the others are errnos that are sent under that name too.
+ * What has no row is IO, in both directions. BAD_MESSAGE comes back as -EPROTO, so that a request
+ * the other side could not read is not taken for a reply that this side could not.
  */
 static const struct {
 	enum attach_error error;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handover: the table of legal moves, names, the reader's side of the decision page, ids as text. */
+/*
+ * Handover: the table of legal moves, names, the reader's side of the decision page, ids as text.
+ */
 #include "attach/handover.h"
 
 #include <assert.h>
@@ -41,11 +43,11 @@ static const struct {
 };
 
 static const char *const state_names[] = {
-	[HANDOVER_INVALID] = "invalid",	  [HANDOVER_RUNNING] = "running",
-	[HANDOVER_PRECOPY] = "precopy",	  [HANDOVER_PAUSED] = "paused",
+	[HANDOVER_INVALID] = "invalid",   [HANDOVER_RUNNING] = "running",
+	[HANDOVER_PRECOPY] = "precopy",   [HANDOVER_PAUSED] = "paused",
 	[HANDOVER_RELEASED] = "released", [HANDOVER_RETIRED] = "retired",
-	[HANDOVER_EMPTY] = "empty",	  [HANDOVER_INCOMING] = "incoming",
-	[HANDOVER_LOADED] = "loaded",	  [HANDOVER_DISCARDED] = "discarded",
+	[HANDOVER_EMPTY] = "empty",       [HANDOVER_INCOMING] = "incoming",
+	[HANDOVER_LOADED] = "loaded",     [HANDOVER_DISCARDED] = "discarded",
 };
 static_assert(ARRAY_SIZE(state_names) == HANDOVER_N_STATES, "a name for each state");
 

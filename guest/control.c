@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control connection: library <-> daemon, for as long as both live. Connects (attach_path) with a back-off, or listens
- * (listen_path) and accepts one daemon at a time; says HELLO either way, with what the last attachment was, so that a
- * new daemon knows where the guest stands. Losing it touches no migration. Service thread.
+ * The control connection: library <-> daemon, for as long as both live. Connects (attach_path) with
+ * a back-off, or listens (listen_path) and accepts one daemon at a time; says HELLO either way,
+ * with what the last attachment was, so that a new daemon knows where the guest stands. Losing it
+ * touches no migration. Service thread.
  */
 #include <errno.h>
 #include <string.h>
@@ -41,7 +42,7 @@ static int handle_pause(struct migd_guest *g, struct call *c, struct merr *err)
 		return -EBADMSG;
 	if (g->control.pause.pending)
 		return merr_set(err, -EBUSY, "PAUSE: another one is under way");
-	if (gate_reasons(&g->gate) & GATE_AWAY) {	/* "do not start on activation" */
+	if (gate_reasons(&g->gate) & GATE_AWAY) { /* "do not start on activation" */
 		gate_close(&g->gate, GATE_USER);
 		return 0;
 	}
@@ -58,11 +59,13 @@ static int handle_resume(struct migd_guest *g, struct call *c, struct merr *err)
 	if (CALL_DECODE(c, empty, &req, err) < 0)
 		return -EBADMSG;
 	if (decision_get(&g->decision) == HANDOVER_RELEASED)
-		return merr_set(err, -EINPROGRESS,
-				"RESUME: the guest was released to the target: resolve the handover first");
+		return merr_set(
+			err, -EINPROGRESS,
+			"RESUME: the guest was released to the target: resolve the handover first");
 	if (gate_reasons(&g->gate) & GATE_DEAD)
 		return merr_set(err, -EBADFD, "RESUME: the guest %s and cannot go on",
-				gate_reasons(&g->gate) & GATE_PANICKED ? "crashed" : "powered itself off");
+				gate_reasons(&g->gate) & GATE_PANICKED ? "crashed"
+								       : "powered itself off");
 	(void)merr_set(&why, -ECANCELED, "PAUSE: a RESUME came before the vCPUs stopped");
 	if (g->control.pause.pending)
 		pause_cancel(g, &g->control.pause, &why);
@@ -87,12 +90,14 @@ static int handle_mig_open(struct migd_guest *g, struct call *c, struct merr *er
 	if (req.role != SOURCE && req.role != TARGET)
 		return merr_set(err, -EPROTO, "MIG_OPEN: field 'role': %u", req.role);
 	if (c->msg->n_fds != 1)
-		return merr_set(err, -EPROTO, "MIG_OPEN: %zu descriptors, 1 expected", c->msg->n_fds);
+		return merr_set(err, -EPROTO, "MIG_OPEN: %zu descriptors, 1 expected",
+				c->msg->n_fds);
 	if (g->mig.conn)
 		return merr_set(err, -EBUSY, "MIG_OPEN: a migration of this guest is under way");
 	if (!(states[req.role] & 1U << state))
 		return merr_set(err, -EBADFD, "MIG_OPEN: no %s in handover state '%s'",
-				req.role == SOURCE ? "source" : "target", handover_state_name(state));
+				req.role == SOURCE ? "source" : "target",
+				handover_state_name(state));
 	r = migration_open(g, conn_msg_take_fd(c->msg, 0), err);
 	if (r >= 0)
 		g->mig.opened_as_target = req.role == TARGET;
@@ -128,8 +133,8 @@ static const struct call_row rows[] = {
 	{ ATTACH_PAUSE, ~IN_GONE, handle_pause },
 	{ ATTACH_RESUME, ~IN_GONE, handle_resume },
 	{ ATTACH_MIG_OPEN, IN_ANY, handle_mig_open },
-	{ ATTACH_RESOLVE,
-	  IN(RELEASED) | IN(LOADED) | IN(RUNNING) | IN(RETIRED) | IN(DISCARDED), handle_resolve },
+	{ ATTACH_RESOLVE, IN(RELEASED) | IN(LOADED) | IN(RUNNING) | IN(RETIRED) | IN(DISCARDED),
+	  handle_resolve },
 	{ ATTACH_REQUEST_RESET, ~IN_GONE, handle_request_reset },
 	{ ATTACH_REQUEST_SHUTDOWN, ~IN_GONE, handle_request_shutdown },
 	{ ATTACH_QUERY, IN_ANY, handle_query },
@@ -185,21 +190,21 @@ static int take_hello_reply(struct migd_guest *g, struct conn_msg *m, struct mer
 		return merr_set(err, -EBADMSG, "%s came before the reply to HELLO",
 				attach_type_name(m->type));
 	if (m->error)
-		return merr_set(err, attach_error_to_errno(m->error), "the daemon refused the guest: %.*s",
-				(int)(m->body.left < 256 ? m->body.left : 256), (const char *)m->body.p);
+		return merr_set(
+			err, attach_error_to_errno(m->error), "the daemon refused the guest: %.*s",
+			(int)(m->body.left < 256 ? m->body.left : 256), (const char *)m->body.p);
 	r = attach_hello_reply_decode(&m->body, &rep, err);
 	if (r < 0)
 		return r;
 	if (rep.version != ATTACH_VERSION || rep.features)
 		return merr_set(err, -EPROTO,
-				"HELLO: the daemon chose version %u, features 0x%llx: not offered", rep.version,
-				(unsigned long long)rep.features);
+				"HELLO: the daemon chose version %u, features 0x%llx: not offered",
+				rep.version, (unsigned long long)rep.features);
 	g->control.epoch = rep.epoch;
 	g->control.attached = true;
 	g->control.backoff_ns = BACKOFF_MIN_NS;
-	g->control.lease_ms = rep.lease_ms >= LEASE_MIN_MS && rep.lease_ms <= LEASE_MAX_MS ?
-				      rep.lease_ms :
-				      0;
+	g->control.lease_ms =
+		rep.lease_ms >= LEASE_MIN_MS && rep.lease_ms <= LEASE_MAX_MS ? rep.lease_ms : 0;
 	conn_set_epoch(g->control.conn, rep.epoch);
 	guest_log(g, 6, "attached to the daemon: epoch=%u", rep.epoch);
 	return 0;
@@ -221,7 +226,7 @@ void control_drop(struct migd_guest *g, const char *why)
 		guest_log(g, c->attached ? 5 : 7, "detached from the daemon: %s", why);
 	c->conn = conn_free(c->conn);
 	c->attached = false;
-	c->pause.seq = 0;	/* the guest stays paused; nobody to tell */
+	c->pause.seq = 0; /* the guest stays paused; nobody to tell */
 	retry_later(c);
 }
 
@@ -280,7 +285,10 @@ static int listen_at(const char *path, int *ret_fd, struct merr *err)
 	if (r < 0)
 		return r;
 	remove_stale(path);
-	/* On Linux bind() gives the socket file the descriptor's mode, less the umask: no moment with another one. */
+	/*
+	 * On Linux bind() gives the socket file the descriptor's mode, less the umask: no moment
+	 * with another one.
+	 */
 	if (fd < 0 || fchmod(fd, 0600) < 0 ||
 	    bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 4) < 0)
 		return merr_set_errno(err, -errno, "cannot listen at '%s'", path);
@@ -313,7 +321,7 @@ void control_acceptable(struct migd_guest *g)
 
 	if (fd < 0)
 		return;
-	if (g->control.conn)	/* one daemon at a time */
+	if (g->control.conn) /* one daemon at a time */
 		close_fd(fd);
 	else
 		begin(g, fd);
@@ -354,8 +362,8 @@ static int take_message(struct migd_guest *g, struct conn_msg *m, struct merr *e
 	if (m->epoch && m->epoch != g->control.epoch) {
 		struct merr why = MERR_INIT;
 
-		(void)merr_set(&why, -ESTALE, "%s is of epoch %u, this is %u", attach_type_name(m->type),
-			       m->epoch, g->control.epoch);
+		(void)merr_set(&why, -ESTALE, "%s is of epoch %u, this is %u",
+			       attach_type_name(m->type), m->epoch, g->control.epoch);
 		return conn_reply_error(g->control.conn, m, &why);
 	}
 	return dispatch(g, g->control.conn, m, rows, ARRAY_SIZE(rows), err);

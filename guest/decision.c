@@ -9,7 +9,10 @@
 
 #include "base/cleanup.h"
 
-/* Since Linux 5.1; no writable mapping but the library's own, so that whoever holds the page cannot decide. */
+/*
+ * Since Linux 5.1; no writable mapping but the library's own, so that whoever holds the page cannot
+ * decide.
+ */
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif

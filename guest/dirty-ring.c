@@ -2,9 +2,10 @@
 /*
  * KVM's dirty rings: one per vCPU, (slot, offset) entries that KVM fills and we harvest in order.
  *
- * An entry goes 00 (free) > DIRTY (by KVM) > RESET (by us, harvested) > 00 (by KVM_RESET_DIRTY_RINGS, which re-protects
- * the page). The page is read only after that: the worker reads after DIRTY_SYNC's reply.
- * Source: the kernel's Documentation/virt/kvm/api.rst, KVM_CAP_DIRTY_LOG_RING.
+ * An entry goes 00 (free) > DIRTY (by KVM) > RESET (by us, harvested) > 00 (by
+ * KVM_RESET_DIRTY_RINGS, which re-protects the page). The page is read only after that: the worker
+ * reads after DIRTY_SYNC's reply. Source: the kernel's Documentation/virt/kvm/api.rst,
+ * KVM_CAP_DIRTY_LOG_RING.
  */
 #include <errno.h>
 #include <limits.h>
@@ -53,7 +54,10 @@ struct dirty_ring *dirty_ring_free(struct dirty_ring *r)
 	return NULL;
 }
 
-/* Slots of another address space (SMM) have the space's number in the upper half: same pages, other numbers. */
+/*
+ * Slots of another address space (SMM) have the space's number in the upper half: same pages, other
+ * numbers.
+ */
 static const struct ram_slot *find_slot(const struct guest_tables *t, uint32_t slot)
 {
 	for (size_t i = 0; i < t->n_slots; i++)
@@ -67,7 +71,8 @@ static void mark_entry(struct dirty *d, uint32_t slot, uint64_t offset)
 	const struct ram_slot *s = find_slot(d->tables, slot);
 
 	if (s && offset < s->len / DIRTY_PAGE_SIZE)
-		bitmap_atomic_or_range(d->maps[s->block].bits, s->offset / DIRTY_PAGE_SIZE + offset, 1);
+		bitmap_atomic_or_range(d->maps[s->block].bits, s->offset / DIRTY_PAGE_SIZE + offset,
+				       1);
 }
 
 /* Take what is in the ring, at most once round. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Dirty tracking by KVM's dirty log: start, sync, clear, stop. Theory of operation in dirty.h, costs in KVM.md 5. */
+/*
+ * Dirty tracking by KVM's dirty log: start, sync, clear, stop. Theory of operation in dirty.h,
+ * costs in KVM.md 5.
+ */
 #include "guest/dirty.h"
 
 #include <endian.h>
@@ -43,7 +46,7 @@ int dirty_init(struct dirty *d, const struct guest_tables *t, struct merr *err)
 		return 0;
 	have = ioctl(t->kvm.vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
 	if (have <= 0)
-		return 0;	/* an older KVM: GET_DIRTY_LOG re-protects everything itself */
+		return 0; /* an older KVM: GET_DIRTY_LOG re-protects everything itself */
 	cap.args[0] = (uint64_t)have &
 		      (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
 	if (ioctl(t->kvm.vm_fd, KVM_ENABLE_CAP, &cap) < 0)
@@ -55,9 +58,9 @@ int dirty_init(struct dirty *d, const struct guest_tables *t, struct merr *err)
 /* ---- the maps ---- */
 
 /*
- * After `tracking` changed: every thread passes a full barrier, so that a writer that saw it unset has its data in memory
- * before the first page is read (mark_dirty() itself has no fence while nobody migrates). Where the call is missing, the
- * many system calls until then do the same.
+ * After `tracking` changed: every thread passes a full barrier, so that a writer that saw it unset
+ * has its data in memory before the first page is read (mark_dirty() itself has no fence while
+ * nobody migrates). Where the call is missing, the many system calls until then do the same.
  */
 static void barrier_everywhere(void)
 {
@@ -73,7 +76,10 @@ static void close_fds(int *fds, size_t n)
 static void free_maps(struct dirty *d)
 {
 	__atomic_store_n(&d->tracking, false, __ATOMIC_SEQ_CST);
-	/* A writer holds on for an OR or a ring's length at most; its thread may have lost the CPU, though. */
+	/*
+	 * A writer holds on for an OR or a ring's length at most; its thread may have lost the CPU,
+	 * though.
+	 */
 	while (__atomic_load_n(&d->writers, __ATOMIC_SEQ_CST))
 		(void)sched_yield();
 	for (size_t i = 0; i < d->tables->n_blocks; i++)
@@ -92,7 +98,8 @@ static int make_maps(struct dirty *d, int *fds, struct merr *err)
 		r = dirty_map_create(n_pages, &d->maps[i], &fds[i]);
 		if (r < 0) {
 			close_fds(fds, i);
-			return merr_set_errno(err, r, "dirty map of RAM block '%s'", t->blocks[i].name);
+			return merr_set_errno(err, r, "dirty map of RAM block '%s'",
+					      t->blocks[i].name);
 		}
 		bitmap_set_range(d->maps[i].bits, 0, n_pages);
 	}
@@ -158,7 +165,8 @@ static int start_logging(struct dirty *d, struct merr *err)
 		r = set_logging(d, &t->slots[i], true);
 		if (r < 0) {
 			stop_logging(d, i);
-			return merr_set_errno(err, r, "cannot log dirty pages of memory slot %" PRIu32,
+			return merr_set_errno(err, r,
+					      "cannot log dirty pages of memory slot %" PRIu32,
 					      t->slots[i].slot);
 		}
 	}
@@ -206,7 +214,10 @@ void dirty_stop(struct dirty *d, struct gate *gate)
 
 /* ---- sync ---- */
 
-/* OR WORD, whose bit 0 stands for page FIRST of the block, into MAP; bits beyond its end are no pages. */
+/*
+ * OR WORD, whose bit 0 stands for page FIRST of the block, into MAP; bits beyond its end are no
+ * pages.
+ */
 static void or_word(const struct dirty_map *map, uint64_t first, uint64_t word)
 {
 	uint64_t i = first / BITMAP_WORD_BITS, shift = first % BITMAP_WORD_BITS;
@@ -235,7 +246,8 @@ static int sync_slot(struct dirty *d, const struct ram_slot *s, struct merr *err
 	struct kvm_dirty_log log = { .slot = s->slot, .dirty_bitmap = d->scratch };
 
 	if (ioctl(d->tables->kvm.vm_fd, KVM_GET_DIRTY_LOG, &log) < 0)
-		return merr_set_errno(err, -errno, "KVM_GET_DIRTY_LOG of memory slot %" PRIu32, s->slot);
+		return merr_set_errno(err, -errno, "KVM_GET_DIRTY_LOG of memory slot %" PRIu32,
+				      s->slot);
 	merge_slot(d, s);
 	return 0;
 }
@@ -268,7 +280,10 @@ struct clear_set {
 	const uint8_t *bits;
 };
 
-/* The 64 bits from page PAGE of the block on (PAGE may lie before the set: then modulo 2^64); 0 outside the set. */
+/*
+ * The 64 bits from page PAGE of the block on (PAGE may lie before the set: then modulo 2^64); 0
+ * outside the set.
+ */
 static uint64_t bits_from(const struct clear_set *c, uint64_t page)
 {
 	int64_t at = (int64_t)(page - c->first);
@@ -320,17 +335,20 @@ static int check_clear(const struct dirty *d, const struct attach_dirty_clear *r
 	uint64_t n_pages, n = (uint64_t)req->bits.len * 8;
 
 	if (req->block >= d->tables->n_blocks)
-		return merr_set(err, -EBADMSG, "DIRTY_CLEAR: field 'block': %" PRIu32 " of %zu", req->block,
-				d->tables->n_blocks);
+		return merr_set(err, -EBADMSG, "DIRTY_CLEAR: field 'block': %" PRIu32 " of %zu",
+				req->block, d->tables->n_blocks);
 	n_pages = pages_of(d->tables->blocks[req->block].len);
 	if (req->first_page % 64 || req->first_page >= n_pages)
-		return merr_set(err, -EBADMSG, "DIRTY_CLEAR: field 'first_page': %" PRIu64
-				" is no multiple of 64 below %" PRIu64, req->first_page, n_pages);
+		return merr_set(err, -EBADMSG,
+				"DIRTY_CLEAR: field 'first_page': %" PRIu64
+				" is no multiple of 64 below %" PRIu64,
+				req->first_page, n_pages);
 	if (req->bits.len % 8 || n > ATTACH_CLEAR_PAGES_MAX ||
 	    n > round_up(n_pages, 64) - req->first_page)
 		return merr_set(err, -EBADMSG,
 				"DIRTY_CLEAR: field 'bits': %" PRIu32 " bytes from page %" PRIu64
-				" of a block of %" PRIu64 " pages", req->bits.len, req->first_page, n_pages);
+				" of a block of %" PRIu64 " pages",
+				req->bits.len, req->first_page, n_pages);
 	return 0;
 }
 

@@ -2,13 +2,14 @@
 /*
  * Dirty tracking: the shared maps, one per RAM block, and what fills them.
  *
- * From DIRTY_START on, every page is marked once; then KVM's log (bitmap or rings) is ORed in at each DIRTY_SYNC, rings also
- * whenever one is full, and migd_guest_mark_dirty() adds what the VMM wrote. KVM's log is per slot, the maps are per
- * block: a slot may begin anywhere in its block, and several slots may show the same pages.
+ * From DIRTY_START on, every page is marked once; then KVM's log (bitmap or rings) is ORed in at
+ * each DIRTY_SYNC, rings also whenever one is full, and migd_guest_mark_dirty() adds what the VMM
+ * wrote. KVM's log is per slot, the maps are per block: a slot may begin anywhere in its block, and
+ * several slots may show the same pages.
  *
- * Started, synced, cleared and stopped on the service thread. The maps are written by any thread (mark, rings): such a writer
- * announces itself in `writers` and then looks at `tracking`; stopping clears `tracking` and waits for
- * `writers` to drain before it unmaps.
+ * Started, synced, cleared and stopped on the service thread. The maps are written by any thread
+ * (mark, rings): such a writer announces itself in `writers` and then looks at `tracking`; stopping
+ * clears `tracking` and waits for `writers` to drain before it unmaps.
  */
 #ifndef MIGD_GUEST_DIRTY_H
 #define MIGD_GUEST_DIRTY_H
@@ -35,22 +36,25 @@ enum dirty_engine {
 /* One vCPU's ring, mapped from its descriptor. */
 struct dirty_ring {
 	struct kvm_dirty_gfn *entries;
-	uint32_t n_entries;	/* a power of two */
-	uint32_t next;		/* under the lock: what is harvested next */
+	uint32_t n_entries; /* a power of two */
+	uint32_t next;      /* under the lock: what is harvested next */
 	pthread_mutex_t lock;
 };
 
 struct dirty {
 	const struct guest_tables *tables;
 	enum dirty_engine engine;
-	bool manual_protect;	/* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is on */
-	bool tracking;		/* atomic: the maps are there */
-	unsigned int writers;	/* atomic: threads that may be using the maps */
+	bool manual_protect;  /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is on */
+	bool tracking;        /* atomic: the maps are there */
+	unsigned int writers; /* atomic: threads that may be using the maps */
 	struct dirty_map maps[ATTACH_RAM_BLOCKS_MAX];
-	uint64_t *scratch;	/* one slot's KVM bitmap, the largest */
+	uint64_t *scratch; /* one slot's KVM bitmap, the largest */
 };
 
-/* Choose the engine and switch KVM's options on. When KVM is set, before there is a slot with logging. */
+/*
+ * Choose the engine and switch KVM's options on. When KVM is set, before there is a slot with
+ * logging.
+ */
 int dirty_init(struct dirty *d, const struct guest_tables *t, struct merr *err);
 
 static inline bool dirty_is_tracking(const struct dirty *d)
@@ -59,8 +63,8 @@ static inline bool dirty_is_tracking(const struct dirty *d)
 }
 
 /*
- * Make the maps, all pages dirty, and start KVM's log. RET_FDS: a descriptor per block, the caller's. Nothing is
- * left behind on failure.
+ * Make the maps, all pages dirty, and start KVM's log. RET_FDS: a descriptor per block, the
+ * caller's. Nothing is left behind on failure.
  */
 int dirty_start(struct dirty *d, struct gate *gate, int ret_fds[ATTACH_RAM_BLOCKS_MAX],
 		struct merr *err);
@@ -68,7 +72,10 @@ int dirty_start(struct dirty *d, struct gate *gate, int ret_fds[ATTACH_RAM_BLOCK
 /* OR what KVM logged into the maps. */
 int dirty_sync(struct dirty *d, struct gate *gate, struct merr *err);
 
-/* Drop exactly the pages of REQ from KVM's log and re-protect them (bitmap with manual protection; else nothing to do). */
+/*
+ * Drop exactly the pages of REQ from KVM's log and re-protect them (bitmap with manual protection;
+ * else nothing to do).
+ */
 int dirty_clear(struct dirty *d, const struct attach_dirty_clear *req, struct merr *err);
 
 /* Stop KVM's log, free the maps. Nothing happens when it does not track. */
@@ -87,8 +94,8 @@ void dirty_write_end(struct dirty *d);
 int dirty_ring_new(int vcpu_fd, uint32_t n_entries, struct dirty_ring **ret, struct merr *err);
 struct dirty_ring *dirty_ring_free(struct dirty_ring *r);
 /*
- * Move the entries into the maps (if tracking) and let KVM re-use them; how many there were, or -errno. The vCPU's own
- * thread (its ring is full), or the service thread (all rings).
+ * Move the entries into the maps (if tracking) and let KVM re-use them; how many there were, or
+ * -errno. The vCPU's own thread (its ring is full), or the service thread (all rings).
  */
 int dirty_ring_harvest(struct dirty *d, struct dirty_ring *r);
 int dirty_rings_harvest(struct dirty *d, struct gate *gate, struct merr *err);

@@ -58,7 +58,8 @@ int dispatch(struct migd_guest *g, struct conn *conn, struct conn_msg *m,
 	if (r < 0 && !merr_is_set(&why))
 		(void)merr_set_errno(&why, r, "%s", attach_type_name(m->type));
 	if (r >= 0 && c.reply.bad)
-		r = merr_set(&why, -EMSGSIZE, "%s: the reply is too long", attach_type_name(m->type));
+		r = merr_set(&why, -EMSGSIZE, "%s: the reply is too long",
+			     attach_type_name(m->type));
 	if (!c.later)
 		sent = send_reply(&c, r, &why);
 	close_call_fds(&c);
@@ -68,7 +69,8 @@ int dispatch(struct migd_guest *g, struct conn *conn, struct conn_msg *m,
 		(void)merr_copy(err, &why);
 		return -EBADMSG;
 	}
-	return sent < 0 ? merr_set_errno(err, sent, "%s: cannot reply", attach_type_name(m->type)) : 0;
+	return sent < 0 ? merr_set_errno(err, sent, "%s: cannot reply", attach_type_name(m->type))
+			: 0;
 }
 
 int handle_query(struct migd_guest *g, struct call *c, struct merr *err)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests to handlers, by table: a row has the message's type, the handover states in which it is legal, and the handler. The
- * control connection and the migration channel each have a table. Service thread.
+ * Requests to handlers, by table: a row has the message's type, the handover states in which it is
+ * legal, and the handler. The control connection and the migration channel each have a table.
+ * Service thread.
  */
 #ifndef MIGD_GUEST_DISPATCH_H
 #define MIGD_GUEST_DISPATCH_H
@@ -14,13 +15,16 @@ struct call {
 	struct migd_guest *guest;
 	struct conn *conn;
 	struct conn_msg *msg;
-	struct wcur reply;		/* over guest->body */
-	int fds[ATTACH_FDS_MAX];	/* to send with the reply */
+	struct wcur reply;       /* over guest->body */
+	int fds[ATTACH_FDS_MAX]; /* to send with the reply */
 	size_t n_fds;
-	bool owns_fds;			/* close them after the reply */
-	bool later;			/* the handler will reply, not the dispatcher */
-	bool malformed;			/* the body was no such message: the connection ends */
-	/* Runs after the reply is on its way, for what may end the process (hooks retire and discard). */
+	bool owns_fds;  /* close them after the reply */
+	bool later;     /* the handler will reply, not the dispatcher */
+	bool malformed; /* the body was no such message: the connection ends */
+	/*
+	 * Runs after the reply is on its way, for what may end the process (hooks retire and
+	 * discard).
+	 */
 	void (*after)(struct migd_guest *g);
 };
 
@@ -29,27 +33,27 @@ typedef int (*call_fn)(struct migd_guest *g, struct call *c, struct merr *err);
 
 struct call_row {
 	uint16_t type;
-	uint32_t states;	/* IN(a) | IN(b): legal handover states */
+	uint32_t states; /* IN(a) | IN(b): legal handover states */
 	call_fn handle;
 };
 
 #define IN(state) (1U << HANDOVER_##state)
-#define IN_ANY UINT32_MAX
+#define IN_ANY    UINT32_MAX
 
 /*
- * Handle one request of CONN by TABLE. Negative: the connection cannot go on (malformed body, or the reply
- * could not be sent).
+ * Handle one request of CONN by TABLE. Negative: the connection cannot go on (malformed body, or
+ * the reply could not be sent).
  */
 int dispatch(struct migd_guest *g, struct conn *conn, struct conn_msg *m,
 	     const struct call_row *table, size_t n_rows, struct merr *err);
 
 /* Decode the body of a request; a failure marks the call as malformed. */
-#define CALL_DECODE(c, body_type, ret, err)                                              \
-	(attach_##body_type##_decode(&(c)->msg->body, (ret), (err)) < 0 ?                \
-		 ((c)->malformed = true, -EBADMSG) :                                     \
-		 0)
+#define CALL_DECODE(c, body_type, ret, err)                                                        \
+	(attach_##body_type##_decode(&(c)->msg->body, (ret), (err)) < 0                            \
+		 ? ((c)->malformed = true, -EBADMSG)                                               \
+		 : 0)
 /* Encode the body of the reply. */
-#define CALL_REPLY(c, body_type, ...) \
+#define CALL_REPLY(c, body_type, ...)                                                              \
 	attach_##body_type##_encode(&(c)->reply, &(const struct attach_##body_type){ __VA_ARGS__ })
 
 /* QUERY and HEARTBEAT, the same on both connections. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The text of a thread's last failure, the guard against calls from callbacks, and lines for the log hook. */
+/*
+ * The text of a thread's last failure, the guard against calls from callbacks, and lines for the
+ * log hook.
+ */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

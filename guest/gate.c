@@ -13,8 +13,8 @@
 #include "base/cleanup.h"
 
 /*
- * A full ring gave nothing so often in a row: entries are lost and KVM will say "full" for ever. A working ring needs
- * one retry, when another thread harvested between the exit and us.
+ * A full ring gave nothing so often in a row: entries are lost and KVM will say "full" for ever. A
+ * working ring needs one retry, when another thread harvested between the exit and us.
  */
 #define RING_EMPTY_EXITS_MAX 64
 /* Then wait so long between tries, instead of spinning until the migration is given up. */
@@ -22,7 +22,7 @@
 
 static void kick_signal_handler(int sig)
 {
-	(void)sig;	/* its arrival is its message: KVM_RUN returns EINTR */
+	(void)sig; /* its arrival is its message: KVM_RUN returns EINTR */
 }
 
 static int install_handler(int sig)
@@ -225,16 +225,17 @@ static int run_kvm(struct migd_guest_vcpu *v)
 }
 
 /*
- * The gate is closed: finish the last exit's instruction, then park. 0: parked and left again; 1: there is an exit for the
- * VMM first; -ECANCELED: quit.
+ * The gate is closed: finish the last exit's instruction, then park. 0: parked and left again; 1:
+ * there is an exit for the VMM first; -ECANCELED: quit.
  */
 static int stop_here(struct migd_guest_vcpu *v)
 {
 	if (v->io_pending && !gate_has_quit(v->gate)) {
 		set_immediate_exit(v, 1);
 		/*
-		 * An error other than EINTR is the vCPU's end, not a reason to run on: the guest cannot use what KVM
-		 * could not finish, and the VMM was told, or will be at the next run.
+		 * An error other than EINTR is the vCPU's end, not a reason to run on: the guest
+		 * cannot use what KVM could not finish, and the VMM was told, or will be at the
+		 * next run.
 		 */
 		if (run_kvm(v) == 0)
 			return 1;
@@ -288,7 +289,9 @@ int gate_run(struct migd_guest_vcpu *v)
 			return -ECANCELED;
 		if (gate_reasons(g)) {
 			r = stop_here(v);
-			/* Parked, and on again: the VMM may have had a signal of its own meanwhile. */
+			/*
+			 * Parked, and on again: the VMM may have had a signal of its own meanwhile.
+			 */
 			return r == 0 ? -EINTR : r == 1 ? 0 : r;
 		}
 		if (__atomic_load_n(&g->hold_until_ns, __ATOMIC_RELAXED))

@@ -61,7 +61,8 @@ static int check_options(const struct migd_guest_options *o, struct merr *err)
 	if (o->role != MIGD_GUEST_RUNNING && o->role != MIGD_GUEST_INCOMING)
 		return merr_set(err, -EINVAL, "there is no role %d", (int)o->role);
 	if (!o->attach_path == !o->listen_path)
-		return merr_set(err, -EINVAL, "exactly one of attach_path and listen_path must be set");
+		return merr_set(err, -EINVAL,
+				"exactly one of attach_path and listen_path must be set");
 	if (o->kick_signal < 0 || o->kick_signal > SIGRTMAX)
 		return merr_set(err, -EINVAL, "there is no signal %d", o->kick_signal);
 	return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handover's turning points: begin, pause, abort, loaded, release, activate, retire, reclaim, and the operator's word.
- * Each is the same few steps: the id must be the one under way; a replay of what was done already is answered as it was
- * then; the VMM's hook; the move in the decision page; what follows from it.
+ * The handover's turning points: begin, pause, abort, loaded, release, activate, retire, reclaim,
+ * and the operator's word. Each is the same few steps: the id must be the one under way; a replay
+ * of what was done already is answered as it was then; the VMM's hook; the move in the decision
+ * page; what follows from it.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,8 +22,8 @@ static int check_id(struct migd_guest *g, const uint8_t id[ATTACH_ID_LEN], struc
 		return 0;
 	handover_id_format(id, want);
 	handover_id_format(g->decision.page->handover_id, have);
-	return merr_set(err, -EBADFD, "handover %s is not the one under way here, which is %s", want,
-			have);
+	return merr_set(err, -EBADFD, "handover %s is not the one under way here, which is %s",
+			want, have);
 }
 
 static int decode_id(struct migd_guest *g, struct call *c, struct merr *err)
@@ -36,8 +37,7 @@ static int decode_id(struct migd_guest *g, struct call *c, struct merr *err)
 
 static int reply_state(struct migd_guest *g, struct call *c, uint64_t since_ns)
 {
-	return CALL_REPLY(c, handover_reply,
-			  .handover_state = (uint8_t)decision_get(&g->decision),
+	return CALL_REPLY(c, handover_reply, .handover_state = (uint8_t)decision_get(&g->decision),
 			  .took_us = (clock_now_ns() - since_ns) / NS_PER_US);
 }
 
@@ -72,8 +72,8 @@ int handle_handover_begin(struct migd_guest *g, struct call *c, struct merr *err
 		return merr_set(err, -EINVAL, "HANDOVER_BEGIN: field 'handover_id' is all zero");
 	same = memcmp(req.handover_id, g->decision.page->handover_id, ATTACH_ID_LEN) == 0;
 	if (state == HANDOVER_PRECOPY || state == HANDOVER_INCOMING)
-		return same ? reply_state(g, c, clock_now_ns()) :
-			      merr_set(err, -EBUSY, "another handover is under way");
+		return same ? reply_state(g, c, clock_now_ns())
+			    : merr_set(err, -EBUSY, "another handover is under way");
 	if (same)
 		return merr_set(err, -EEXIST, "this handover id was used before: take a new one");
 	if (g->mig.opened_as_target != (state == HANDOVER_EMPTY))
@@ -136,7 +136,7 @@ void handover_roll_back(struct migd_guest *g, const char *why)
 			tell_discarded(g);
 		break;
 	default:
-		return;	/* nothing to take back, or not ours to decide any more */
+		return; /* nothing to take back, or not ours to decide any more */
 	}
 	guest_log(g, 4, "the migration was taken back: %s", why);
 	events_send(g, ATTACH_EVENT_ROLLED_BACK, 0, why);
@@ -168,7 +168,8 @@ int handle_mig_abort(struct migd_guest *g, struct call *c, struct merr *err)
 	switch (decision_get(&g->decision)) {
 	case HANDOVER_RELEASED:
 		return merr_set(err, -EINPROGRESS,
-				"the guest was released: only the target's answer or an operator brings it back");
+				"the guest was released: only the target's answer or an operator "
+				"brings it back");
 	case HANDOVER_RUNNING:
 		if (g->mig.is_target)
 			return merr_set(err, -EBADFD, "the guest runs here already");
@@ -278,7 +279,7 @@ static int retire(struct migd_guest *g, struct call *c, struct merr *err)
 
 	if (r < 0)
 		return r;
-	g->mig.undo = (struct undo){ 0 };	/* nothing is taken back any more */
+	g->mig.undo = (struct undo){ 0 }; /* nothing is taken back any more */
 	c->after = tell_retired;
 	return 0;
 }
@@ -336,7 +337,7 @@ static int resolve(struct migd_guest *g, struct call *c, bool run, struct merr *
 		if (run)
 			return 0;
 		break;
-	default:	/* RETIRED, DISCARDED */
+	default: /* RETIRED, DISCARDED */
 		if (!run)
 			return 0;
 		break;

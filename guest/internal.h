@@ -2,13 +2,15 @@
 /*
  * One guest, and what the service thread's files share.
  *
- * Theory of operation. Everything between migd_guest_start() and migd_guest_stop() happens on the service thread (service.c): it polls the
- * control connection, the migration channel and a wake-up descriptor, dispatches messages through tables (control.c,
- * migration.c; dispatch.h), runs timers and finishes pauses (pause.c). Other threads touch only: the gate (its own lock), the
- * dirty maps (atomics), the handover state (atomic, read), `events` and `outcome` (the status lock). So nothing else
- * here needs a lock.
+ * Theory of operation. Everything between migd_guest_start() and migd_guest_stop() happens on the
+ * service thread (service.c): it polls the control connection, the migration channel and a wake-up
+ * descriptor, dispatches messages through tables (control.c, migration.c; dispatch.h), runs timers
+ * and finishes pauses (pause.c). Other threads touch only: the gate (its own lock), the dirty maps
+ * (atomics), the handover state (atomic, read), `events` and `outcome` (the status lock). So
+ * nothing else here needs a lock.
  *
- * Lock order: registration lock, status lock, gate lock; none is held across a callback or an ioctl that can block.
+ * Lock order: registration lock, status lock, gate lock; none is held across a callback or an ioctl
+ * that can block.
  */
 #ifndef MIGD_GUEST_INTERNAL_H
 #define MIGD_GUEST_INTERNAL_H
@@ -33,7 +35,7 @@
 /* A PAUSE or MIG_PAUSE that waits for the vCPUs. Service thread. */
 struct pause_wait {
 	bool pending;
-	uint32_t seq;		/* of the request to answer */
+	uint32_t seq; /* of the request to answer */
 	uint32_t deadline_ms;
 	uint64_t request_ns;
 	uint64_t deadline_ns;
@@ -49,37 +51,43 @@ struct settle {
 
 /* The control connection. Service thread. */
 struct control {
-	struct conn *conn;	/* NULL: none */
-	int listen_fd;		/* listen_path only, else -1 */
-	bool attached;		/* HELLO was answered */
+	struct conn *conn; /* NULL: none */
+	int listen_fd;     /* listen_path only, else -1 */
+	bool attached;     /* HELLO was answered */
 	uint32_t hello_seq;
-	uint32_t epoch;		/* of the last attachment; 0: never attached */
-	uint64_t retry_ns;	/* when to connect again */
+	uint32_t epoch;    /* of the last attachment; 0: never attached */
+	uint64_t retry_ns; /* when to connect again */
 	uint64_t backoff_ns;
 	uint64_t hello_deadline_ns;
-	unsigned int lease_ms;	/* what the daemon proposed; 0: nothing */
+	unsigned int lease_ms; /* what the daemon proposed; 0: nothing */
 	struct pause_wait pause;
 };
 
 /* The migration channel. Service thread. */
 struct migration {
-	struct conn *conn;	/* NULL: none */
-	bool opened_as_target;	/* the role MIG_OPEN gave */
-	bool is_target;		/* the role in the handover whose id is in the decision page */
-	bool state_loaded;	/* STATE_LOAD succeeded */
+	struct conn *conn;     /* NULL: none */
+	bool opened_as_target; /* the role MIG_OPEN gave */
+	bool is_target;        /* the role in the handover whose id is in the decision page */
+	bool state_loaded;     /* STATE_LOAD succeeded */
 	uint64_t last_heard_ns;
 	struct pause_wait pause;
-	struct undo undo;	/* outlives the channel in RELEASED */
+	struct undo undo; /* outlives the channel in RELEASED */
 };
 
-/* What notify() and vCPU threads leave for the service thread to tell: a bit per enum attach_event. Status lock. */
+/*
+ * What notify() and vCPU threads leave for the service thread to tell: a bit per enum attach_event.
+ * Status lock.
+ */
 struct events {
 	uint32_t pending;
-	unsigned int vcpu;	/* of the last VCPU_ERROR */
-	int code;		/* likewise */
+	unsigned int vcpu; /* of the last VCPU_ERROR */
+	int code;          /* likewise */
 };
 
-/* What wait_active() and wait_gone() wait for. Status lock; written by the service thread when all is done. */
+/*
+ * What wait_active() and wait_gone() wait for. Status lock; written by the service thread when all
+ * is done.
+ */
 struct outcome {
 	bool active;
 	bool retired;
@@ -87,7 +95,7 @@ struct outcome {
 };
 
 struct throttle {
-	unsigned int percent;	/* 0: off */
+	unsigned int percent; /* 0: off */
 	uint64_t next_ns;
 };
 
@@ -98,13 +106,13 @@ struct migd_guest {
 	enum migd_guest_role role;
 	char *attach_path;
 	char *listen_path;
-	unsigned int lease_ms;	/* 0: as the daemon proposes */
+	unsigned int lease_ms; /* 0: as the daemon proposes */
 	struct migd_guest_hooks hooks;
 	void *opaque;
 
-	pthread_mutex_t registration;	/* tables and `started`, until started */
+	pthread_mutex_t registration; /* tables and `started`, until started */
 	bool kvm_set;
-	bool started;		/* written once, with every thread's view by the gate's lock */
+	bool started; /* written once, with every thread's view by the gate's lock */
 	struct guest_tables tables;
 
 	struct gate gate;
@@ -125,7 +133,7 @@ struct migd_guest {
 	struct migration mig;
 	struct settle settle;
 	struct throttle throttle;
-	uint8_t *body;		/* ATTACH_BODY_MAX bytes: the reply being made */
+	uint8_t *body; /* ATTACH_BODY_MAX bytes: the reply being made */
 };
 
 /* ---- guest.c, error.c ---- */
@@ -141,10 +149,10 @@ void guest_log(struct migd_guest *g, int level, const char *fmt, ...)
 
 /* Call a hook that may be NULL. */
 #define HOOK_INT(g, hook) ((g)->hooks.hook ? (g)->hooks.hook((g)->opaque) : 0)
-#define HOOK_VOID(g, hook)                              \
-	do {                                            \
-		if ((g)->hooks.hook)                    \
-			(g)->hooks.hook((g)->opaque);   \
+#define HOOK_VOID(g, hook)                                                                         \
+	do {                                                                                       \
+		if ((g)->hooks.hook)                                                               \
+			(g)->hooks.hook((g)->opaque);                                              \
 	} while (0)
 
 /* ---- run-state.c: any thread ---- */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* migd_guest_mark_dirty(): what the VMM itself wrote to guest memory, which KVM does not see. Wait-free. */
+/*
+ * migd_guest_mark_dirty(): what the VMM itself wrote to guest memory, which KVM does not see.
+ * Wait-free.
+ */
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "guest/dirty.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The migration channel: library <-> worker, for one migration. Its end, a malformed message, and in PAUSED a silence longer
- * than the lease, roll back what can be rolled back. Service thread.
+ * The migration channel: library <-> worker, for one migration. Its end, a malformed message, and
+ * in PAUSED a silence longer than the lease, roll back what can be rolled back. Service thread.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -12,7 +12,10 @@
 /* Without a word from the VMM or the daemon. */
 #define LEASE_DEFAULT_MS 10000U
 
-/* The messages a worker may send, and the handover states in which each is legal (replays included). */
+/*
+ * The messages a worker may send, and the handover states in which each is legal (replays
+ * included).
+ */
 static const struct call_row rows[] = {
 	{ ATTACH_RAM_TABLE, IN_ANY, handle_ram_table },
 	{ ATTACH_CONFIG_GET, IN(RUNNING) | IN(PRECOPY) | IN(PAUSED), handle_config_get },
@@ -49,7 +52,8 @@ static int check_channel(int fd, struct merr *err)
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || type != SOCK_SEQPACKET ||
 	    domain != AF_UNIX)
-		return merr_set(err, -EPROTO, "MIG_OPEN: the descriptor is no AF_UNIX SOCK_SEQPACKET socket");
+		return merr_set(err, -EPROTO,
+				"MIG_OPEN: the descriptor is no AF_UNIX SOCK_SEQPACKET socket");
 	return 0;
 }
 
@@ -89,8 +93,8 @@ void migration_readable(struct migd_guest *g)
 	if (r > 0) {
 		g->mig.last_heard_ns = clock_now_ns();
 		/* We ask nothing on this channel, so that a reply has no request. */
-		r = m.reply_to ? merr_set(&err, -EBADMSG, "a reply to nothing") :
-				 dispatch(g, g->mig.conn, &m, rows, ARRAY_SIZE(rows), &err);
+		r = m.reply_to ? merr_set(&err, -EBADMSG, "a reply to nothing")
+			       : dispatch(g, g->mig.conn, &m, rows, ARRAY_SIZE(rows), &err);
 		conn_msg_done(&m);
 	}
 	if (r < 0) {

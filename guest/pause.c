@@ -2,9 +2,10 @@
 /*
  * Stopping the guest as a whole, and letting it go on. Service thread.
  *
- * A pause closes the gate and returns to the service loop; when the last vCPU has parked, the guest is *settled*: the clock
- * is read, then the VMM's devices are quiesced. A guest may be held by several reasons at once (an operator's stop, a
- * migration); it is settled once and let go when the last of them is lifted.
+ * A pause closes the gate and returns to the service loop; when the last vCPU has parked, the guest
+ * is *settled*: the clock is read, then the VMM's devices are quiesced. A guest may be held by
+ * several reasons at once (an operator's stop, a migration); it is settled once and let go when the
+ * last of them is lifted.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,7 +16,7 @@
 
 /* A deadline of 0 means this; more than the most would only tie up who waits. */
 #define PAUSE_DEADLINE_DEFAULT_MS 1000U
-#define PAUSE_DEADLINE_MAX_MS 60000U
+#define PAUSE_DEADLINE_MAX_MS     60000U
 
 static bool is_migration(const struct migd_guest *g, const struct pause_wait *w)
 {
@@ -166,7 +167,7 @@ static int finish_migration(struct migd_guest *g, struct merr *err)
 	if (r < 0)
 		return r;
 	undo_push(&g->mig.undo, undo_pause);
-	g->mig.last_heard_ns = clock_now_ns();	/* the lease runs from here */
+	g->mig.last_heard_ns = clock_now_ns(); /* the lease runs from here */
 	events_send(g, ATTACH_EVENT_HANDOVER, 0, NULL);
 	return 0;
 }

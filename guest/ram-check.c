@@ -22,10 +22,13 @@ static int check_file_system(struct ram_block *b, struct merr *err)
 	struct statfs fs;
 
 	if (b->fd < 0)
-		return merr_set(err, -ENOTSUP,
-				"RAM block '%s' is anonymous memory: use a memfd, mapped MAP_SHARED", b->name);
+		return merr_set(
+			err, -ENOTSUP,
+			"RAM block '%s' is anonymous memory: use a memfd, mapped MAP_SHARED",
+			b->name);
 	if (fstatfs(b->fd, &fs) < 0)
-		return merr_set_errno(err, -EINVAL, "RAM block '%s': descriptor %d", b->name, b->fd);
+		return merr_set_errno(err, -EINVAL, "RAM block '%s': descriptor %d", b->name,
+				      b->fd);
 	switch ((unsigned long)fs.f_type) {
 	case TMPFS_MAGIC:
 		b->page_size = 4096;
@@ -35,7 +38,8 @@ static int check_file_system(struct ram_block *b, struct merr *err)
 		return 0;
 	default:
 		return merr_set(err, -ENOTSUP,
-				"RAM block '%s' is a file of a file system (0x%lx) that is neither tmpfs nor hugetlbfs",
+				"RAM block '%s' is a file of a file system (0x%lx) that is neither "
+				"tmpfs nor hugetlbfs",
 				b->name, (unsigned long)fs.f_type);
 	}
 }
@@ -48,12 +52,15 @@ static int check_file(const struct ram_block *b, struct merr *err)
 	if (fstat(b->fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return merr_set(err, -EINVAL, "RAM block '%s': the descriptor is no file", b->name);
 	if (flags < 0 || (flags & O_ACCMODE) != O_RDWR)
-		return merr_set(err, -EINVAL, "RAM block '%s': the descriptor is not open for reading and writing",
-				b->name);
+		return merr_set(
+			err, -EINVAL,
+			"RAM block '%s': the descriptor is not open for reading and writing",
+			b->name);
 	if (!range_ok(b->fd_offset, b->len, (uint64_t)st.st_size))
 		return merr_set(err, -EINVAL,
-				"RAM block '%s': %" PRIu64 " bytes at %" PRIu64 " of a file of %lld bytes", b->name,
-				b->len, b->fd_offset, (long long)st.st_size);
+				"RAM block '%s': %" PRIu64 " bytes at %" PRIu64
+				" of a file of %lld bytes",
+				b->name, b->len, b->fd_offset, (long long)st.st_size);
 	return 0;
 }
 
@@ -64,14 +71,16 @@ static int check_alignment(const struct ram_block *b, struct merr *err)
 	if (b->len % b->page_size || b->fd_offset % b->page_size ||
 	    (uintptr_t)b->host % b->page_size)
 		return merr_set(err, -EINVAL,
-				"RAM block '%s': address, length and file offset must be multiples of %" PRIu64,
+				"RAM block '%s': address, length and file offset must be multiples "
+				"of %" PRIu64,
 				b->name, b->page_size);
 	return 0;
 }
 
 /*
- * A file that shrinks under a mapping kills who touches it. Only memfds can be sealed; a named tmpfs file
- * reports F_SEAL_SEAL, and so does a memfd made without MFD_ALLOW_SEALING: those stay as they are.
+ * A file that shrinks under a mapping kills who touches it. Only memfds can be sealed; a named
+ * tmpfs file reports F_SEAL_SEAL, and so does a memfd made without MFD_ALLOW_SEALING: those stay as
+ * they are.
  */
 static int seal(const struct ram_block *b, struct merr *err)
 {
@@ -80,7 +89,8 @@ static int seal(const struct ram_block *b, struct merr *err)
 	if (seals < 0 || (seals & want) == want || seals & F_SEAL_SEAL)
 		return 0;
 	if (fcntl(b->fd, F_ADD_SEALS, want) < 0)
-		return merr_set_errno(err, -EINVAL, "RAM block '%s': cannot seal the memfd", b->name);
+		return merr_set_errno(err, -EINVAL, "RAM block '%s': cannot seal the memfd",
+				      b->name);
 	return 0;
 }
 
@@ -95,7 +105,8 @@ struct mapping {
 static bool mapping_fits(const struct mapping *m, const struct ram_block *b, const struct stat *st,
 			 uint64_t at)
 {
-	return m->perms[3] == 's' && m->inode == st->st_ino && makedev(m->major, m->minor) == st->st_dev &&
+	return m->perms[3] == 's' && m->inode == st->st_ino &&
+	       makedev(m->major, m->minor) == st->st_dev &&
 	       m->offset + (at - m->start) == b->fd_offset + (at - (uintptr_t)b->host);
 }
 
@@ -109,7 +120,7 @@ static const char *walk_mappings(FILE *maps, const struct ram_block *b, const st
 	while (at < end && fgets(line, sizeof(line), maps)) {
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64, &m.start,
 			   &m.end, m.perms, &m.offset, &m.major, &m.minor, &m.inode) != 7)
-			continue;	/* the rest of a line with a long path */
+			continue; /* the rest of a line with a long path */
 		if (m.end <= at)
 			continue;
 		if (m.start > at)
@@ -128,7 +139,7 @@ static int check_mapping(const struct ram_block *b, struct merr *err)
 	struct stat st;
 
 	if (!maps)
-		return 0;	/* a sandbox without /proc: believe it */
+		return 0; /* a sandbox without /proc: believe it */
 	wrong = fstat(b->fd, &st) < 0 ? "has no file" : walk_mappings(maps, b, &st);
 	(void)fclose(maps);
 	if (wrong)

@@ -7,8 +7,8 @@
 #include "guest/tables.h"
 
 /*
- * Check B, whose fd is the VMM's, set its page_size, and seal a memfd against resizing. -EINVAL or -ENOTSUP with ERR, as
- * migd_guest_add_ram() says.
+ * Check B, whose fd is the VMM's, set its page_size, and seal a memfd against resizing. -EINVAL or
+ * -ENOTSUP with ERR, as migd_guest_add_ram() says.
  */
 int ram_check(struct ram_block *b, struct merr *err);
 

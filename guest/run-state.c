@@ -69,7 +69,10 @@ void events_raise(struct migd_guest *g, enum attach_event event)
 	events_raise_vcpu(g, event, 0, 0);
 }
 
-/* A side that does not read its events is stuck: its connection ends as any other failure would end it. */
+/*
+ * A side that does not read its events is stuck: its connection ends as any other failure would end
+ * it.
+ */
 static bool send_event(struct conn *c, const void *body, size_t len)
 {
 	return !c || conn_send(c, ATTACH_EVENT, body, len, NULL, 0, NULL) >= 0;
@@ -92,8 +95,9 @@ void events_send(struct migd_guest *g, enum attach_event event, uint64_t value, 
 	if (attach_event_body_encode(&w, &e) < 0)
 		return;
 	/*
-	 * From HELLO on, not from its reply: HELLO said how things were when it was sent. A connection that is broken shows at the
-	 * next poll; nothing is dropped from under a handler.
+	 * From HELLO on, not from its reply: HELLO said how things were when it was sent. A
+	 * connection that is broken shows at the next poll; nothing is dropped from under a
+	 * handler.
 	 */
 	if (!send_event(g->control.conn, bytes, w.len))
 		guest_log(g, 4, "the daemon missed an event: kind=%u", event);
@@ -122,8 +126,8 @@ void events_flush(struct migd_guest *g)
 static const struct {
 	enum migd_guest_event event;
 	enum attach_event tell;
-	unsigned int close;	/* gate reasons it sets ... */
-	unsigned int open;	/* ... and lifts */
+	unsigned int close; /* gate reasons it sets ... */
+	unsigned int open;  /* ... and lifts */
 } notices[] = {
 	{ MIGD_GUEST_EVENT_SHUTDOWN, ATTACH_EVENT_SHUTDOWN, GATE_SHUTDOWN, 0 },
 	{ MIGD_GUEST_EVENT_RESET, ATTACH_EVENT_RESET, 0, GATE_SUSPENDED },

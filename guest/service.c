@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The service thread: one poll loop over the control connection, its listener, the migration channel, and timers. */
+/*
+ * The service thread: one poll loop over the control connection, its listener, the migration
+ * channel, and timers.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,7 +12,10 @@
 #include "base/fd.h"
 #include "guest/internal.h"
 
-/* Each says when it wants to run next, and runs when that time has come (or earlier: it looks itself). */
+/*
+ * Each says when it wants to run next, and runs when that time has come (or earlier: it looks
+ * itself).
+ */
 static const struct {
 	uint64_t (*deadline)(const struct migd_guest *g);
 	void (*tick)(struct migd_guest *g, uint64_t now_ns);
@@ -27,8 +33,8 @@ static void wait_for_work(struct migd_guest *g, struct pollfd p[POLL_N])
 	uint64_t deadline = DEADLINE_NONE;
 
 	p[POLL_WAKE] = (struct pollfd){ .fd = g->wake_fd, .events = POLLIN };
-	p[POLL_MIGRATION] = (struct pollfd){ .fd = g->mig.conn ? conn_fd(g->mig.conn) : -1,
-					     .events = POLLIN };
+	p[POLL_MIGRATION] =
+		(struct pollfd){ .fd = g->mig.conn ? conn_fd(g->mig.conn) : -1, .events = POLLIN };
 	p[POLL_CONTROL] = (struct pollfd){ .fd = g->control.conn ? conn_fd(g->control.conn) : -1,
 					   .events = POLLIN };
 	p[POLL_LISTEN] = (struct pollfd){ .fd = g->control.listen_fd, .events = POLLIN };
@@ -72,7 +78,9 @@ static void *service_main(void *opaque)
 		do_work(g, p);
 	}
 	events_flush(g);
-	/* An incoming guest that this VMM gives up will not run here: say so where it can be read. */
+	/*
+	 * An incoming guest that this VMM gives up will not run here: say so where it can be read.
+	 */
 	handover_discard_at_exit(g);
 	g->control.conn = conn_free(g->control.conn);
 	g->mig.conn = conn_free(g->mig.conn);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Registration: migd_guest_set_kvm() and migd_guest_add_*(), with every check, and the freeze at start. */
+/*
+ * Registration: migd_guest_set_kvm() and migd_guest_add_*(), with every check, and the freeze at
+ * start.
+ */
 #include "guest/tables.h"
 
 #include <errno.h>
@@ -32,7 +35,8 @@ static int check_name(const char *what, const char *name, struct merr *err)
 	size_t len = name ? strnlen(name, ATTACH_STR_MAX + 1) : 0;
 
 	if (len < 1 || len > ATTACH_STR_MAX)
-		return merr_set(err, -EINVAL, "%s: the name must have 1 to %u bytes", what, ATTACH_STR_MAX);
+		return merr_set(err, -EINVAL, "%s: the name must have 1 to %u bytes", what,
+				ATTACH_STR_MAX);
 	return 0;
 }
 
@@ -56,13 +60,15 @@ static int check_kvm(const struct migd_guest_kvm *kvm, struct merr *err)
 		int have = ioctl(kvm->vm_fd, KVM_CHECK_EXTENSION, needed_caps[i].cap);
 
 		if (have < 0)
-			return merr_set_errno(err, -EINVAL, "descriptor %d is no KVM VM", kvm->vm_fd);
+			return merr_set_errno(err, -EINVAL, "descriptor %d is no KVM VM",
+					      kvm->vm_fd);
 		if (!have)
 			return merr_set_class(err, MERR_KVM_MISSING_CAP, -ENOTSUP, "KVM lacks %s",
 					      needed_caps[i].name);
 	}
 	if (n & (n - 1))
-		return merr_set(err, -EINVAL, "dirty_ring_entries: %" PRIu32 " is no power of two", n);
+		return merr_set(err, -EINVAL, "dirty_ring_entries: %" PRIu32 " is no power of two",
+				n);
 	return 0;
 }
 
@@ -111,7 +117,8 @@ static int check_against(const struct ram_block *b, const struct ram_block *othe
 		return merr_set(err, -EINVAL, "there is a RAM block '%s' already", b->name);
 	if (overlaps((uintptr_t)b->host, b->len, (uintptr_t)other->host, other->len) ||
 	    ram_same_file(b, other))
-		return merr_set(err, -EINVAL, "RAM block '%s' overlaps block '%s'", b->name, other->name);
+		return merr_set(err, -EINVAL, "RAM block '%s' overlaps block '%s'", b->name,
+				other->name);
 	return 0;
 }
 
@@ -129,10 +136,13 @@ static int add_ram(struct migd_guest *g, const struct migd_guest_ram *ram, struc
 	if (r < 0)
 		return r;
 	if (in.flags & ~(uint32_t)MIGD_GUEST_RAM_READONLY)
-		return merr_set(err, -EINVAL, "RAM block '%s': flags 0x%" PRIx32 " are not known", in.name,
-				in.flags);
-	b = (struct ram_block){ .host = in.host, .len = in.len, .fd_offset = in.fd_offset,
-				.flags = in.flags, .fd = in.fd };
+		return merr_set(err, -EINVAL, "RAM block '%s': flags 0x%" PRIx32 " are not known",
+				in.name, in.flags);
+	b = (struct ram_block){ .host = in.host,
+				.len = in.len,
+				.fd_offset = in.fd_offset,
+				.flags = in.flags,
+				.fd = in.fd };
 	memcpy(b.name, in.name, strlen(in.name) + 1);
 	if (t->n_blocks == ATTACH_RAM_BLOCKS_MAX)
 		return merr_set(err, -E2BIG, "more than %u RAM blocks", ATTACH_RAM_BLOCKS_MAX);
@@ -167,20 +177,25 @@ static int check_slot(const struct guest_tables *t, const struct ram_slot *s, st
 	uint64_t end;
 
 	if (s->block >= t->n_blocks)
-		return merr_set(err, -EINVAL, "memory slot %" PRIu32 ": there is no RAM block %u", s->slot,
-				s->block);
+		return merr_set(err, -EINVAL, "memory slot %" PRIu32 ": there is no RAM block %u",
+				s->slot, s->block);
 	if (!s->len || (s->len | s->gpa | s->offset) % 4096 || !add_ok(s->gpa, s->len, &end))
-		return merr_set(err, -EINVAL, "memory slot %" PRIu32
-				": address, offset and length must be multiples of 4096", s->slot);
+		return merr_set(err, -EINVAL,
+				"memory slot %" PRIu32
+				": address, offset and length must be multiples of 4096",
+				s->slot);
 	if (!range_ok(s->offset, s->len, t->blocks[s->block].len))
-		return merr_set(err, -EINVAL, "memory slot %" PRIu32 " reaches beyond RAM block '%s'",
-				s->slot, t->blocks[s->block].name);
+		return merr_set(err, -EINVAL,
+				"memory slot %" PRIu32 " reaches beyond RAM block '%s'", s->slot,
+				t->blocks[s->block].name);
 	for (size_t i = 0; i < t->n_slots; i++) {
 		if (t->slots[i].slot == s->slot)
-			return merr_set(err, -EINVAL, "there is a memory slot %" PRIu32 " already", s->slot);
+			return merr_set(err, -EINVAL, "there is a memory slot %" PRIu32 " already",
+					s->slot);
 		if (overlaps(s->gpa, s->len, t->slots[i].gpa, t->slots[i].len))
-			return merr_set(err, -EINVAL, "memory slots %" PRIu32 " and %" PRIu32 " overlap",
-					s->slot, t->slots[i].slot);
+			return merr_set(err, -EINVAL,
+					"memory slots %" PRIu32 " and %" PRIu32 " overlap", s->slot,
+					t->slots[i].slot);
 	}
 	return 0;
 }
@@ -204,7 +219,9 @@ static int add_slot(struct migd_guest *g, const struct ram_slot *s, struct merr 
 int migd_guest_add_ram_slot(struct migd_guest *guest, unsigned int block, uint32_t slot,
 			    uint64_t gpa, uint64_t offset, uint64_t len)
 {
-	struct ram_slot s = { .block = block, .slot = slot, .gpa = gpa, .offset = offset, .len = len };
+	struct ram_slot s = {
+		.block = block, .slot = slot, .gpa = gpa, .offset = offset, .len = len
+	};
 	struct merr err = MERR_INIT;
 	int r = guest_refuse_callback(guest);
 
@@ -232,8 +249,9 @@ static int add_device(struct migd_guest *g, const struct guest_device *d, const 
 		return r;
 	for (size_t i = 0; i < t->n_devices; i++)
 		if (!strcmp(t->devices[i].name, name) && t->devices[i].instance == d->instance)
-			return merr_set(err, -EEXIST, "there is a device '%s' instance %" PRIu32 " already",
-					name, d->instance);
+			return merr_set(err, -EEXIST,
+					"there is a device '%s' instance %" PRIu32 " already", name,
+					d->instance);
 	grown = reallocarray(t->devices, t->n_devices + 1, sizeof(*grown));
 	if (!grown)
 		return merr_set(err, -ENOMEM, "device '%s': no memory", name);
@@ -247,8 +265,9 @@ static int add_device(struct migd_guest *g, const struct guest_device *d, const 
 int migd_guest_add_device(struct migd_guest *guest, const char *name, uint32_t instance,
 			  const struct migd_vmstate *desc, void *opaque, int priority)
 {
-	struct guest_device d = { .instance = instance, .desc = desc, .opaque = opaque,
-				  .priority = priority };
+	struct guest_device d = {
+		.instance = instance, .desc = desc, .opaque = opaque, .priority = priority
+	};
 	struct merr err = MERR_INIT;
 	int r = guest_refuse_callback(guest);
 

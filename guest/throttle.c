@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slowing the guest down: in each period the vCPUs run for one slice and are held in the gate for the rest. */
+/*
+ * Slowing the guest down: in each period the vCPUs run for one slice and are held in the gate for
+ * the rest.
+ */
 #include "guest/internal.h"
 
 #include "base/bytes.h"
 
 /* Short enough that a guest's timers still work, long enough that kicks cost nothing. */
-#define THROTTLE_SLICE_NS (10 * NS_PER_MS)
+#define THROTTLE_SLICE_NS    (10 * NS_PER_MS)
 #define THROTTLE_PERCENT_MAX 99U
 
 static uint64_t period_ns(const struct throttle *t)

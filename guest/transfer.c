@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a migration moves: the RAM table, the description, dirty maps, the state outside RAM. Handlers, service thread. */
+/*
+ * What a migration moves: the RAM table, the description, dirty maps, the state outside RAM.
+ * Handlers, service thread.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,7 +14,10 @@
 
 /* Far more than any machine's devices hold; bounds what a STATE_LOAD can make us allocate. */
 #define STATE_MAX (256 * MIB)
-/* vCPU threads of an incoming VMM may still be on their way to the gate; a running one needs microseconds. */
+/*
+ * vCPU threads of an incoming VMM may still be on their way to the gate; a running one needs
+ * microseconds.
+ */
 #define ARRIVE_DEADLINE_NS (5 * NS_PER_SEC)
 
 static void log_notes(struct migd_guest *g)
@@ -74,8 +80,8 @@ int handle_ram_table(struct migd_guest *g, struct call *c, struct merr *err)
 }
 
 /*
- * Hold the vCPUs for a moment, so that their descriptors can be asked (an ioctl on a vCPU that runs blocks until it stops).
- * The caller lifts GATE_PROBE in any case.
+ * Hold the vCPUs for a moment, so that their descriptors can be asked (an ioctl on a vCPU that runs
+ * blocks until it stops). The caller lifts GATE_PROBE in any case.
  */
 static int probe_begin(struct migd_guest *g, struct merr *err)
 {
@@ -138,7 +144,8 @@ int handle_dirty_start(struct migd_guest *g, struct call *c, struct merr *err)
 	if (CALL_DECODE(c, dirty_start, &req, err) < 0)
 		return -EBADMSG;
 	if (req.engine && req.engine != g->dirty.engine)
-		return merr_set(err, -EOPNOTSUPP, "DIRTY_START: this VM's dirty pages are logged by %s",
+		return merr_set(err, -EOPNOTSUPP,
+				"DIRTY_START: this VM's dirty pages are logged by %s",
 				g->dirty.engine == DIRTY_RING ? "rings" : "bitmaps");
 	r = dirty_start(&g->dirty, &g->gate, c->fds, err);
 	if (r < 0)
@@ -246,7 +253,8 @@ static int save(struct migd_guest *g, struct call *c, uint32_t first_id, struct 
 	c->n_fds = 1;
 	c->owns_fds = true;
 	return CALL_REPLY(c, state_save_reply, .len = sections->len, .n_sections = n,
-			  .took_us = (clock_now_ns() - began) / NS_PER_US, .vmdesc_len = vmdesc->len);
+			  .took_us = (clock_now_ns() - began) / NS_PER_US,
+			  .vmdesc_len = vmdesc->len);
 }
 
 int handle_state_save(struct migd_guest *g, struct call *c, struct merr *err)
@@ -264,8 +272,8 @@ int handle_state_save(struct migd_guest *g, struct call *c, struct merr *err)
 }
 
 /*
- * Copy LEN bytes out of the memfd, once: what is parsed cannot change any more. Nothing but a memfd: reading could
- * block for ever elsewhere.
+ * Copy LEN bytes out of the memfd, once: what is parsed cannot change any more. Nothing but a
+ * memfd: reading could block for ever elsewhere.
  */
 static int read_state(int fd, uint64_t len, uint8_t **ret, struct merr *err)
 {
@@ -276,7 +284,8 @@ static int read_state(int fd, uint64_t len, uint8_t **ret, struct merr *err)
 	if (fd < 0 || fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &st) < 0)
 		return merr_set(err, -EPROTO, "STATE_LOAD: a memfd must come with it");
 	if (!len || len > STATE_MAX || (uint64_t)st.st_size < len)
-		return merr_set(err, -EPROTO, "STATE_LOAD: field 'len': %llu, of a memfd of %lld bytes",
+		return merr_set(err, -EPROTO,
+				"STATE_LOAD: field 'len': %llu, of a memfd of %lld bytes",
 				(unsigned long long)len, (long long)st.st_size);
 	data = malloc(len);
 	if (!data)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connections: requests and replies, descriptors, late replies, cancel, deadlines; messages that break the rules. */
+/*
+ * Connections: requests and replies, descriptors, late replies, cancel, deadlines; messages that
+ * break the rules.
+ */
 /* LIBS: migd_attach migd_base */
 #include <dirent.h>
 #include <errno.h>
@@ -23,7 +26,7 @@
 
 struct pair {
 	struct conn *a, *b;
-	int raw;	/* set instead of a, for messages that conn would not send */
+	int raw; /* set instead of a, for messages that conn would not send */
 };
 
 static void make_pair(struct pair *p, bool raw)
@@ -107,7 +110,8 @@ static void test_descriptors_travel(void **state)
 	for (size_t i = 0; i < ATTACH_FDS_MAX; i++)
 		fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	assert_int_equal(conn_send(p.a, ATTACH_EVENT, NULL, 0, fds, ATTACH_FDS_MAX, NULL), 0);
-	assert_int_equal(conn_send(p.a, ATTACH_EVENT, NULL, 0, fds, ATTACH_FDS_MAX + 1, NULL), -EMSGSIZE);
+	assert_int_equal(conn_send(p.a, ATTACH_EVENT, NULL, 0, fds, ATTACH_FDS_MAX + 1, NULL),
+			 -EMSGSIZE);
 	recv_one(p.b, &m);
 	assert_int_equal(m.n_fds, ATTACH_FDS_MAX);
 	taken = conn_msg_take_fd(&m, 5);
@@ -131,7 +135,8 @@ static void test_largest_body(void **state)
 
 	(void)state;
 	make_pair(&p, false);
-	assert_int_equal(conn_send(p.a, ATTACH_EVENT, body, sizeof(body), NULL, 0, NULL), -EMSGSIZE);
+	assert_int_equal(conn_send(p.a, ATTACH_EVENT, body, sizeof(body), NULL, 0, NULL),
+			 -EMSGSIZE);
 	assert_int_equal(conn_send(p.a, ATTACH_EVENT, body, ATTACH_BODY_MAX, NULL, 0, NULL), 0);
 	recv_one(p.b, &m);
 	assert_int_equal(m.body.left, ATTACH_BODY_MAX);
@@ -151,8 +156,9 @@ static void test_peer_gone(void **state)
 	assert_int_equal(conn_recv(p.b, &m, &err), -ENOTCONN);
 	assert_int_equal(conn_send(p.b, ATTACH_EVENT, NULL, 0, NULL, 0, NULL), -EPIPE);
 	merr_clear(&err);
-	assert_int_equal(conn_call(p.b, ATTACH_QUERY, NULL, 0, NULL, 0, DEADLINE_NONE, -1, &m, &err),
-			 -ENOTCONN);
+	assert_int_equal(
+		conn_call(p.b, ATTACH_QUERY, NULL, 0, NULL, 0, DEADLINE_NONE, -1, &m, &err),
+		-ENOTCONN);
 	free_pair(&p);
 }
 
@@ -218,7 +224,8 @@ static void test_typed_request(void **state)
 	conn_on_event(p.a, count_event, &events_seen);
 	assert_int_equal(pthread_create(&thread, NULL, answer, p.b), 0);
 	assert_int_equal(conn_request(p.a, QUERY, empty, &req, query_reply, &rep,
-				      clock_now_ns() + 5 * NS_PER_SEC, -1, &err), 0);
+				      clock_now_ns() + 5 * NS_PER_SEC, -1, &err),
+			 0);
 	assert_int_equal(rep.handover_state, 3);
 	assert_int_equal(events_seen, 1);
 	(void)pthread_join(thread, NULL);
@@ -235,8 +242,9 @@ static void test_deadline_and_late_reply(void **state)
 	(void)state;
 	make_pair(&p, false);
 	before = count_fds();
-	assert_int_equal(conn_call(p.a, ATTACH_QUERY, NULL, 0, NULL, 0, clock_now_ns() + NS_PER_MS, -1, &m,
-				   &err), -ETIMEDOUT);
+	assert_int_equal(conn_call(p.a, ATTACH_QUERY, NULL, 0, NULL, 0, clock_now_ns() + NS_PER_MS,
+				   -1, &m, &err),
+			 -ETIMEDOUT);
 	assert_non_null(strstr(merr_msg(&err), "QUERY"));
 	recv_one(p.b, &request);
 	assert_int_equal(conn_reply(p.b, &request, "late", 4, &fd, 1), 0);
@@ -260,8 +268,9 @@ static void test_cancel(void **state)
 	(void)state;
 	make_pair(&p, false);
 	wake_raise(wake);
-	assert_int_equal(conn_call(p.a, ATTACH_QUERY, NULL, 0, NULL, 0, DEADLINE_NONE, wake, &m, &err),
-			 -ECANCELED);
+	assert_int_equal(
+		conn_call(p.a, ATTACH_QUERY, NULL, 0, NULL, 0, DEADLINE_NONE, wake, &m, &err),
+		-ECANCELED);
 	(void)close(wake);
 	free_pair(&p);
 }
@@ -290,8 +299,9 @@ static void test_error_reply(void **state)
 	(void)state;
 	make_pair(&p, false);
 	assert_int_equal(pthread_create(&thread, NULL, answer_error, p.b), 0);
-	assert_int_equal(conn_call(p.a, ATTACH_PAUSE, NULL, 0, NULL, 0, DEADLINE_NONE, -1, &m, &err),
-			 -ETIMEDOUT);
+	assert_int_equal(
+		conn_call(p.a, ATTACH_PAUSE, NULL, 0, NULL, 0, DEADLINE_NONE, -1, &m, &err),
+		-ETIMEDOUT);
 	assert_string_equal(merr_msg(&err), "vCPU 3?is stuck");
 	(void)pthread_join(thread, NULL);
 	free_pair(&p);
@@ -308,7 +318,9 @@ struct raw_header {
 	uint32_t epoch;
 };
 
-static const struct raw_header good = { .magic = ATTACH_MAGIC, .version = 1, .type = ATTACH_QUERY, .seq = 1 };
+static const struct raw_header good = {
+	.magic = ATTACH_MAGIC, .version = 1, .type = ATTACH_QUERY, .seq = 1
+};
 
 static void send_raw(int fd, const void *bytes, size_t len, const int *fds, size_t n_fds)
 {
@@ -334,7 +346,8 @@ static void send_raw(int fd, const void *bytes, size_t len, const int *fds, size
 	assert_true(sendmsg(fd, &msg, 0) >= 0);
 }
 
-static void expect_bad(const void *bytes, size_t len, const int *fds, size_t n_fds, const char *what)
+static void expect_bad(const void *bytes, size_t len, const int *fds, size_t n_fds,
+		       const char *what)
 {
 	struct merr err = MERR_INIT;
 	struct conn_msg m;
@@ -356,11 +369,11 @@ static void test_refuses_bad_headers(void **state)
 	struct raw_header h;
 
 	(void)state;
-#define WITH(field, value, what)                                  \
-	do {                                                      \
-		h = good;                                         \
-		h.field = (value);                                \
-		expect_bad(&h, sizeof(h), NULL, 0, (what));       \
+#define WITH(field, value, what)                                                                   \
+	do {                                                                                       \
+		h = good;                                                                          \
+		h.field = (value);                                                                 \
+		expect_bad(&h, sizeof(h), NULL, 0, (what));                                        \
 	} while (0)
 	WITH(magic, 1, "field 'magic'");
 	WITH(version, 2, "field 'version'");

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The transition table equals a plain restatement of the design, all states by all events; pages and ids read back. */
+/*
+ * The transition table equals a plain restatement of the design, all states by all events; pages
+ * and ids read back.
+ */
 /* LIBS: migd_attach migd_base */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +23,8 @@
 /* The design's two lines, said again without a table. */
 static enum handover_state naive_next(enum handover_state s, enum handover_event e)
 {
-	bool target_undecided = s == HANDOVER_EMPTY || s == HANDOVER_INCOMING || s == HANDOVER_LOADED;
+	bool target_undecided =
+		s == HANDOVER_EMPTY || s == HANDOVER_INCOMING || s == HANDOVER_LOADED;
 
 	if (e == HANDOVER_EV_BEGIN && s == HANDOVER_RUNNING)
 		return HANDOVER_PRECOPY;
@@ -54,7 +58,8 @@ static void test_table(void **state)
 		for (unsigned int e = 0; e < HANDOVER_N_EVENTS + 2; e++)
 			if (handover_next(s, e) != naive_next(s, e))
 				fail_msg("%s on %s gives %s, expected %s", handover_state_name(s),
-					 handover_event_name(e), handover_state_name(handover_next(s, e)),
+					 handover_event_name(e),
+					 handover_state_name(handover_next(s, e)),
 					 handover_state_name(naive_next(s, e)));
 }
 
@@ -62,7 +67,8 @@ static void test_only_two_states_run(void **state)
 {
 	(void)state;
 	for (unsigned int s = 0; s < HANDOVER_N_STATES; s++)
-		assert_int_equal(handover_may_run(s), s == HANDOVER_RUNNING || s == HANDOVER_PRECOPY);
+		assert_int_equal(handover_may_run(s),
+				 s == HANDOVER_RUNNING || s == HANDOVER_PRECOPY);
 }
 
 static void test_terminal_states_stay(void **state)
@@ -85,7 +91,8 @@ static void test_names(void **state)
 
 static void test_ids(void **state)
 {
-	static const uint8_t id[ATTACH_ID_LEN] = { 0x3f, 0x2a, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0xff };
+	static const uint8_t id[ATTACH_ID_LEN] = { 0x3f, 0x2a, 0, 1, 2,  3,  4,  5,
+						   6,    7,    8, 9, 10, 11, 12, 0xff };
 	uint8_t back[ATTACH_ID_LEN] = { 0 };
 	char text[2 * ATTACH_ID_LEN + 1];
 
@@ -103,7 +110,9 @@ static void test_ids(void **state)
 
 static int page_fd(uint32_t magic, uint32_t page_state)
 {
-	struct decision_page page = { .magic = magic, .version = DECISION_VERSION, .state = page_state };
+	struct decision_page page = { .magic = magic,
+				      .version = DECISION_VERSION,
+				      .state = page_state };
 	int fd = fd_memfd("page", DECISION_PAGE_LEN);
 
 	assert_true(fd >= 0);
@@ -120,7 +129,9 @@ static void test_decision_page(void **state)
 	(void)state;
 	assert_int_equal(decision_map(fd, &page), 0);
 	assert_int_equal(decision_state(page), HANDOVER_LOADED);
-	assert_int_equal(fd_pwrite_full(fd, &running, sizeof(running), offsetof(struct decision_page, state)), 0);
+	assert_int_equal(fd_pwrite_full(fd, &running, sizeof(running),
+					offsetof(struct decision_page, state)),
+			 0);
 	assert_int_equal(decision_state(page), HANDOVER_RUNNING);
 	decision_unmap(page);
 	(void)close(fd);

@@ -40,10 +40,10 @@ static inline void fixture_end(struct fixture *f)
 }
 
 /* Fail with the library's words. */
-#define MUST(f, call)                                                     \
-	do {                                                              \
-		if ((call) < 0)                                           \
-			fail_msg("%s: %s", #call, (f)->peer.last_text);   \
+#define MUST(f, call)                                                                              \
+	do {                                                                                       \
+		if ((call) < 0)                                                                    \
+			fail_msg("%s: %s", #call, (f)->peer.last_text);                            \
 	} while (0)
 
 /* The source up to PAUSED (or only PRECOPY). */
@@ -63,7 +63,8 @@ static inline void fixture_paused(struct fixture *f, const uint8_t *id)
 }
 
 /* Move SRC's memory and state into DST (INCOMING begun here) up to LOADED. SRC is PAUSED. */
-static inline void fixture_transfer(struct fixture *src, struct fixture *dst, const uint8_t *id, uint8_t paused)
+static inline void fixture_transfer(struct fixture *src, struct fixture *dst, const uint8_t *id,
+				    uint8_t paused)
 {
 	struct attach_state_save_reply rep;
 	int fd = -1;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The other side of the library in tests: a daemon on a control connection, a worker on a migration channel. */
+/*
+ * The other side of the library in tests: a daemon on a control connection, a worker on a migration
+ * channel.
+ */
 #include "peer.h"
 
 #include <dirent.h>
@@ -167,7 +170,8 @@ int peer_open(struct peer *p, uint8_t role)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
 	assert_int_equal(attach_mig_open_encode(&w, &req), 0);
-	r = conn_call(p->control, ATTACH_MIG_OPEN, bytes, w.len, &sv[1], 1, PEER_DEADLINE, -1, &m, &err);
+	r = conn_call(p->control, ATTACH_MIG_OPEN, bytes, w.len, &sv[1], 1, PEER_DEADLINE, -1, &m,
+		      &err);
 	(void)close(sv[1]);
 	if (r < 0) {
 		(void)close(sv[0]);
@@ -189,7 +193,8 @@ void peer_must_open(struct peer *p, uint8_t role)
 		fail_msg("MIG_OPEN: %s", p->last_text);
 }
 
-int peer_handover(struct peer *p, uint16_t type, const uint8_t *id, struct attach_handover_reply *ret)
+int peer_handover(struct peer *p, uint16_t type, const uint8_t *id,
+		  struct attach_handover_reply *ret)
 {
 	struct attach_handover req;
 	struct attach_handover_reply rep;
@@ -198,7 +203,8 @@ int peer_handover(struct peer *p, uint16_t type, const uint8_t *id, struct attac
 
 	memcpy(req.handover_id, id, ATTACH_ID_LEN);
 	r = conn_request_raw(p->channel, type, (conn_encode_fn)(void *)attach_handover_encode, &req,
-			     (conn_decode_fn)(void *)attach_handover_reply_decode, &rep, PEER_DEADLINE, -1, &err);
+			     (conn_decode_fn)(void *)attach_handover_reply_decode, &rep,
+			     PEER_DEADLINE, -1, &err);
 	if (r >= 0 && ret)
 		*ret = rep;
 	return result(p, r, &err);
@@ -211,11 +217,14 @@ int peer_loaded(struct peer *p, const uint8_t *id, uint8_t paused)
 	struct merr err = MERR_INIT;
 
 	memcpy(req.handover_id, id, ATTACH_ID_LEN);
-	return result(p, conn_request(p->channel, HANDOVER_LOADED, handover_loaded, &req, handover_reply, &rep,
-				      PEER_DEADLINE, -1, &err), &err);
+	return result(p,
+		      conn_request(p->channel, HANDOVER_LOADED, handover_loaded, &req,
+				   handover_reply, &rep, PEER_DEADLINE, -1, &err),
+		      &err);
 }
 
-int peer_mig_pause(struct peer *p, const uint8_t *id, uint32_t deadline_ms, struct attach_mig_pause_reply *ret)
+int peer_mig_pause(struct peer *p, const uint8_t *id, uint32_t deadline_ms,
+		   struct attach_mig_pause_reply *ret)
 {
 	struct attach_mig_pause req = { .deadline_ms = deadline_ms };
 	struct attach_mig_pause_reply rep;
@@ -223,7 +232,8 @@ int peer_mig_pause(struct peer *p, const uint8_t *id, uint32_t deadline_ms, stru
 	int r;
 
 	memcpy(req.handover_id, id, ATTACH_ID_LEN);
-	r = conn_request(p->channel, MIG_PAUSE, mig_pause, &req, mig_pause_reply, &rep, PEER_DEADLINE, -1, &err);
+	r = conn_request(p->channel, MIG_PAUSE, mig_pause, &req, mig_pause_reply, &rep,
+			 PEER_DEADLINE, -1, &err);
 	if (r >= 0 && ret)
 		*ret = rep;
 	return result(p, r, &err);
@@ -246,7 +256,10 @@ int peer_pause(struct peer *p, uint32_t deadline_ms)
 	struct attach_empty rep;
 	struct merr err = MERR_INIT;
 
-	return result(p, conn_request(p->control, PAUSE, pause, &req, empty, &rep, PEER_DEADLINE, -1, &err), &err);
+	return result(
+		p,
+		conn_request(p->control, PAUSE, pause, &req, empty, &rep, PEER_DEADLINE, -1, &err),
+		&err);
 }
 
 int peer_resume(struct peer *p)
@@ -261,8 +274,10 @@ int peer_resolve(struct peer *p, const uint8_t *id, bool run)
 	struct merr err = MERR_INIT;
 
 	memcpy(req.handover_id, id, ATTACH_ID_LEN);
-	return result(p, conn_request(p->control, RESOLVE, resolve, &req, handover_reply, &rep, PEER_DEADLINE, -1,
-				      &err), &err);
+	return result(p,
+		      conn_request(p->control, RESOLVE, resolve, &req, handover_reply, &rep,
+				   PEER_DEADLINE, -1, &err),
+		      &err);
 }
 
 void peer_query(struct peer *p, struct attach_query_reply *ret)
@@ -270,7 +285,8 @@ void peer_query(struct peer *p, struct attach_query_reply *ret)
 	struct attach_empty req;
 	struct merr err = MERR_INIT;
 
-	if (conn_request(p->control, QUERY, empty, &req, query_reply, ret, PEER_DEADLINE, -1, &err) < 0)
+	if (conn_request(p->control, QUERY, empty, &req, query_reply, ret, PEER_DEADLINE, -1,
+			 &err) < 0)
 		fail_msg("QUERY: %s", merr_msg(&err));
 }
 
@@ -294,7 +310,8 @@ int peer_dirty_start(struct peer *p, const uint64_t *n_pages, size_t n)
 	struct merr err = MERR_INIT;
 	struct conn_msg m;
 	uint8_t engine = 0;
-	int r = conn_call(p->channel, ATTACH_DIRTY_START, &engine, 1, NULL, 0, PEER_DEADLINE, -1, &m, &err);
+	int r = conn_call(p->channel, ATTACH_DIRTY_START, &engine, 1, NULL, 0, PEER_DEADLINE, -1,
+			  &m, &err);
 
 	if (r < 0)
 		return result(p, r, &err);
@@ -314,11 +331,14 @@ int peer_dirty_sync(struct peer *p)
 	struct attach_dirty_sync_reply rep;
 	struct merr err = MERR_INIT;
 
-	return result(p, conn_request(p->channel, DIRTY_SYNC, empty, &req, dirty_sync_reply, &rep, PEER_DEADLINE,
-				      -1, &err), &err);
+	return result(p,
+		      conn_request(p->channel, DIRTY_SYNC, empty, &req, dirty_sync_reply, &rep,
+				   PEER_DEADLINE, -1, &err),
+		      &err);
 }
 
-int peer_dirty_clear(struct peer *p, uint32_t block, uint64_t first_page, const uint64_t *words, size_t n_words)
+int peer_dirty_clear(struct peer *p, uint32_t block, uint64_t first_page, const uint64_t *words,
+		     size_t n_words)
 {
 	struct attach_dirty_clear req = {
 		.block = block,
@@ -332,7 +352,8 @@ int peer_dirty_clear(struct peer *p, uint32_t block, uint64_t first_page, const 
 	int r;
 
 	assert_int_equal(attach_dirty_clear_encode(&w, &req), 0);
-	r = conn_call(p->channel, ATTACH_DIRTY_CLEAR, bytes, w.len, NULL, 0, PEER_DEADLINE, -1, &m, &err);
+	r = conn_call(p->channel, ATTACH_DIRTY_CLEAR, bytes, w.len, NULL, 0, PEER_DEADLINE, -1, &m,
+		      &err);
 	if (r >= 0)
 		conn_msg_done(&m);
 	return result(p, r, &err);
@@ -343,7 +364,8 @@ int peer_save(struct peer *p, int *ret_fd, struct attach_state_save_reply *ret)
 	struct merr err = MERR_INIT;
 	uint8_t first[4] = { 10 };
 	struct conn_msg m;
-	int r = conn_call(p->channel, ATTACH_STATE_SAVE, first, 4, NULL, 0, PEER_DEADLINE, -1, &m, &err);
+	int r = conn_call(p->channel, ATTACH_STATE_SAVE, first, 4, NULL, 0, PEER_DEADLINE, -1, &m,
+			  &err);
 
 	if (r < 0)
 		return result(p, r, &err);
@@ -362,7 +384,8 @@ int peer_load(struct peer *p, int fd, uint64_t len)
 	int r;
 
 	store_le64(bytes, len);
-	r = conn_call(p->channel, ATTACH_STATE_LOAD, bytes, 8, &fd, fd >= 0, PEER_DEADLINE, -1, &m, &err);
+	r = conn_call(p->channel, ATTACH_STATE_LOAD, bytes, 8, &fd, fd >= 0, PEER_DEADLINE, -1, &m,
+		      &err);
 	if (r >= 0)
 		conn_msg_done(&m);
 	return result(p, r, &err);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The other side of the library in tests: a daemon on a control connection, a worker on a migration channel. */
+/*
+ * The other side of the library in tests: a daemon on a control connection, a worker on a migration
+ * channel.
+ */
 #ifndef MIGD_TESTS_GUEST_PEER_H
 #define MIGD_TESTS_GUEST_PEER_H
 
@@ -20,7 +23,7 @@ struct peer {
 	struct attach_hello hello;
 	int decision_fd;
 	const struct decision_page *decision;
-	unsigned int events[32];	/* seen so far, by kind */
+	unsigned int events[32]; /* seen so far, by kind */
 	char last_text[ATTACH_STR_MAX + 1];
 	uint64_t last_value;
 	/* What DIRTY_START gave. */
@@ -40,18 +43,26 @@ void peer_drop_control(struct peer *p);
 
 /* MIG_OPEN; returns what the library said. */
 int peer_open(struct peer *p, uint8_t role);
-/* The same once the library has noticed the end of the channel before; fails the test if it says no. */
+/*
+ * The same once the library has noticed the end of the channel before; fails the test if it says
+ * no.
+ */
 void peer_must_open(struct peer *p, uint8_t role);
 /* Close the channel: EOF for the library. */
 void peer_hang_up(struct peer *p);
 
 #define PEER_DEADLINE (clock_now_ns() + 20 * NS_PER_SEC)
 
-/* One request over the channel or the control connection; 0 or the errno of the error reply, its text in p->last_text. */
-int peer_handover(struct peer *p, uint16_t type, const uint8_t *id, struct attach_handover_reply *ret);
+/*
+ * One request over the channel or the control connection; 0 or the errno of the error reply, its
+ * text in p->last_text.
+ */
+int peer_handover(struct peer *p, uint16_t type, const uint8_t *id,
+		  struct attach_handover_reply *ret);
 int peer_loaded(struct peer *p, const uint8_t *id, uint8_t paused);
-int peer_mig_pause(struct peer *p, const uint8_t *id, uint32_t deadline_ms, struct attach_mig_pause_reply *ret);
-int peer_plain(struct peer *p, struct conn *c, uint16_t type);	/* EMPTY in, EMPTY out */
+int peer_mig_pause(struct peer *p, const uint8_t *id, uint32_t deadline_ms,
+		   struct attach_mig_pause_reply *ret);
+int peer_plain(struct peer *p, struct conn *c, uint16_t type); /* EMPTY in, EMPTY out */
 int peer_pause(struct peer *p, uint32_t deadline_ms);
 int peer_resume(struct peer *p);
 int peer_resolve(struct peer *p, const uint8_t *id, bool run);
@@ -62,7 +73,8 @@ enum handover_state peer_state(struct peer *p);
 /* DIRTY_START, with the maps of blocks of these sizes. */
 int peer_dirty_start(struct peer *p, const uint64_t *n_pages, size_t n);
 int peer_dirty_sync(struct peer *p);
-int peer_dirty_clear(struct peer *p, uint32_t block, uint64_t first_page, const uint64_t *words, size_t n_words);
+int peer_dirty_clear(struct peer *p, uint32_t block, uint64_t first_page, const uint64_t *words,
+		     size_t n_words);
 
 /* STATE_SAVE: the memfd, the caller's. */
 int peer_save(struct peer *p, int *ret_fd, struct attach_state_save_reply *ret);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shared bitmaps hold exactly what was written: by the guest, over odd slots, and by the VMM with mark_dirty. */
+/*
+ * The shared bitmaps hold exactly what was written: by the guest, over odd slots, and by the VMM
+ * with mark_dirty.
+ */
 /* LIBS: migd_guest */
 /* SOURCES: vm.c peer.c */
 /* LABELS: kvm */
@@ -17,8 +20,8 @@
 #include "base/bitmap.h"
 #include "fixture.h"
 
-#define N_PAGES (VM_RAM_LEN / VM_PAGE)
-#define WORDS (N_PAGES / 64)
+#define N_PAGES   (VM_RAM_LEN / VM_PAGE)
+#define WORDS     (N_PAGES / 64)
 #define ROM_PAGES 3U
 
 static const uint64_t blocks[] = { N_PAGES, ROM_PAGES };
@@ -31,9 +34,10 @@ static unsigned int random_page(void)
 
 static void begin(struct fixture *f)
 {
-	fixture_begin(f, &(struct vm_options){ .program = VM_LIST_WRITER, .role = MIGD_GUEST_RUNNING,
+	fixture_begin(f, &(struct vm_options){ .program = VM_LIST_WRITER,
+					       .role = MIGD_GUEST_RUNNING,
 					       .split_slots = true });
-	(void)sem_wait(&f->vm.out);	/* the empty list at start */
+	(void)sem_wait(&f->vm.out); /* the empty list at start */
 	peer_must_open(&f->peer, PEER_SOURCE);
 	MUST(f, peer_handover(&f->peer, ATTACH_HANDOVER_BEGIN, id_a, NULL));
 	MUST(f, peer_dirty_start(&f->peer, blocks, 2));
@@ -42,7 +46,8 @@ static void begin(struct fixture *f)
 /* Let the guest write these pages and wait until it has. */
 static void write_pages(struct fixture *f, const uint16_t *pages, size_t n)
 {
-	uint16_t *list = (uint16_t *)(void *)(f->vm.ram + VM_LIST), *go = (uint16_t *)(void *)(f->vm.ram + VM_GO);
+	uint16_t *list = (uint16_t *)(void *)(f->vm.ram + VM_LIST),
+		 *go = (uint16_t *)(void *)(f->vm.ram + VM_GO);
 
 	assert_true(n < VM_PAGE / 2);
 	for (size_t i = 0; i < n; i++)
@@ -52,7 +57,10 @@ static void write_pages(struct fixture *f, const uint16_t *pages, size_t n)
 	assert_int_equal(sem_wait(&f->vm.out), 0);
 }
 
-/* What a worker does: take the bits of block 0 (into *got), which KVM goes on to report until they are cleared. */
+/*
+ * What a worker does: take the bits of block 0 (into *got), which KVM goes on to report until they
+ * are cleared.
+ */
 static void sync_and_take(struct fixture *f, uint64_t got[WORDS])
 {
 	MUST(f, peer_dirty_sync(&f->peer));
@@ -70,7 +78,8 @@ static void expect_equal(const uint64_t got[WORDS], const uint64_t want[WORDS])
 	for (uint64_t p = 0; p < N_PAGES; p++)
 		if (bitmap_test(got, p) != bitmap_test(want, p))
 			fail_msg("page %llu is %s, expected %s", (unsigned long long)p,
-				 bitmap_test(got, p) ? "dirty" : "clean", bitmap_test(want, p) ? "dirty" : "clean");
+				 bitmap_test(got, p) ? "dirty" : "clean",
+				 bitmap_test(want, p) ? "dirty" : "clean");
 }
 
 /* The first round: everything is dirty once, the read-only block too; then nothing is. */
@@ -119,7 +128,10 @@ static void test_guest_writes(void **state)
 	fixture_end(&f);
 }
 
-/* Exactly the bits given are cleared, wherever a slot begins; a neighbour that was written since stays. */
+/*
+ * Exactly the bits given are cleared, wherever a slot begins; a neighbour that was written since
+ * stays.
+ */
 static void test_clears_exactly(void **state)
 {
 	uint16_t pages[N_PAGES];
@@ -171,7 +183,8 @@ static void test_mark_dirty(void **state)
 	(void)state;
 	begin(&f);
 	drain_first_round(&f);
-	migd_guest_mark_dirty(f.vm.guest, 100 * VM_PAGE + 5, VM_PAGE);	/* two pages, and over a slot's end below */
+	migd_guest_mark_dirty(f.vm.guest, 100 * VM_PAGE + 5,
+			      VM_PAGE); /* two pages, and over a slot's end below */
 	migd_guest_mark_dirty(f.vm.guest, 104 * VM_PAGE, 2 * VM_PAGE);
 	migd_guest_mark_dirty_host(f.vm.guest, f.vm.ram + 50 * VM_PAGE + 4095, 2);
 	migd_guest_mark_dirty_host(f.vm.guest, f.vm.rom + VM_PAGE, 1);
@@ -262,7 +275,7 @@ static void test_stop_and_start_again(void **state)
 	assert_int_equal(peer_dirty_start(&f.peer, blocks, 2), -EBADFD);
 	assert_int_equal(peer_plain(&f.peer, f.peer.channel, ATTACH_DIRTY_STOP), 0);
 	assert_int_equal(peer_dirty_sync(&f.peer), -EBADFD);
-	migd_guest_mark_dirty(f.vm.guest, 0, VM_PAGE);	/* nobody listens */
+	migd_guest_mark_dirty(f.vm.guest, 0, VM_PAGE); /* nobody listens */
 	MUST(&f, peer_dirty_start(&f.peer, blocks, 2));
 	drain_first_round(&f);
 	write_pages(&f, pages, 1);
@@ -295,7 +308,9 @@ static void test_refuses_bad_clears(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		begin(&f);
-		assert_int_equal(peer_dirty_clear(&f.peer, bad[i].block, bad[i].first, words, bad[i].words), -EPROTO);
+		assert_int_equal(
+			peer_dirty_clear(&f.peer, bad[i].block, bad[i].first, words, bad[i].words),
+			-EPROTO);
 		if (!strstr(f.peer.last_text, bad[i].what))
 			fail_msg("expected '%s' in '%s'", bad[i].what, f.peer.last_text);
 		peer_wait_state(&f.peer, HANDOVER_RUNNING);

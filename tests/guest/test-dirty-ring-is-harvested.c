@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* KVM's dirty rings give the pages that were written; a ring that lost entries is reported, and still stops. */
+/*
+ * KVM's dirty rings give the pages that were written; a ring that lost entries is reported, and
+ * still stops.
+ */
 /* LIBS: migd_guest */
 /* SOURCES: vm.c peer.c */
 /* LABELS: kvm */
@@ -17,7 +20,7 @@
 #include "fixture.h"
 
 #define N_PAGES (VM_RAM_LEN / VM_PAGE)
-#define WORDS (N_PAGES / 64)
+#define WORDS   (N_PAGES / 64)
 #define ENTRIES 1024
 
 /* Few enough that an emulated guest, which logs each store, stays far from a full ring. */
@@ -25,7 +28,8 @@
 
 static void write_pages(struct fixture *f, const uint16_t *pages, size_t n)
 {
-	uint16_t *list = (uint16_t *)(void *)(f->vm.ram + VM_LIST), *go = (uint16_t *)(void *)(f->vm.ram + VM_GO);
+	uint16_t *list = (uint16_t *)(void *)(f->vm.ram + VM_LIST),
+		 *go = (uint16_t *)(void *)(f->vm.ram + VM_GO);
 
 	for (size_t i = 0; i < n; i++)
 		list[i] = (uint16_t)(pages[i] * (VM_PAGE / 16));
@@ -42,7 +46,9 @@ static void take(struct fixture *f, uint64_t got[WORDS])
 
 static void test_guest_writes(void **state)
 {
-	struct vm_options o = { .program = VM_LIST_WRITER, .role = MIGD_GUEST_RUNNING, .ring_entries = ENTRIES };
+	struct vm_options o = { .program = VM_LIST_WRITER,
+				.role = MIGD_GUEST_RUNNING,
+				.ring_entries = ENTRIES };
 	uint64_t want[WORDS], got[WORDS];
 	uint16_t pages[WRITES_MAX];
 	struct fixture f;
@@ -61,7 +67,10 @@ static void test_guest_writes(void **state)
 			bitmap_set(want, pages[i]);
 		}
 		write_pages(&f, pages, WRITES_MAX);
-		/* The last one also across the pause: what was logged until then is harvested after it. */
+		/*
+		 * The last one also across the pause: what was logged until then is harvested after
+		 * it.
+		 */
 		if (round == 99)
 			MUST(&f, peer_mig_pause(&f.peer, id_a, 5000, NULL));
 		MUST(&f, peer_dirty_sync(&f.peer));
@@ -69,7 +78,8 @@ static void test_guest_writes(void **state)
 		for (uint64_t p = 0; p < N_PAGES; p++)
 			if (bitmap_test(got, p) != bitmap_test(want, p))
 				fail_msg("round %d: page %llu is %s", round, (unsigned long long)p,
-					 bitmap_test(got, p) ? "dirty and was not written" : "lost");
+					 bitmap_test(got, p) ? "dirty and was not written"
+							     : "lost");
 		MUST(&f, peer_dirty_clear(&f.peer, 0, 0, want, WORDS));
 	}
 	MUST(&f, peer_handover(&f.peer, ATTACH_MIG_ABORT, id_a, NULL));
@@ -78,7 +88,9 @@ static void test_guest_writes(void **state)
 
 static void test_bitmap_engine_is_refused(void **state)
 {
-	struct vm_options o = { .program = VM_HALT, .role = MIGD_GUEST_RUNNING, .ring_entries = ENTRIES };
+	struct vm_options o = { .program = VM_HALT,
+				.role = MIGD_GUEST_RUNNING,
+				.ring_entries = ENTRIES };
 	uint8_t engine = 1;
 	struct merr err = MERR_INIT;
 	struct conn_msg m;
@@ -88,18 +100,22 @@ static void test_bitmap_engine_is_refused(void **state)
 	fixture_begin(&f, &o);
 	peer_must_open(&f.peer, PEER_SOURCE);
 	MUST(&f, peer_handover(&f.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL));
-	assert_int_equal(conn_call(f.peer.channel, ATTACH_DIRTY_START, &engine, 1, NULL, 0, PEER_DEADLINE, -1, &m, &err),
+	assert_int_equal(conn_call(f.peer.channel, ATTACH_DIRTY_START, &engine, 1, NULL, 0,
+				   PEER_DEADLINE, -1, &m, &err),
 			 -EOPNOTSUPP);
 	fixture_end(&f);
 }
 
 /*
- * A guest that writes all the time fills the ring. Where KVM keeps its promise it runs on; where entries are lost (an emulated
- * guest logs each store, beyond the ring's end) the migration is told. Either way it can be stopped.
+ * A guest that writes all the time fills the ring. Where KVM keeps its promise it runs on; where
+ * entries are lost (an emulated guest logs each store, beyond the ring's end) the migration is
+ * told. Either way it can be stopped.
  */
 static void test_full_ring(void **state)
 {
-	struct vm_options o = { .program = VM_COUNT, .role = MIGD_GUEST_RUNNING, .ring_entries = ENTRIES };
+	struct vm_options o = { .program = VM_COUNT,
+				.role = MIGD_GUEST_RUNNING,
+				.ring_entries = ENTRIES };
 	uint64_t give_up = clock_now_ns() + 3 * NS_PER_SEC;
 	struct fixture f;
 

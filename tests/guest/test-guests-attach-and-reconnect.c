@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A guest needs no daemon to run, finds each new one, listens where it is asked to, and shares its process with others. */
+/*
+ * A guest needs no daemon to run, finds each new one, listens where it is asked to, and shares its
+ * process with others.
+ */
 /* LIBS: migd_guest */
 /* SOURCES: vm.c peer.c */
 /* LABELS: kvm */
@@ -20,7 +23,9 @@
 #include "base/fd.h"
 #include "fixture.h"
 
-static const struct vm_options source = { .name = "vm", .program = VM_COUNT, .role = MIGD_GUEST_RUNNING };
+static const struct vm_options source = { .name = "vm",
+					  .program = VM_COUNT,
+					  .role = MIGD_GUEST_RUNNING };
 
 static void test_runs_without_a_daemon(void **state)
 {
@@ -80,7 +85,10 @@ static void test_reconnects(void **state)
 	fixture_end(&f);
 }
 
-/* A PAUSE whose daemon goes away before the vCPUs stopped is carried out, and nobody else gets its reply. */
+/*
+ * A PAUSE whose daemon goes away before the vCPUs stopped is carried out, and nobody else gets its
+ * reply.
+ */
 static void test_daemon_leaves_during_a_pause(void **state)
 {
 	struct vm_options o = source;
@@ -99,7 +107,8 @@ static void test_daemon_leaves_during_a_pause(void **state)
 	assert_int_equal(conn_send(f.peer.control, ATTACH_PAUSE, bytes, w.len, NULL, 0, NULL), 0);
 	peer_drop_control(&f.peer);
 	peer_accept(&f.peer, 2);
-	for (int ms = 0; migd_guest_run_state(f.vm.guest) != MIGD_GUEST_RS_RUNNING && ms < 20000; ms++)
+	for (int ms = 0; migd_guest_run_state(f.vm.guest) != MIGD_GUEST_RS_RUNNING && ms < 20000;
+	     ms++)
 		(void)usleep(1000);
 	assert_int_equal(migd_guest_run_state(f.vm.guest), MIGD_GUEST_RS_RUNNING);
 	assert_int_equal(conn_recv(f.peer.control, &m, NULL), 0);
@@ -193,9 +202,9 @@ static void test_second_daemon_is_turned_away(void **state)
 	(void)state;
 	tmp_dir_make(dir);
 	(void)snprintf(path, sizeof(path), "%s/attach", dir);
-	peer_init(&p, dir);	/* binds DIR/attach ... */
+	peer_init(&p, dir); /* binds DIR/attach ... */
 	stale = p.listen_fd;
-	(void)close(stale);	/* ... and leaves it */
+	(void)close(stale); /* ... and leaves it */
 	peer_init(&p, NULL);
 	o.listen_path = path;
 	vm_start(&vm, &o);

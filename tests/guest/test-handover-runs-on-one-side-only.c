@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A whole handover between two guests, its replays, and every way to settle it when the link is lost. */
+/*
+ * A whole handover between two guests, its replays, and every way to settle it when the link is
+ * lost.
+ */
 /* LIBS: migd_guest */
 /* SOURCES: vm.c peer.c */
 /* LABELS: kvm */
@@ -14,8 +17,12 @@
 
 #include "fixture.h"
 
-static const struct vm_options source = { .name = "vm", .program = VM_COUNT, .role = MIGD_GUEST_RUNNING };
-static const struct vm_options target = { .name = "vm-in", .program = VM_COUNT, .role = MIGD_GUEST_INCOMING };
+static const struct vm_options source = { .name = "vm",
+					  .program = VM_COUNT,
+					  .role = MIGD_GUEST_RUNNING };
+static const struct vm_options target = { .name = "vm-in",
+					  .program = VM_COUNT,
+					  .role = MIGD_GUEST_INCOMING };
 
 static void test_whole_handover(void **state)
 {
@@ -39,17 +46,17 @@ static void test_whole_handover(void **state)
 	vm_expect_frozen(&b.vm);
 	MUST(&a, peer_handover(&a.peer, ATTACH_RELEASE, id_a, &rep));
 	assert_int_equal(rep.handover_state, HANDOVER_RELEASED);
-	MUST(&a, peer_handover(&a.peer, ATTACH_RELEASE, id_a, NULL));	/* a replay */
+	MUST(&a, peer_handover(&a.peer, ATTACH_RELEASE, id_a, NULL)); /* a replay */
 	vm_expect_frozen(&a.vm);
 	MUST(&b, peer_handover(&b.peer, ATTACH_ACTIVATE, id_a, &rep));
 	assert_int_equal(rep.handover_state, HANDOVER_RUNNING);
-	MUST(&b, peer_handover(&b.peer, ATTACH_ACTIVATE, id_a, NULL));	/* a replay */
+	MUST(&b, peer_handover(&b.peer, ATTACH_ACTIVATE, id_a, NULL)); /* a replay */
 	assert_int_equal(b.vm.log.activated, 1);
 	vm_expect_running(&b.vm);
 	vm_expect_frozen(&a.vm);
 	assert_int_equal(migd_guest_wait_active(b.vm.guest, 0), 0);
 	MUST(&a, peer_handover(&a.peer, ATTACH_RETIRE, id_a, NULL));
-	MUST(&a, peer_handover(&a.peer, ATTACH_RETIRE, id_a, NULL));	/* a replay */
+	MUST(&a, peer_handover(&a.peer, ATTACH_RETIRE, id_a, NULL)); /* a replay */
 	assert_int_equal(migd_guest_wait_gone(a.vm.guest, 20000), 0);
 	assert_int_equal(migd_guest_run_state(a.vm.guest), MIGD_GUEST_RS_POSTMIGRATE);
 	vm_expect_frozen(&a.vm);
@@ -141,7 +148,7 @@ static void test_discarded_is_for_good(void **state)
 	fixture_transfer(&a, &b, id_a, 0);
 	MUST(&b, peer_handover(&b.peer, ATTACH_MIG_ABORT, id_a, &rep));
 	assert_int_equal(rep.handover_state, HANDOVER_DISCARDED);
-	MUST(&b, peer_handover(&b.peer, ATTACH_MIG_ABORT, id_a, NULL));	/* a replay */
+	MUST(&b, peer_handover(&b.peer, ATTACH_MIG_ABORT, id_a, NULL)); /* a replay */
 	assert_int_equal(peer_handover(&b.peer, ATTACH_ACTIVATE, id_a, NULL), -EBADFD);
 	assert_int_equal(migd_guest_wait_active(b.vm.guest, 20000), -ECANCELED);
 	assert_int_equal(migd_guest_wait_gone(b.vm.guest, 20000), -ECANCELED);
@@ -175,7 +182,7 @@ static void test_released_waits_for_the_answer(void **state)
 	assert_int_equal(peer_handover(&a.peer, ATTACH_RECLAIM, id_b, NULL), -EBADFD);
 	vm_expect_frozen(&a.vm);
 	MUST(&a, peer_handover(&a.peer, ATTACH_RECLAIM, id_a, NULL));
-	MUST(&a, peer_handover(&a.peer, ATTACH_RECLAIM, id_a, NULL));	/* a replay */
+	MUST(&a, peer_handover(&a.peer, ATTACH_RECLAIM, id_a, NULL)); /* a replay */
 	assert_int_equal(a.vm.log.reclaimed, 1);
 	vm_expect_running(&a.vm);
 	/* And it can be migrated again. */
@@ -190,7 +197,7 @@ static void test_operator_resolves_the_source(void **state)
 	(void)state;
 	fixture_begin(&a, &source);
 	fixture_paused(&a, id_a);
-	assert_int_equal(peer_resolve(&a.peer, id_a, true), -EBADFD);	/* nothing is in doubt yet */
+	assert_int_equal(peer_resolve(&a.peer, id_a, true), -EBADFD); /* nothing is in doubt yet */
 	MUST(&a, peer_handover(&a.peer, ATTACH_RELEASE, id_a, NULL));
 	peer_hang_up(&a.peer);
 	assert_int_equal(peer_resolve(&a.peer, id_b, true), -EBADFD);
@@ -268,9 +275,9 @@ static void test_failing_hooks(void **state)
 	MUST(&a, peer_save(&a.peer, &fd, &rep));
 	peer_must_open(&b.peer, PEER_TARGET);
 	MUST(&b, peer_handover(&b.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL));
-	assert_int_equal(peer_loaded(&b.peer, id_a, 0), -EBADFD);	/* nothing was loaded */
+	assert_int_equal(peer_loaded(&b.peer, id_a, 0), -EBADFD); /* nothing was loaded */
 	MUST(&b, peer_load(&b.peer, fd, rep.len));
-	assert_int_equal(peer_load(&b.peer, fd, rep.len), -EBADFD);	/* once is enough */
+	assert_int_equal(peer_load(&b.peer, fd, rep.len), -EBADFD); /* once is enough */
 	b.vm.log.fail_after_load = EIO;
 	assert_int_equal(peer_loaded(&b.peer, id_a, 0), -EIO);
 	assert_int_equal(peer_state(&b.peer), HANDOVER_DISCARDED);
@@ -310,8 +317,10 @@ static void test_wrong_order_and_ids(void **state)
 
 	(void)state;
 	fixture_begin(&a, &source);
-	assert_int_equal(peer_open(&a.peer, PEER_TARGET), 0);	/* a running guest may have been a target ... */
-	assert_int_equal(peer_handover(&a.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL), -EBADFD);	/* ... but is none now */
+	assert_int_equal(peer_open(&a.peer, PEER_TARGET),
+			 0); /* a running guest may have been a target ... */
+	assert_int_equal(peer_handover(&a.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL),
+			 -EBADFD); /* ... but is none now */
 	peer_hang_up(&a.peer);
 	peer_must_open(&a.peer, PEER_SOURCE);
 	assert_int_equal(peer_open(&a.peer, PEER_SOURCE), -EBUSY);
@@ -319,13 +328,13 @@ static void test_wrong_order_and_ids(void **state)
 	assert_int_equal(peer_mig_pause(&a.peer, id_a, 100, NULL), -EBADFD);
 	assert_int_equal(peer_handover(&a.peer, ATTACH_RELEASE, id_a, NULL), -EBADFD);
 	MUST(&a, peer_handover(&a.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL));
-	MUST(&a, peer_handover(&a.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL));	/* a replay */
+	MUST(&a, peer_handover(&a.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL)); /* a replay */
 	assert_int_equal(peer_handover(&a.peer, ATTACH_HANDOVER_BEGIN, id_b, NULL), -EBUSY);
 	assert_int_equal(peer_mig_pause(&a.peer, id_b, 100, NULL), -EBADFD);
 	assert_non_null(strstr(a.peer.last_text, "is not the one under way"));
 	assert_int_equal(peer_handover(&a.peer, ATTACH_ACTIVATE, id_a, NULL), -EBADFD);
 	MUST(&a, peer_handover(&a.peer, ATTACH_MIG_ABORT, id_a, NULL));
-	MUST(&a, peer_handover(&a.peer, ATTACH_MIG_ABORT, id_a, NULL));	/* a replay */
+	MUST(&a, peer_handover(&a.peer, ATTACH_MIG_ABORT, id_a, NULL)); /* a replay */
 	assert_int_equal(peer_handover(&a.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL), -EEXIST);
 	MUST(&a, peer_handover(&a.peer, ATTACH_HANDOVER_BEGIN, id_b, NULL));
 	vm_expect_running(&a.vm);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Garbage from a worker or a daemon ends that connection and nothing else: the guest runs, and can be migrated again. */
+/*
+ * Garbage from a worker or a daemon ends that connection and nothing else: the guest runs, and can
+ * be migrated again.
+ */
 /* LIBS: migd_guest */
 /* SOURCES: vm.c peer.c */
 /* LABELS: kvm */
@@ -30,7 +33,11 @@ static const uint16_t types[] = {
 #define TYPE(number, name, req, rep) number,
 	ATTACH_MESSAGES(TYPE)
 #undef TYPE
-	0, 31, 77, 200, 0xffff,
+		0,
+	31,
+	77,
+	200,
+	0xffff,
 };
 
 /* The other side closes, or says no; either way it answers. */
@@ -43,7 +50,8 @@ static void expect_refused(struct conn *c, uint16_t type, const void *body, size
 	if (r >= 0)
 		fail_msg("%s with a body of %zu bytes was accepted", attach_type_name(type), len);
 	if (r == -ETIMEDOUT)
-		fail_msg("%s with a body of %zu bytes was not answered", attach_type_name(type), len);
+		fail_msg("%s with a body of %zu bytes was not answered", attach_type_name(type),
+			 len);
 }
 
 /* A body of 1000 bytes of 0xff is no message of any type. */
@@ -87,7 +95,7 @@ static void test_garbage_bodies_on_the_control_connection(void **state)
 		peer_accept(&f.peer, 2 + i);
 		assert_int_equal(f.peer.hello.prev_epoch, 1 + i);
 	}
-	assert_int_equal(peer_state(&f.peer), HANDOVER_PRECOPY);	/* the migration does not care */
+	assert_int_equal(peer_state(&f.peer), HANDOVER_PRECOPY); /* the migration does not care */
 	fixture_end(&f);
 }
 
@@ -156,7 +164,7 @@ static void test_broken_framing(void **state)
 	fixture_precopy(&f, id_b);
 	send_and_expect_the_end(&f, long_one, sizeof(long_one));
 	fixture_precopy(&f, (const uint8_t[ATTACH_ID_LEN]){ 1 });
-	bytes[12] = 5;	/* a reply; the library asked nothing */
+	bytes[12] = 5; /* a reply; the library asked nothing */
 	send_and_expect_the_end(&f, bytes, sizeof(bytes));
 	vm_expect_running(&f.vm);
 	fixture_end(&f);
@@ -176,13 +184,17 @@ static void test_bad_channels(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stream), 0);
 	assert_int_equal(attach_mig_open_encode(&w, &req), 0);
 	fixture_begin(&f, &source);
-	assert_int_equal(conn_call(f.peer.control, ATTACH_MIG_OPEN, bytes, w.len, &null, 1, PEER_DEADLINE, -1, &m, &err),
+	assert_int_equal(conn_call(f.peer.control, ATTACH_MIG_OPEN, bytes, w.len, &null, 1,
+				   PEER_DEADLINE, -1, &m, &err),
 			 -EPROTO);
-	assert_int_equal(conn_call(f.peer.control, ATTACH_MIG_OPEN, bytes, w.len, stream, 1, PEER_DEADLINE, -1, &m,
-				   NULL), -EPROTO);
-	assert_int_equal(conn_call(f.peer.control, ATTACH_MIG_OPEN, bytes, w.len, stream, 2, PEER_DEADLINE, -1, &m,
-				   NULL), -EPROTO);
-	assert_int_equal(conn_call(f.peer.control, ATTACH_MIG_OPEN, bytes, w.len, NULL, 0, PEER_DEADLINE, -1, &m, NULL),
+	assert_int_equal(conn_call(f.peer.control, ATTACH_MIG_OPEN, bytes, w.len, stream, 1,
+				   PEER_DEADLINE, -1, &m, NULL),
+			 -EPROTO);
+	assert_int_equal(conn_call(f.peer.control, ATTACH_MIG_OPEN, bytes, w.len, stream, 2,
+				   PEER_DEADLINE, -1, &m, NULL),
+			 -EPROTO);
+	assert_int_equal(conn_call(f.peer.control, ATTACH_MIG_OPEN, bytes, w.len, NULL, 0,
+				   PEER_DEADLINE, -1, &m, NULL),
 			 -EPROTO);
 	assert_int_equal(peer_open(&f.peer, 3), -EPROTO);
 	assert_int_equal(peer_open(&f.peer, 0), -EPROTO);
@@ -219,7 +231,10 @@ static void test_bad_states_to_load(void **state)
 	fixture_end(&f);
 }
 
-/* Every prefix of a good state, and flipped bytes in it, on fresh targets: refused or loaded, never worse. */
+/*
+ * Every prefix of a good state, and flipped bytes in it, on fresh targets: refused or loaded, never
+ * worse.
+ */
 static void test_damaged_states(void **state)
 {
 	struct attach_state_save_reply rep;
@@ -241,7 +256,8 @@ static void test_damaged_states(void **state)
 
 		assert_int_equal(fd_pwrite_full(bad, good, rep.len, 0), 0);
 		if (i % 2)
-			assert_int_equal(fd_pwrite_full(bad, flip, 1, (uint64_t)random() % rep.len), 0);
+			assert_int_equal(fd_pwrite_full(bad, flip, 1, (uint64_t)random() % rep.len),
+					 0);
 		fixture_begin(&b, &target);
 		peer_must_open(&b.peer, PEER_TARGET);
 		MUST(&b, peer_handover(&b.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL));
@@ -269,8 +285,9 @@ static void test_odd_daemon(void **state)
 	fixture_begin(&f, &source);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = f.peer.decision_fd;
-	assert_int_equal(conn_call(f.peer.control, ATTACH_HEARTBEAT, NULL, 0, fds, ARRAY_SIZE(fds), PEER_DEADLINE, -1, &m,
-				   &err), 0);
+	assert_int_equal(conn_call(f.peer.control, ATTACH_HEARTBEAT, NULL, 0, fds, ARRAY_SIZE(fds),
+				   PEER_DEADLINE, -1, &m, &err),
+			 0);
 	conn_msg_done(&m);
 	conn_set_epoch(f.peer.control, 77);
 	assert_int_equal(peer_plain(&f.peer, f.peer.control, ATTACH_HEARTBEAT), -ESTALE);
@@ -297,7 +314,9 @@ static void test_ram_table(void **state)
 	o.split_slots = true;
 	fixture_begin(&f, &o);
 	peer_must_open(&f.peer, PEER_SOURCE);
-	assert_int_equal(conn_call(f.peer.channel, ATTACH_RAM_TABLE, first, 4, NULL, 0, PEER_DEADLINE, -1, &m, &err), 0);
+	assert_int_equal(conn_call(f.peer.channel, ATTACH_RAM_TABLE, first, 4, NULL, 0,
+				   PEER_DEADLINE, -1, &m, &err),
+			 0);
 	assert_int_equal(attach_ram_table_reply_decode(&m.body, &rep, &err), 0);
 	assert_int_equal(rep.total, 2);
 	assert_int_equal(rep.n, 2);
@@ -316,7 +335,9 @@ static void test_ram_table(void **state)
 	assert_int_equal(attach_decode_end(&rows, &err), 0);
 	conn_msg_done(&m);
 	memset(first, 0xff, 4);
-	assert_int_equal(conn_call(f.peer.channel, ATTACH_RAM_TABLE, first, 4, NULL, 0, PEER_DEADLINE, -1, &m, &err), 0);
+	assert_int_equal(conn_call(f.peer.channel, ATTACH_RAM_TABLE, first, 4, NULL, 0,
+				   PEER_DEADLINE, -1, &m, &err),
+			 0);
 	assert_int_equal(attach_ram_table_reply_decode(&m.body, &rep, &err), 0);
 	assert_int_equal(rep.n, 0);
 	conn_msg_done(&m);
@@ -338,19 +359,23 @@ static void test_config(void **state)
 	fixture_begin(&b, &target);
 	peer_must_open(&a.peer, PEER_SOURCE);
 	peer_must_open(&b.peer, PEER_TARGET);
-	assert_int_equal(conn_call(a.peer.channel, ATTACH_CONFIG_GET, NULL, 0, NULL, 0, PEER_DEADLINE, -1, &m, &err), 0);
+	assert_int_equal(conn_call(a.peer.channel, ATTACH_CONFIG_GET, NULL, 0, NULL, 0,
+				   PEER_DEADLINE, -1, &m, &err),
+			 0);
 	len = m.body.left;
 	memcpy(config, m.body.p, len);
 	conn_msg_done(&m);
 	vm_expect_running(&a.vm);
-	if (conn_call(b.peer.channel, ATTACH_CONFIG_CHECK, config, len, NULL, 0, PEER_DEADLINE, -1, &m, &err) < 0)
+	if (conn_call(b.peer.channel, ATTACH_CONFIG_CHECK, config, len, NULL, 0, PEER_DEADLINE, -1,
+		      &m, &err) < 0)
 		fail_msg("%s", merr_msg(&err));
 	conn_msg_done(&m);
 	fixture_end(&b);
 	other.split_slots = true;
 	fixture_begin(&b, &other);
 	peer_must_open(&b.peer, PEER_TARGET);
-	assert_true(conn_call(b.peer.channel, ATTACH_CONFIG_CHECK, config, len, NULL, 0, PEER_DEADLINE, -1, &m, &err) < 0);
+	assert_true(conn_call(b.peer.channel, ATTACH_CONFIG_CHECK, config, len, NULL, 0,
+			      PEER_DEADLINE, -1, &m, &err) < 0);
 	assert_non_null(strstr(merr_msg(&err), "rom"));
 	fixture_end(&a);
 	fixture_end(&b);

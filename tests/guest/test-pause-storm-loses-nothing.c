@@ -27,8 +27,12 @@ static void begin(struct fixture *f, enum vm_program program, unsigned int n_vcp
 {
 	tmp_dir_make(f->dir);
 	peer_init(&f->peer, f->dir);
-	vm_start(&f->vm, &(struct vm_options){ .name = "storm", .program = program, .dir = f->dir,
-					       .role = MIGD_GUEST_RUNNING, .n_vcpus = n_vcpus, .stuck = stuck });
+	vm_start(&f->vm, &(struct vm_options){ .name = "storm",
+					       .program = program,
+					       .dir = f->dir,
+					       .role = MIGD_GUEST_RUNNING,
+					       .n_vcpus = n_vcpus,
+					       .stuck = stuck });
 	peer_accept(&f->peer, 1);
 }
 

@@ -37,7 +37,9 @@ struct bare {
 
 static struct migd_guest *new_guest(void)
 {
-	struct migd_guest_options o = { .size = sizeof(o), .name = "x", .role = MIGD_GUEST_RUNNING,
+	struct migd_guest_options o = { .size = sizeof(o),
+					.name = "x",
+					.role = MIGD_GUEST_RUNNING,
 					.attach_path = "/nonexistent/attach" };
 	struct migd_guest *g = NULL;
 
@@ -57,8 +59,9 @@ static void bare_begin(struct bare *b)
 	assert_int_equal(ftruncate(b->fd, 2 * LEN), 0);
 	b->shared = mmap(NULL, 2 * LEN, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
 	b->private = mmap(NULL, 2 * LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE, b->fd, 0);
-	b->ram = (struct migd_guest_ram){ .size = sizeof(b->ram), .name = "ram", .host = b->shared, .len = LEN,
-					  .fd = b->fd };
+	b->ram = (struct migd_guest_ram){
+		.size = sizeof(b->ram), .name = "ram", .host = b->shared, .len = LEN, .fd = b->fd
+	};
 }
 
 static void bare_end(struct bare *b)
@@ -73,7 +76,9 @@ static void bare_end(struct bare *b)
 
 static void test_options(void **state)
 {
-	struct migd_guest_options good = { .size = sizeof(good), .name = "x", .role = MIGD_GUEST_RUNNING,
+	struct migd_guest_options good = { .size = sizeof(good),
+					   .name = "x",
+					   .role = MIGD_GUEST_RUNNING,
 					   .attach_path = "/nonexistent/attach" };
 	struct {
 		struct migd_guest_options o;
@@ -87,11 +92,11 @@ static void test_options(void **state)
 	(void)state;
 	memset(long_name, 'n', sizeof(long_name));
 	long_name[sizeof(long_name) - 1] = '\0';
-#define WITH(field, value, text)                                    \
-	do {                                                        \
-		o = good;                                           \
-		o.field = (value);                                  \
-		expect(migd_guest_new(&o, &g), -EINVAL, (text));    \
+#define WITH(field, value, text)                                                                   \
+	do {                                                                                       \
+		o = good;                                                                          \
+		o.field = (value);                                                                 \
+		expect(migd_guest_new(&o, &g), -EINVAL, (text));                                   \
 	} while (0)
 	WITH(name, NULL, "name");
 	WITH(name, "", "name");
@@ -106,7 +111,10 @@ static void test_options(void **state)
 	WITH(hooks, &hooks, "size");
 	expect(migd_guest_new(NULL, &g), -EINVAL, "NULL");
 	assert_null(g);
-	/* An older caller's struct ends earlier, a newer one's later: fine as long as what we do not know is unset. */
+	/*
+	 * An older caller's struct ends earlier, a newer one's later: fine as long as what we do
+	 * not know is unset.
+	 */
 	o = good;
 	o.size = offsetof(struct migd_guest_options, listen_path);
 	assert_int_equal(migd_guest_new(&o, &g), 0);
@@ -129,7 +137,8 @@ static void test_kvm_comes_first(void **state)
 	(void)state;
 	expect(migd_guest_add_ram(g, &ram), -EINVAL, "set_kvm");
 	expect(migd_guest_add_ram_slot(g, 0, 0, 0, 0, 4096), -EINVAL, "set_kvm");
-	expect(migd_guest_add_vcpu(g, 0, 3, (struct kvm_run *)(void *)&ram, &v), -EINVAL, "set_kvm");
+	expect(migd_guest_add_vcpu(g, 0, 3, (struct kvm_run *)(void *)&ram, &v), -EINVAL,
+	       "set_kvm");
 	expect(migd_guest_start(g), -EINVAL, "set_kvm");
 	expect(migd_guest_set_kvm(g, &kvm), -EINVAL, "no KVM VM");
 	migd_guest_free(g);
@@ -143,11 +152,11 @@ static void test_ram(void **state)
 
 	(void)state;
 	bare_begin(&b);
-#define RAM_WITH(field, value, code, text)                                 \
-	do {                                                               \
-		ram = b.ram;                                               \
-		ram.field = (value);                                       \
-		expect(migd_guest_add_ram(b.guest, &ram), (code), (text)); \
+#define RAM_WITH(field, value, code, text)                                                         \
+	do {                                                                                       \
+		ram = b.ram;                                                                       \
+		ram.field = (value);                                                               \
+		expect(migd_guest_add_ram(b.guest, &ram), (code), (text));                         \
 	} while (0)
 	RAM_WITH(fd, -1, -ENOTSUP, "anonymous memory");
 	RAM_WITH(name, "", -EINVAL, "1 to 127 bytes");
@@ -159,7 +168,8 @@ static void test_ram(void **state)
 	RAM_WITH(len, 4 * LEN, -EINVAL, "of a file of");
 	RAM_WITH(fd_offset, UINT64_MAX - 4095, -EINVAL, "of a file of");
 	RAM_WITH(host, b.private, -EINVAL, "MAP_SHARED");
-	RAM_WITH(fd_offset, LEN, -EINVAL, "MAP_SHARED");	/* another part of the file is mapped there */
+	RAM_WITH(fd_offset, LEN, -EINVAL,
+		 "MAP_SHARED"); /* another part of the file is mapped there */
 	RAM_WITH(host, (void *)(uintptr_t)4096, -EINVAL, "is not mapped");
 	RAM_WITH(flags, 2, -EINVAL, "flags");
 	RAM_WITH(size, 4, -EINVAL, "size");
@@ -171,7 +181,8 @@ static void test_ram(void **state)
 	RAM_WITH(fd, other, -EINVAL, "MAP_SHARED");
 	(void)close(other);
 	assert_int_equal(migd_guest_add_ram(b.guest, &b.ram), 0);
-	assert_int_equal(fcntl(b.fd, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW), F_SEAL_SHRINK | F_SEAL_GROW);
+	assert_int_equal(fcntl(b.fd, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW),
+			 F_SEAL_SHRINK | F_SEAL_GROW);
 	expect(migd_guest_add_ram(b.guest, &b.ram), -EINVAL, "already");
 	RAM_WITH(name, "again", -EINVAL, "overlaps block 'ram'");
 	ram = b.ram;
@@ -221,8 +232,10 @@ static void test_slots(void **state)
 	expect(migd_guest_add_ram_slot(b.guest, 1, 0, 0, 0, 4096), -EINVAL, "no RAM block 1");
 	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 1, 0, 4096), -EINVAL, "multiples of 4096");
 	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 0, 0, 0), -EINVAL, "multiples of 4096");
-	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 0, 4096, LEN), -EINVAL, "beyond RAM block 'ram'");
-	expect(migd_guest_add_ram_slot(b.guest, 0, 0, UINT64_MAX - 4095, 0, 8192), -EINVAL, "multiples of 4096");
+	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 0, 4096, LEN), -EINVAL,
+	       "beyond RAM block 'ram'");
+	expect(migd_guest_add_ram_slot(b.guest, 0, 0, UINT64_MAX - 4095, 0, 8192), -EINVAL,
+	       "multiples of 4096");
 	assert_int_equal(migd_guest_add_ram_slot(b.guest, 0, 0, 0, 0, 4096), 0);
 	expect(migd_guest_add_ram_slot(b.guest, 0, 0, 8192, 0, 4096), -EINVAL, "slot 0 already");
 	expect(migd_guest_add_ram_slot(b.guest, 0, 1, 0, 0, 4096), -EINVAL, "overlap");
@@ -234,7 +247,9 @@ static void test_slots(void **state)
 
 static const struct migd_vmstate_field fields[] = { MIGD_VMS_FIELD_END };
 static const struct migd_vmstate good_desc = { .name = "dev", .version = 1, .fields = fields };
-static const struct migd_vmstate bad_desc = { .name = "dev", .version = 1, .minimum_version = 2, .fields = fields };
+static const struct migd_vmstate bad_desc = {
+	.name = "dev", .version = 1, .minimum_version = 2, .fields = fields
+};
 
 static void test_devices(void **state)
 {
@@ -243,7 +258,8 @@ static void test_devices(void **state)
 	(void)state;
 	bare_begin(&b);
 	assert_int_equal(migd_guest_add_device(b.guest, "dev", 0, &good_desc, &b, 0), 0);
-	expect(migd_guest_add_device(b.guest, "dev", 0, &good_desc, &b, 0), -EEXIST, "instance 0 already");
+	expect(migd_guest_add_device(b.guest, "dev", 0, &good_desc, &b, 0), -EEXIST,
+	       "instance 0 already");
 	assert_int_equal(migd_guest_add_device(b.guest, "dev", 1, &good_desc, &b, 0), 0);
 	expect(migd_guest_add_device(b.guest, "", 0, &good_desc, &b, 0), -EINVAL, "1 to 127 bytes");
 	expect(migd_guest_add_device(b.guest, "d", 0, NULL, &b, 0), -EINVAL, "device 'd'");

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whatever ends a migration before RELEASE, the source runs on: unthrottled, untracked, no descriptor more than before. */
+/*
+ * Whatever ends a migration before RELEASE, the source runs on: unthrottled, untracked, no
+ * descriptor more than before.
+ */
 /* LIBS: migd_guest */
 /* SOURCES: vm.c peer.c */
 /* LABELS: kvm */
@@ -16,7 +19,9 @@
 
 #include "fixture.h"
 
-static const struct vm_options source = { .program = VM_COUNT, .role = MIGD_GUEST_RUNNING, .n_vcpus = 2 };
+static const struct vm_options source = { .program = VM_COUNT,
+					  .role = MIGD_GUEST_RUNNING,
+					  .n_vcpus = 2 };
 
 static int count_fds(void)
 {
@@ -105,14 +110,18 @@ static void test_channel_ends_while_pausing(void **state)
 	fixture_precopy(&f, id_a);
 	memcpy(req.handover_id, id_a, ATTACH_ID_LEN);
 	assert_int_equal(attach_mig_pause_encode(&w, &req), 0);
-	assert_int_equal(conn_send(f.peer.channel, ATTACH_MIG_PAUSE, bytes, w.len, NULL, 0, NULL), 0);
+	assert_int_equal(conn_send(f.peer.channel, ATTACH_MIG_PAUSE, bytes, w.len, NULL, 0, NULL),
+			 0);
 	peer_hang_up(&f.peer);
 	peer_wait_state(&f.peer, HANDOVER_RUNNING);
 	assert_int_equal(migd_guest_run_state(f.vm.guest), MIGD_GUEST_RS_RUNNING);
 	fixture_end(&f);
 }
 
-/* A cancel does not wait behind a pause that cannot end, and a pause that times out leaves pre-copy going. */
+/*
+ * A cancel does not wait behind a pause that cannot end, and a pause that times out leaves pre-copy
+ * going.
+ */
 static void test_stuck_pause(void **state)
 {
 	struct vm_options stuck = { .program = VM_HALT, .role = MIGD_GUEST_RUNNING, .stuck = true };
@@ -130,7 +139,8 @@ static void test_stuck_pause(void **state)
 	assert_int_equal(peer_state(&f.peer), HANDOVER_PRECOPY);
 	memcpy(req.handover_id, id_a, ATTACH_ID_LEN);
 	assert_int_equal(attach_mig_pause_encode(&w, &req), 0);
-	assert_int_equal(conn_send(f.peer.channel, ATTACH_MIG_PAUSE, bytes, w.len, NULL, 0, NULL), 0);
+	assert_int_equal(conn_send(f.peer.channel, ATTACH_MIG_PAUSE, bytes, w.len, NULL, 0, NULL),
+			 0);
 	MUST(&f, peer_handover(&f.peer, ATTACH_MIG_ABORT, id_a, NULL));
 	assert_int_equal(peer_state(&f.peer), HANDOVER_RUNNING);
 	fixture_end(&f);
@@ -253,10 +263,14 @@ static int throttle(struct fixture *f, uint8_t percent)
 	struct attach_empty rep;
 	struct merr err = MERR_INIT;
 
-	return conn_request(f->peer.channel, THROTTLE, throttle, &req, empty, &rep, PEER_DEADLINE, -1, &err);
+	return conn_request(f->peer.channel, THROTTLE, throttle, &req, empty, &rep, PEER_DEADLINE,
+			    -1, &err);
 }
 
-/* A throttled guest still runs and still stops; the rollback lets it go. How fast it is says nothing here. */
+/*
+ * A throttled guest still runs and still stops; the rollback lets it go. How fast it is says
+ * nothing here.
+ */
 static void test_throttle(void **state)
 {
 	struct fixture f;
@@ -312,7 +326,7 @@ static void test_suspend_and_wake(void **state)
 	MUST(&f, peer_pause(&f.peer, 5000));
 	vm_expect_frozen(&f.vm);
 	assert_int_equal(migd_guest_notify(f.vm.guest, MIGD_GUEST_EVENT_WAKEUP), 0);
-	vm_expect_frozen(&f.vm);	/* the operator's stop holds */
+	vm_expect_frozen(&f.vm); /* the operator's stop holds */
 	MUST(&f, peer_resume(&f.peer));
 	vm_expect_running(&f.vm);
 	fixture_end(&f);

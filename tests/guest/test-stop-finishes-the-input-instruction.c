@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stopped in the middle of an IN whose device has a side effect, moved, and so on for several hops: the guest sees each value
- * exactly once, and the device counts as in a run without interruption.
+ * Stopped in the middle of an IN whose device has a side effect, moved, and so on for several hops:
+ * the guest sees each value exactly once, and the device counts as in a run without interruption.
  */
 /* LIBS: migd_guest */
 /* SOURCES: vm.c peer.c */
@@ -17,7 +17,7 @@
 
 #include "fixture.h"
 
-#define HOPS 8
+#define HOPS          8
 #define READS_BETWEEN 37
 
 /* Wait until the guest is inside its read number PORT->stop_at. */
@@ -52,12 +52,16 @@ static void test_hops(void **state)
 
 	(void)state;
 	(void)sem_init(&port.stopped_there, 0, 0);
-	fixture_begin(&f[0], &(struct vm_options){ .program = VM_INPUT, .role = MIGD_GUEST_RUNNING, .port = &port });
+	fixture_begin(&f[0], &(struct vm_options){ .program = VM_INPUT,
+						   .role = MIGD_GUEST_RUNNING,
+						   .port = &port });
 	for (unsigned int hop = 0; hop < HOPS; hop++) {
 		struct fixture *a = &f[hop % 2], *b = &f[(hop + 1) % 2];
 
 		id[1] = (uint8_t)hop;
-		fixture_begin(b, &(struct vm_options){ .program = VM_INPUT, .role = MIGD_GUEST_INCOMING, .port = &port });
+		fixture_begin(b, &(struct vm_options){ .program = VM_INPUT,
+						       .role = MIGD_GUEST_INCOMING,
+						       .port = &port });
 		pause_inside_the_read(a, &port, id);
 		fixture_transfer(a, b, id, 0);
 		MUST(a, peer_handover(&a->peer, ATTACH_RELEASE, id, NULL));

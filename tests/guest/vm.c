@@ -19,9 +19,9 @@
 
 /* ---- the guest's programs: 16-bit real mode, CS = DS = 0, SI = vCPU * 64 ---- */
 
-#define PROGRAM(name, text)                                     \
-	__asm__(".pushsection .rodata\n.code16\n" #name ":\n" text \
-		"\n" #name "_end:\n.code64\n.popsection\n");    \
+#define PROGRAM(name, text)                                                                        \
+	__asm__(".pushsection .rodata\n.code16\n" #name ":\n" text "\n" #name                      \
+		"_end:\n.code64\n.popsection\n");                                                  \
 	extern const uint8_t name[], name##_end[]
 
 PROGRAM(program_count, "1: incl 0x2000(%si)\n"
@@ -109,10 +109,10 @@ static int on_reclaim(void *opaque)
 	return 0;
 }
 
-#define COUNTING_HOOK(name, field)                      \
-	static void name(void *opaque)                  \
-	{                                               \
-		((struct vm *)opaque)->log.field++;     \
+#define COUNTING_HOOK(name, field)                                                                 \
+	static void name(void *opaque)                                                             \
+	{                                                                                          \
+		((struct vm *)opaque)->log.field++;                                                \
 	}
 COUNTING_HOOK(on_unquiesce, unquiesced)
 COUNTING_HOOK(on_activate, activated)
@@ -144,14 +144,17 @@ static void handle_port(struct vm_vcpu *v)
 
 	if (run->io.direction == KVM_EXIT_IO_OUT) {
 		(void)sem_post(&vm->out);
-		while (vm->o.stuck && v->index == 0 && !__atomic_load_n(&vm->ending, __ATOMIC_SEQ_CST))
+		while (vm->o.stuck && v->index == 0 &&
+		       !__atomic_load_n(&vm->ending, __ATOMIC_SEQ_CST))
 			(void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 		return;
 	}
 	*data = (uint8_t)++vm->o.port->reads;
 	if (vm->o.port->reads != vm->o.port->stop_at)
 		return;
-	/* Be right here, in the middle of the instruction, when the kick comes: it ends the sleep. */
+	/*
+	 * Be right here, in the middle of the instruction, when the kick comes: it ends the sleep.
+	 */
 	(void)sem_post(&vm->o.port->stopped_there);
 	while (nanosleep(&second, &second) == 0)
 		second = (struct timespec){ .tv_sec = 1 };
@@ -237,8 +240,8 @@ static void make_vcpu(struct vm *vm, unsigned int index)
 
 /* ---- memory ---- */
 
-static void add_slot(struct vm *vm, unsigned int block, uint32_t slot, uint64_t gpa, uint64_t offset,
-		     uint64_t len)
+static void add_slot(struct vm *vm, unsigned int block, uint32_t slot, uint64_t gpa,
+		     uint64_t offset, uint64_t len)
 {
 	uint8_t *host = (block ? vm->rom : vm->ram) + offset;
 	struct kvm_userspace_memory_region r = {
@@ -256,7 +259,9 @@ static void add_slot(struct vm *vm, unsigned int block, uint32_t slot, uint64_t 
 static int add_block(struct vm *vm, const char *name, uint32_t flags, uint64_t len, uint8_t **ret)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	struct migd_guest_ram ram = { .size = sizeof(ram), .name = name, .len = len, .fd = fd, .flags = flags };
+	struct migd_guest_ram ram = {
+		.size = sizeof(ram), .name = name, .len = len, .fd = fd, .flags = flags
+	};
 	uint8_t *p;
 
 	assert_int_equal(ftruncate(fd, (off_t)len), 0);
@@ -384,7 +389,8 @@ void vm_start(struct vm *vm, const struct vm_options *o)
 		load_program(vm);
 	for (unsigned int i = 0; i < vm->o.n_vcpus; i++) {
 		make_vcpu(vm, i);
-		assert_int_equal(pthread_create(&vm->vcpus[i].thread, NULL, vcpu_main, &vm->vcpus[i]), 0);
+		assert_int_equal(
+			pthread_create(&vm->vcpus[i].thread, NULL, vcpu_main, &vm->vcpus[i]), 0);
 	}
 	(void)pthread_barrier_wait(&vm->ready);
 	assert_int_equal(vm->add_failed, 0);
