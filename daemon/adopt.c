@@ -57,6 +57,22 @@ static int find_worker(struct migration *m, const struct journal *j, struct merr
 	return worker_adopt(d->base, fd, j->worker_pid, j->worker_start_time, &link_handler, m, &m->worker, err);
 }
 
+static int find_record(struct registry *r, const struct journal *j, struct guest **ret, struct merr *err)
+{
+	int res;
+
+	*ret = registry_find(r, j->guest);
+	if (*ret)
+		return 0;
+	res = registry_add(r, j->guest, ret, err);
+	if (res < 0)
+		return res;
+	(*ret)->pid = j->vmm_pid;
+	(*ret)->pid_start_time = j->vmm_start_time;
+	(*ret)->role = j->outgoing ? 1 : 2;
+	return 0;
+}
+
 static int take_over(struct daemon *d, const struct journal *j, struct merr *err)
 {
 	struct merr why = MERR_INIT;
@@ -64,20 +80,16 @@ static int take_over(struct daemon *d, const struct journal *j, struct merr *err
 	struct guest *g;
 	int r;
 
-	if (registry_find(d->registry, j->guest))
-		return merr_set(err, -EEXIST, "a second migration of guest '%s'", j->guest);
-	r = registry_add(d->registry, j->guest, &g, err);
+	r = find_record(d->registry, j, &g, err);
+	if (r == 0)
+		r = migration_from_journal(g, j, &m, err);
 	if (r < 0)
 		return r;
-	r = migration_from_journal(g, j, &m, err);
-	if (r < 0) {
-		registry_remove(d->registry, g);
-		return r;
-	}
-	g->pid = j->vmm_pid;
-	g->pid_start_time = j->vmm_start_time;
-	g->role = j->outgoing ? 1 : 2;
-	migration_install(g, m);
+	/* Which of two is the last one is seen when their workers speak. */
+	if (g->migration)
+		TAILQ_INSERT_TAIL(&g->lingering, m, entry);
+	else
+		g->migration = m;
 	if (find_worker(m, j, &why) == 0) {
 		m->adopting = true;
 		settle_expect_adopt(m);
@@ -142,6 +154,18 @@ static int take_start(struct migration *m, struct worker_start *s, struct merr *
 	return 0;
 }
 
+/* A guest has one migration that runs, at most; others still tell their peers how they ended. */
+static void prefer_running(struct migration *m)
+{
+	struct guest *g = m->guest;
+
+	if (m == g->migration || !migration_running(m) || migration_running(g->migration))
+		return;
+	TAILQ_REMOVE(&g->lingering, m, entry);
+	TAILQ_INSERT_TAIL(&g->lingering, g->migration, entry);
+	g->migration = m;
+}
+
 int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, struct merr *err)
 {
 	struct worker_adopt a;
@@ -161,6 +185,7 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 		m->status = a.state.status;
 		log_notice("took over a former daemon's migration guest='%s' mig=%s pid=%d status=%s", m->guest->name, m->id,
 			   worker_pid(m->worker), migration_status_str(m->status));
+		prefer_running(m);
 		r = link_apply_state(m, &a.state, err);
 	}
 	worker_adopt_done(&a);
