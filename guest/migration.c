@@ -91,11 +91,15 @@ void migration_readable(struct migd_guest *g)
 	if (r == 0)
 		return;
 	if (r > 0) {
-		g->mig.last_heard_ns = clock_now_ns();
 		/* We ask nothing on this channel, so that a reply has no request. */
 		r = m.reply_to ? merr_set(&err, -EBADMSG, "a reply to nothing")
 			       : dispatch(g, g->mig.conn, &m, rows, ARRAY_SIZE(rows), &err);
 		conn_msg_done(&m);
+		/*
+		 * Only now: the VMM's hooks may have taken longer than the lease, and that was not the
+		 * worker's silence.
+		 */
+		g->mig.last_heard_ns = clock_now_ns();
 	}
 	if (r < 0) {
 		(void)merr_prefix(&err, "migration channel");
