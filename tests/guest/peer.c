@@ -23,11 +23,9 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-void tmp_dir_make(char path[64])
-{
-	(void)snprintf(path, 64, "/tmp/migd-test-XXXXXX");
-	assert_non_null(mkdtemp(path));
-}
+/* What a failed test left, removed when the program ends. */
+static char tmp_dirs[256][64];
+static unsigned int n_tmp_dirs;
 
 void tmp_dir_remove(const char *path)
 {
@@ -39,6 +37,22 @@ void tmp_dir_remove(const char *path)
 	if (d)
 		(void)closedir(d);
 	(void)rmdir(path);
+}
+
+static void remove_tmp_dirs(void)
+{
+	for (unsigned int i = 0; i < n_tmp_dirs; i++)
+		tmp_dir_remove(tmp_dirs[i]);
+}
+
+void tmp_dir_make(char path[64])
+{
+	if (!n_tmp_dirs)
+		(void)atexit(remove_tmp_dirs);
+	(void)snprintf(path, 64, "/tmp/migd-test-XXXXXX");
+	assert_non_null(mkdtemp(path));
+	if (n_tmp_dirs < ARRAY_SIZE(tmp_dirs))
+		memcpy(tmp_dirs[n_tmp_dirs++], path, 64);
 }
 
 static void address(const char *path, struct sockaddr_un *ret)
