@@ -12,8 +12,8 @@ import migd_qmp
 
 SOURCE_DIR = os.environ.get("MIGD_SOURCE_DIR") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BUILD_DIR = os.environ.get("MIGD_BUILD_DIR") or os.path.join(SOURCE_DIR, "build", "debug")
-# Sanitizers make everything slower; waits are longer then.
-SLOW = 4 if os.environ.get("MIGD_SANITIZE") else 1
+# Sanitizers make everything slower, and so does the lab, which says by how much; waits are longer then.
+SLOW = int(os.environ.get("MIGD_TEST_SLOW") or (4 if os.environ.get("MIGD_SANITIZE") else 1))
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
