@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watches a guest's counter from outside, in the source's and the target's memory file, and reports when it stood still.
+ * Watches a guest's counter from outside, in the source's and the target's memory file, and reports
+ *when it stood still.
  *
  *	gapwatch SOURCE TARGET OFFSET	until SIGTERM; then one JSON object
  *
- * The counter's value is the larger of the two files' 32-bit words: while pre-copy runs the target's is an older copy.
- * It is read with pread(), which allocates nothing in the target's file (a mapped read would), every 100 us at real-time
- * priority where that is allowed. A gap is counted from the poll that last saw the counter move to the next one that
- * does: at most one poll too long. "absent_ms" is how long the watcher itself did not run during the gap (polls
- * more than 1 ms apart): the counter may have moved in that time, so the true gap lies between length - absent and length.
+ * The counter's value is the larger of the two files' 32-bit words: while pre-copy runs the
+ *target's is an older copy. It is read with pread(), which allocates nothing in the target's file
+ *(a mapped read would), every 100 us at real-time priority where that is allowed. A gap is counted
+ *from the poll that last saw the counter move to the next one that does: at most one poll too long.
+ *"absent_ms" is how long the watcher itself did not run during the gap (polls more than 1 ms
+ *apart): the counter may have moved in that time, so the true gap lies between length - absent and
+ *length.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,14 +26,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POLL_NS 100000
-#define ABSENT_S 0.001		/* ten polls missed */
-#define GAP_S 0.0005		/* shorter ones are not kept */
-#define MOST_GAPS 100000	/* kept; 50 s of nothing but gaps */
-#define PRIORITY 20		/* any: nothing else here is real-time */
+#define POLL_NS   100000
+#define ABSENT_S  0.001  /* ten polls missed */
+#define GAP_S     0.0005 /* shorter ones are not kept */
+#define MOST_GAPS 100000 /* kept; 50 s of nothing but gaps */
+#define PRIORITY  20     /* any: nothing else here is real-time */
 
 struct gap {
-	double at_s;		/* CLOCK_MONOTONIC */
+	double at_s; /* CLOCK_MONOTONIC */
 	double length_s;
 	double absent_s;
 };
@@ -38,11 +41,11 @@ struct gap {
 struct watch {
 	int source, target;
 	off_t offset;
-	uint32_t value;		/* last seen */
+	uint32_t value; /* last seen */
 	double moved_at, polled_at;
-	double absent_s;	/* since moved_at */
-	double most_absent_s;	/* of all polls */
-	bool has_switched;	/* the target's counter was ahead */
+	double absent_s;      /* since moved_at */
+	double most_absent_s; /* of all polls */
+	bool has_switched;    /* the target's counter was ahead */
 	size_t n_gaps, n_dropped;
 	struct gap gaps[MOST_GAPS];
 };
@@ -85,7 +88,8 @@ static void watch_keep_gap(struct watch *w, double now)
 
 static void watch_poll(struct watch *w)
 {
-	uint32_t source = counter_read(w->source, w->offset), target = counter_read(w->target, w->offset);
+	uint32_t source = counter_read(w->source, w->offset),
+		 target = counter_read(w->target, w->offset);
 	uint32_t value = source > target ? source : target;
 	double now = clock_now(), since = now - w->polled_at;
 
@@ -111,8 +115,9 @@ static void watch_report(struct watch *w)
 	printf("{\"switched\": %s, \"most_absent_ms\": %.3f, \"dropped\": %zu, \"gaps\": [",
 	       w->has_switched ? "true" : "false", w->most_absent_s * 1e3, w->n_dropped);
 	for (size_t i = 0; i < w->n_gaps; i++)
-		printf("%s{\"at_s\": %.6f, \"length_ms\": %.3f, \"absent_ms\": %.3f}", i > 0 ? ", " : "",
-		       w->gaps[i].at_s, w->gaps[i].length_s * 1e3, w->gaps[i].absent_s * 1e3);
+		printf("%s{\"at_s\": %.6f, \"length_ms\": %.3f, \"absent_ms\": %.3f}",
+		       i > 0 ? ", " : "", w->gaps[i].at_s, w->gaps[i].length_s * 1e3,
+		       w->gaps[i].absent_s * 1e3);
 	printf("]}\n");
 }
 
@@ -122,7 +127,8 @@ static void be_punctual(void)
 
 	(void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 	if (sched_setscheduler(0, SCHED_FIFO, &param) < 0)
-		fprintf(stderr, "gapwatch: goes on without real-time priority: %s\n", strerror(errno));
+		fprintf(stderr, "gapwatch: goes on without real-time priority: %s\n",
+			strerror(errno));
 }
 
 static int watch_open(struct watch *w, char **argv)
@@ -133,7 +139,8 @@ static int watch_open(struct watch *w, char **argv)
 		int fd = open(argv[1 + i], O_RDONLY | O_CLOEXEC);
 
 		if (fd < 0) {
-			fprintf(stderr, "gapwatch: memory file '%s': %s\n", argv[1 + i], strerror(errno));
+			fprintf(stderr, "gapwatch: memory file '%s': %s\n", argv[1 + i],
+				strerror(errno));
 			return -1;
 		}
 		*(i == 0 ? &w->source : &w->target) = fd;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ways to move a memory file through a socket: how it is sent, and how it gets into fresh memory. */
+/* The ways to move a memory file through a socket: how it is sent, and how it gets into fresh
+ * memory. */
 #include "bench/limits.h"
 
 #include <errno.h>
@@ -11,10 +12,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define CHUNK (1U << 20)		/* bytes a write() or splice() asks for */
-#define BUFFER (256U << 10)		/* the receivers' bounce buffer: stays in the L2 cache */
-#define FRAME (8U + PAGE)
-#define FRAMES (BUFFER / PAGE)		/* frames in a receive buffer; 2 * FRAMES iovecs are below IOV_MAX */
+#define CHUNK  (1U << 20)   /* bytes a write() or splice() asks for */
+#define BUFFER (256U << 10) /* the receivers' bounce buffer: stays in the L2 cache */
+#define FRAME  (8U + PAGE)
+#define FRAMES (BUFFER / PAGE) /* frames in a receive buffer; 2 * FRAMES iovecs are below IOV_MAX  \
+				*/
 
 /* -errno for a system call's failure, -EPIPE for an early end of the stream. */
 static int io_error(ssize_t n)
@@ -164,7 +166,8 @@ static int pipe_new(int pipes[2])
 {
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return -errno;
-	/* As large as it gets unprivileged (/proc/sys/fs/pipe-max-size); the default works too, only slower. */
+	/* As large as it gets unprivileged (/proc/sys/fs/pipe-max-size); the default works too,
+	 * only slower. */
 	(void)fcntl(pipes[1], F_SETPIPE_SZ, 1 << 20);
 	return 0;
 }
@@ -250,7 +253,9 @@ static int receive_pages_pwritev(int sock, const struct memory *dst)
 	size_t have = 0;
 
 	while (left > 0) {
-		size_t want = left * FRAME - have < sizeof(buf) - have ? (size_t)(left * FRAME - have) : sizeof(buf) - have;
+		size_t want = left * FRAME - have < sizeof(buf) - have
+				      ? (size_t)(left * FRAME - have)
+				      : sizeof(buf) - have;
 		ssize_t n = read(sock, buf + have, want);
 
 		if (n <= 0)

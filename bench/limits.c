@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the machine allows a user-space migrator: moves a memory file over one loopback TCP connection into a fresh
- * memfd by each of several receive methods, and scans memory for zeros. No dirty tracking, no checks, no protocol:
- * nothing that migrates can be faster by these means.
+ * What the machine allows a user-space migrator: moves a memory file over one loopback TCP
+ *connection into a fresh memfd by each of several receive methods, and scans memory for zeros. No
+ *dirty tracking, no checks, no protocol: nothing that migrates can be faster by these means.
  *
  *	limits xfer FILE [METHOD...]	all methods if none is named
  *	limits zero FILE
  *
- * FILE is guest RAM in tmpfs. One JSON object a line and method. GB is 1e9 bytes, GiB 2^30. The sender is always
- * write() from a mapping whose pages are faulted in before the clock starts; the clock stops when the receiver says
- * that its last byte is in place. Sender and receiver are two processes.
+ * FILE is guest RAM in tmpfs. One JSON object a line and method. GB is 1e9 bytes, GiB 2^30. The
+ *sender is always write() from a mapping whose pages are faulted in before the clock starts; the
+ *clock stops when the receiver says that its last byte is in place. Sender and receiver are two
+ *processes.
  *
- * Framing "none" is the bare bytes. Framing "pages" is what QEMU's stream has: 8 bytes ahead of each 4 KiB page, so
- * the receiver must look at the bytes before it knows where they go.
+ * Framing "none" is the bare bytes. Framing "pages" is what QEMU's stream has: 8 bytes ahead of
+ *each 4 KiB page, so the receiver must look at the bytes before it knows where they go.
  */
 #include "bench/limits.h"
 
@@ -59,14 +60,16 @@ static double cpu_now(void)
 
 static int connect_loopback(int ret_socks[2])
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(addr);
 	int one = 1;
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (listener < 0 || a < 0 || bind(listener, (struct sockaddr *)&addr, len) < 0 || listen(listener, 1) < 0 ||
-	    getsockname(listener, (struct sockaddr *)&addr, &len) < 0 || connect(a, (struct sockaddr *)&addr, len) < 0)
+	if (listener < 0 || a < 0 || bind(listener, (struct sockaddr *)&addr, len) < 0 ||
+	    listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&addr, &len) < 0 ||
+	    connect(a, (struct sockaddr *)&addr, len) < 0)
 		return -errno;
 	ret_socks[0] = a;
 	ret_socks[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -106,7 +109,8 @@ static _Noreturn void receiver_main(const struct method *m, int sock, const stru
 	_exit(write(sock, &receipt, sizeof(receipt)) == (ssize_t)sizeof(receipt) ? 0 : 1);
 }
 
-/* Every page of a multiple of 16 plus the last: reading all of both would take longer than the transfer. */
+/* Every page of a multiple of 16 plus the last: reading all of both would take longer than the
+ * transfer. */
 static bool memory_same(const struct memory *a, const struct memory *b)
 {
 	for (uint64_t at = 0; at < a->len; at += 16 * PAGE)
@@ -115,7 +119,8 @@ static bool memory_same(const struct memory *a, const struct memory *b)
 	return memcmp(a->map + a->len - PAGE, b->map + b->len - PAGE, PAGE) == 0;
 }
 
-static int send_and_wait(const struct method *m, int sock, const struct memory *src, struct receipt *ret)
+static int send_and_wait(const struct method *m, int sock, const struct memory *src,
+			 struct receipt *ret)
 {
 	int e = m->send(sock, src);
 
@@ -152,11 +157,12 @@ static int transfer(const struct method *m, const struct memory *src)
 	if (waitpid(pid, &status, 0) < 0)
 		return -errno;
 	if (e == 0)
-		printf("{\"method\": \"%s\", \"framing\": \"%s\", \"gbps\": %.4f, \"cpu_s_per_gib\": %.4f, "
+		printf("{\"method\": \"%s\", \"framing\": \"%s\", \"gbps\": %.4f, "
+		       "\"cpu_s_per_gib\": %.4f, "
 		       "\"cpu_send_s\": %.4f, \"cpu_receive_s\": %.4f, \"same\": %s}\n",
 		       m->name, m->framing, (double)src->len / took / 1e9,
-		       (cpu_send + receipt.cpu_s) / ((double)src->len / (1 << 30)), cpu_send, receipt.cpu_s,
-		       memory_same(src, &dst) ? "true" : "false");
+		       (cpu_send + receipt.cpu_s) / ((double)src->len / (1 << 30)), cpu_send,
+		       receipt.cpu_s, memory_same(src, &dst) ? "true" : "false");
 	memory_close(&dst);
 	return e;
 }
@@ -188,9 +194,11 @@ static void scan_zero(const struct memory *src)
 
 	double took = clock_now() - start;
 
-	printf("{\"method\": \"zero-scan\", \"framing\": \"none\", \"gbps\": %.4f, \"cpu_s_per_gib\": %.4f, "
-	       "\"zero_pages\": %llu}\n", (double)src->len / took / 1e9,
-	       (cpu_now() - cpu) / ((double)src->len / (1 << 30)), (unsigned long long)n_zero);
+	printf("{\"method\": \"zero-scan\", \"framing\": \"none\", \"gbps\": %.4f, "
+	       "\"cpu_s_per_gib\": %.4f, "
+	       "\"zero_pages\": %llu}\n",
+	       (double)src->len / took / 1e9, (cpu_now() - cpu) / ((double)src->len / (1 << 30)),
+	       (unsigned long long)n_zero);
 }
 
 /* --- command line --- */
@@ -246,7 +254,8 @@ int main(int argc, char **argv)
 	}
 	e = memory_open_source(&src, argv[2]);
 	if (e < 0) {
-		fprintf(stderr, "limits: '%s': %s (a tmpfs file of whole pages is needed)\n", argv[2], strerror(-e));
+		fprintf(stderr, "limits: '%s': %s (a tmpfs file of whole pages is needed)\n",
+			argv[2], strerror(-e));
 		return 1;
 	}
 	if (strcmp(argv[1], "zero") == 0) {

@@ -17,7 +17,7 @@ struct memory {
 
 struct method {
 	const char *name;
-	const char *framing;	/* "none": bare bytes; "pages": 8 bytes ahead of each page */
+	const char *framing; /* "none": bare bytes; "pages": 8 bytes ahead of each page */
 	/* Both return 0 or -errno, at the first failure; a stream that ends early is -EPIPE. */
 	int (*send)(int sock, const struct memory *src);
 	int (*receive)(int sock, const struct memory *dst);
