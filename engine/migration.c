@@ -58,6 +58,7 @@ void report_status(struct migration *m, enum migration_status status)
 	LOCK_SCOPE(&m->lock);
 
 	m->status = status;
+	merr_clear(&m->error);
 	queue(m, LINK_STATE, 0);
 }
 

@@ -72,7 +72,10 @@ bool migration_has_capability(const struct migration *m, enum migration_capabili
 /* Take over new parameters; those that matter to a running migration take effect at once. Control thread. */
 void migration_apply(struct migration *m, const struct migration_parameters *p);
 
-/* From the migration thread, for the daemon. Each is sent once, in this order, to whoever is the daemon then. */
+/*
+ * From the migration thread, for the daemon. Each is sent once, in this order, to whoever is the daemon then.
+ * report_status(): all is well (again), an error of before is forgotten.
+ */
 void report_status(struct migration *m, enum migration_status status);
 /* ERR stays with the migration; a failed or cancelled one says why. */
 void report_error(struct migration *m, enum migration_status status, const struct merr *err);

@@ -99,9 +99,11 @@ static int next_connection(struct target *t, int awake, int cancel_fd, uint64_t 
 		if (r == 0 || r == -ECANCELED)
 			return r;
 		(void)merr_prefix(&t->err, "a connection was refused, still listening");
-		log_warning("%s", merr_msg(&t->err));
+		log_warning("%s guest=\"%s\"", merr_msg(&t->err), t->m->start.guest);
 		rp_send_error(t->chan, &t->err);
-		report_error(t->m, t->m->status, &t->err);
+		if (!t->begun)
+			report_error(t->m, MIGRATION_STATUS_SETUP, &t->err);
+		disconnect(t);
 	}
 }
 
@@ -594,7 +596,8 @@ static int open_guest(struct target *t)
 	if (r < 0)
 		return merr_set_errno(&t->err, r, "migration channel");
 	memcpy(t->guest.id, t->m->handover_id, sizeof(t->guest.id));
-	if (t->m->start.mode == WORKER_MODE_SETTLE)
+	t->begun = t->m->start.mode == WORKER_MODE_SETTLE;
+	if (t->begun)
 		return 0;
 	r = guest_ram_table(&t->guest, &t->ram, &t->err);
 	stats_set(t->m->stats, total_bytes, t->ram.total_bytes);
