@@ -10,7 +10,8 @@
 static int copy_text(const char *from, char *to, size_t cap, const char *what, struct merr *err)
 {
 	if (strlen(from) >= cap)
-		return merr_set(err, -EINVAL, "Parameter '%s' expects at most %zu bytes", what, cap - 1);
+		return merr_set(err, -EINVAL, "Parameter '%s' expects at most %zu bytes", what,
+				cap - 1);
 	memcpy(to, from, strlen(from) + 1);
 	return 0;
 }
@@ -25,13 +26,17 @@ static int from_inet(const struct inet_socket_address *i, struct addr *ret, stru
 
 	r = copy_text(i->host, checked.host, sizeof(checked.host), "channels[0].addr.host", err);
 	if (r == 0)
-		r = copy_text(i->port, checked.port, sizeof(checked.port), "channels[0].addr.port", err);
+		r = copy_text(i->port, checked.port, sizeof(checked.port), "channels[0].addr.port",
+			      err);
 	if (r < 0)
 		return r;
 	if (strpbrk(i->host, ",[]") || strpbrk(i->port, ",:"))
-		return merr_set(err, -EINVAL, "Parameter 'channels[0].addr' expects a host and a port, not '%s' and '%s'",
-				i->host, i->port);
-	(void)snprintf(text, sizeof(text), "tcp:%s%s%s:%s", v6 ? "[" : "", i->host, v6 ? "]" : "", i->port);
+		return merr_set(
+			err, -EINVAL,
+			"Parameter 'channels[0].addr' expects a host and a port, not '%s' and '%s'",
+			i->host, i->port);
+	(void)snprintf(text, sizeof(text), "tcp:%s%s%s:%s", v6 ? "[" : "", i->host, v6 ? "]" : "",
+		       i->port);
 	if (i->has_to)
 		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), ",to=%u", i->to);
 	r = addr_parse_uri(text, ret, err);
@@ -45,8 +50,11 @@ static int from_inet(const struct inet_socket_address *i, struct addr *ret, stru
 	if (i->has_ipv6 && !i->ipv6 && !i->has_ipv4)
 		ret->ipv4 = true;
 	ret->keep_alive = i->has_keep_alive && i->keep_alive;
-	if ((i->has_mptcp && i->mptcp) || i->has_keep_alive_count || i->has_keep_alive_idle || i->has_keep_alive_interval)
-		return merr_set(err, -ENOTSUP, "Multipath TCP and the keep-alive details are not supported; leave them out");
+	if ((i->has_mptcp && i->mptcp) || i->has_keep_alive_count || i->has_keep_alive_idle ||
+	    i->has_keep_alive_interval)
+		return merr_set(err, -ENOTSUP,
+				"Multipath TCP and the keep-alive details are not supported; leave "
+				"them out");
 	return 0;
 }
 
@@ -56,7 +64,8 @@ static int from_unix(const struct unix_socket_address *u, struct addr *ret, stru
 	int r;
 
 	if (u->has_abstract && u->abstract)
-		return merr_set(err, -ENOTSUP, "abstract Unix sockets are not supported; use a path");
+		return merr_set(err, -ENOTSUP,
+				"abstract Unix sockets are not supported; use a path");
 	if (!u->path[0])
 		return merr_set(err, -EINVAL, "Parameter 'channels[0].addr.path' expects a path");
 	r = copy_text(u->path, a.path, sizeof(a.path), "channels[0].addr.path", err);
@@ -73,19 +82,23 @@ static int from_socket(const struct socket_address *s, struct addr *ret, struct 
 	case SOCKET_ADDRESS_TYPE_UNIX:
 		return from_unix(&s->u.unix_, ret, err);
 	default:
-		return merr_set(err, -ENOTSUP, "migration transport '%s' is not supported; use inet or unix",
+		return merr_set(err, -ENOTSUP,
+				"migration transport '%s' is not supported; use inet or unix",
 				socket_address_type_str(s->type));
 	}
 }
 
-static int from_channels(const struct migration_channel *channels, size_t n, struct addr *ret, struct merr *err)
+static int from_channels(const struct migration_channel *channels, size_t n, struct addr *ret,
+			 struct merr *err)
 {
 	const struct migration_channel *main_channel = NULL;
 
 	for (size_t i = 0; i < n; i++) {
 		if (channels[i].channel_type != MIGRATION_CHANNEL_TYPE_MAIN)
-			return merr_set(err, -ENOTSUP, "channel type '%s' is not supported; give a 'main' channel only",
-					migration_channel_type_str(channels[i].channel_type));
+			return merr_set(
+				err, -ENOTSUP,
+				"channel type '%s' is not supported; give a 'main' channel only",
+				migration_channel_type_str(channels[i].channel_type));
 		if (main_channel)
 			return merr_set(err, -EINVAL, "Channel list has more than one main entry");
 		main_channel = &channels[i];
@@ -93,26 +106,28 @@ static int from_channels(const struct migration_channel *channels, size_t n, str
 	if (!main_channel)
 		return merr_set(err, -EINVAL, "Channel list has no main entry");
 	if (main_channel->addr.transport != MIGRATION_ADDRESS_TYPE_SOCKET)
-		return merr_set(err, -ENOTSUP, "migration transport '%s' is not supported; use a socket",
+		return merr_set(err, -ENOTSUP,
+				"migration transport '%s' is not supported; use a socket",
 				migration_address_type_str(main_channel->addr.transport));
 	return from_socket(&main_channel->addr.u.socket, ret, err);
 }
 
-int address_parse(const char *uri, const struct migration_channel *channels, size_t n, struct addr *ret, char *text,
-		  struct merr *err)
+int address_parse(const char *uri, const struct migration_channel *channels, size_t n,
+		  struct addr *ret, char *text, struct merr *err)
 {
 	int r;
 
 	if (!uri == !n)
-		return merr_set(err, -EINVAL, "%s", uri ? "'uri' and 'channels' exclude each other; give one of them" :
-							  "Parameter 'uri' or 'channels' is needed: where to, e.g. "
-							  "tcp:HOST:PORT");
+		return merr_set(err, -EINVAL, "%s",
+				uri ? "'uri' and 'channels' exclude each other; give one of them"
+				    : "Parameter 'uri' or 'channels' is needed: where to, e.g. "
+				      "tcp:HOST:PORT");
 	r = uri ? addr_parse_uri(uri, ret, err) : from_channels(channels, n, ret, err);
 	if (r < 0)
 		return r;
 	(void)addr_format(ret, text, ADDRESS_TEXT_MAX);
 	if (uri && strlen(uri) < ADDRESS_TEXT_MAX)
-		(void)strcpy(text, uri);
+		memcpy(text, uri, strlen(uri) + 1);
 	return 0;
 }
 

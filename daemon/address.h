@@ -11,11 +11,11 @@
 #define ADDRESS_TEXT_MAX (sizeof(struct addr) + 16)
 
 /*
- * Exactly one of URI and CHANNELS (N of them) has to be there. *RET is checked, TEXT (ADDRESS_TEXT_MAX bytes) is what to call
- * it: the URI itself, if it fits.
+ * Exactly one of URI and CHANNELS (N of them) has to be there. *RET is checked, TEXT
+ * (ADDRESS_TEXT_MAX bytes) is what to call it: the URI itself, if it fits.
  */
-int address_parse(const char *uri, const struct migration_channel *channels, size_t n, struct addr *ret, char *text,
-		  struct merr *err);
+int address_parse(const char *uri, const struct migration_channel *channels, size_t n,
+		  struct addr *ret, char *text, struct merr *err);
 
 /* As query-migrate's socket-address shows it; free with socket_address_done(). -ENOMEM. */
 int address_describe(const struct addr *a, struct socket_address *ret);

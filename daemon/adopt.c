@@ -2,8 +2,9 @@
 /*
  * Taking over the migrations of a daemon that is gone.
  *
- * Each journal gives a record of its guest, which its VMM fills when it attaches again, and a migration. A worker that lives
- * says the rest by ADOPT. One that does not is dealt with when the VMM is back (daemon/settle.h).
+ * Each journal gives a record of its guest, which its VMM fills when it attaches again, and a
+ * migration. A worker that lives says the rest by ADOPT. One that does not is dealt with when the
+ * VMM is back (daemon/settle.h).
  */
 #include "daemon/adopt.h"
 
@@ -25,23 +26,27 @@
 #include "daemon/timer.h"
 #include "daemon/worker.h"
 
-static int migration_from_journal(struct guest *g, const struct journal *j, struct migration **ret, struct merr *err)
+static int migration_from_journal(struct guest *g, const struct journal *j, struct migration **ret,
+				  struct merr *err)
 {
-	enum worker_direction direction = j->outgoing ? WORKER_DIRECTION_OUTGOING : WORKER_DIRECTION_INCOMING;
-	struct migration *m;
+	enum worker_direction direction =
+		j->outgoing ? WORKER_DIRECTION_OUTGOING : WORKER_DIRECTION_INCOMING;
+	struct migration *m = NULL;
 	struct addr addr;
 	int r = addr_parse_uri(j->uri, &addr, err);
 
 	if (r == 0)
 		r = migration_new(g, direction, j->uri, &addr, &m, err);
-	if (r < 0)
+	if (r < 0 || !m)
 		return r;
 	(void)snprintf(m->id, sizeof(m->id), "%s", j->id);
 	(void)snprintf(m->handover_id, sizeof(m->handover_id), "%s", j->handover_id);
 	m->exit_on_error = j->exit_on_error;
 	m->has_listen_addr = j->listen[0] && addr_parse_uri(j->listen, &m->listen_addr, NULL) == 0;
 	m->journaled = true;
-	/* A guess until ADOPT; without a worker, the guest's handover decides what becomes of it. */
+	/*
+	 * A guess until ADOPT; without a worker, the guest's handover decides what becomes of it.
+	 */
 	m->status = MIGRATION_STATUS_ACTIVE;
 	*ret = m;
 	return 0;
@@ -54,10 +59,12 @@ static int find_worker(struct migration *m, const struct journal *j, struct merr
 
 	if (r < 0)
 		return merr_set_errno(err, r, "nobody answers on its socket");
-	return worker_adopt(d->base, fd, j->worker_pid, j->worker_start_time, &link_handler, m, &m->worker, err);
+	return worker_adopt(d->base, fd, j->worker_pid, j->worker_start_time, &link_handler, m,
+			    &m->worker, err);
 }
 
-static int find_record(struct registry *r, const struct journal *j, struct guest **ret, struct merr *err)
+static int find_record(struct registry *r, const struct journal *j, struct guest **ret,
+		       struct merr *err)
 {
 	int res;
 
@@ -95,8 +102,8 @@ static int take_over(struct daemon *d, const struct journal *j, struct merr *err
 		settle_expect_adopt(m);
 		return 0;
 	}
-	log_notice("the worker of a former daemon's migration is gone: %s guest='%s' mig=%s", merr_msg(&why), j->guest,
-		   j->id);
+	log_notice("the worker of a former daemon's migration is gone: %s guest='%s' mig=%s",
+		   merr_msg(&why), j->guest, j->id);
 	/* Whether the source was told LOADED is not known: somebody has to be there if it asks. */
 	m->reached_loaded = true;
 	m->orphaned = true;
@@ -109,8 +116,8 @@ static void on_journal(void *opaque, const struct journal *j)
 	struct merr err = MERR_INIT;
 
 	if (take_over(opaque, j, &err) < 0)
-		log_err("cannot take over a former daemon's migration guest='%s' mig=%s: %s", j->guest, j->id,
-			merr_msg(&err));
+		log_err("cannot take over a former daemon's migration guest='%s' mig=%s: %s",
+			j->guest, j->id, merr_msg(&err));
 }
 
 void adopt_all(struct daemon *d)
@@ -136,7 +143,8 @@ static int take_stats(struct migration *m, struct conn_msg *msg, struct merr *er
 	r = fd < 0 ? -EBADMSG : stats_page_open(fd, &stats);
 	if (r < 0) {
 		close_fd(fd);
-		return merr_set_errno(err, r, "worker link: ADOPT: its descriptor is no statistics page");
+		return merr_set_errno(err, r,
+				      "worker link: ADOPT: its descriptor is no statistics page");
 	}
 	stats_page_unmap(m->stats);
 	close_fd(m->stats_fd);
@@ -147,8 +155,11 @@ static int take_stats(struct migration *m, struct conn_msg *msg, struct merr *er
 
 static int take_start(struct migration *m, struct worker_start *s, struct merr *err)
 {
-	if (strcmp(s->id, m->id) != 0 || strcmp(s->guest, m->guest->name) != 0 || s->direction != m->direction)
-		return merr_set(err, -EBADMSG, "worker link: ADOPT: it is about another migration than its journal");
+	if (strcmp(s->id, m->id) != 0 || strcmp(s->guest, m->guest->name) != 0 ||
+	    s->direction != m->direction)
+		return merr_set(
+			err, -EBADMSG,
+			"worker link: ADOPT: it is about another migration than its journal");
 	m->mode = s->mode;
 	take_settings(m->guest, s);
 	return 0;
@@ -183,8 +194,10 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 		m->adopting = false;
 		m->timer = timer_free(m->timer);
 		m->status = a.state.status;
-		log_notice("took over a former daemon's migration guest='%s' mig=%s pid=%d status=%s", m->guest->name, m->id,
-			   worker_pid(m->worker), migration_status_str(m->status));
+		log_notice(
+			"took over a former daemon's migration guest='%s' mig=%s pid=%d status=%s",
+			m->guest->name, m->id, worker_pid(m->worker),
+			migration_status_str(m->status));
 		prefer_running(m);
 		r = link_apply_state(m, &a.state, err);
 	}

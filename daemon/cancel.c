@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ending a migration that can still be taken back: before RELEASE on the source, before LOADED on the target. */
+/*
+ * Ending a migration that can still be taken back: before RELEASE on the source, before LOADED on
+ * the target.
+ */
 #include "daemon/cancel.h"
 
 #include <errno.h>
@@ -29,18 +32,27 @@ static int check(const struct migration *m, struct merr *err)
 {
 	switch (migration_phase(m)) {
 	case HANDOVER_PHASE_RELEASED:
-		return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' was released to %s and may run there; "
-				"query-migrate's handover tells, and migrate-resolve decides if the peer is lost",
+		return merr_set(err, -EBUSY,
+				"It is too late to cancel: guest '%s' was released to %s and may "
+				"run there; "
+				"query-migrate's handover tells, and migrate-resolve decides if "
+				"the peer is lost",
 				m->guest->name, m->peer);
 	case HANDOVER_PHASE_RETIRED:
-		return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' runs on %s", m->guest->name, m->peer);
+		return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' runs on %s",
+				m->guest->name, m->peer);
 	case HANDOVER_PHASE_LOADED:
-		return merr_set(err, -EBUSY, "It is too late to cancel here: guest '%s' is loaded, and the source decides; cancel "
-				"there, or use migrate-resolve if the source is lost", m->guest->name);
+		return merr_set(err, -EBUSY,
+				"It is too late to cancel here: guest '%s' is loaded, and the "
+				"source decides; cancel "
+				"there, or use migrate-resolve if the source is lost",
+				m->guest->name);
 	case HANDOVER_PHASE_RUNNING:
 		if (m->direction == WORKER_DIRECTION_OUTGOING)
 			return 0;
-		return merr_set(err, -EBUSY, "It is too late to cancel: guest '%s' runs here already", m->guest->name);
+		return merr_set(err, -EBUSY,
+				"It is too late to cancel: guest '%s' runs here already",
+				m->guest->name);
 	default:
 		return 0;
 	}
@@ -61,9 +73,13 @@ int cancel_migration(struct migration *m, struct merr *err)
 	if (m->worker) {
 		link_cancel(m);
 		if (!m->timer)
-			m->timer = timer_start(m->guest->daemon->base, CANCEL_PATIENCE_MS, on_overdue, m);
+			m->timer = timer_start(m->guest->daemon->base, CANCEL_PATIENCE_MS,
+					       on_overdue, m);
 	} else if (!m->orphaned) {
-		/* There is no connection yet, and the library has nothing to undo but an unused channel. */
+		/*
+		 * There is no connection yet, and the library has nothing to undo but an unused
+		 * channel.
+		 */
 		m->on_started = NULL;
 		migration_finish(m, MIGRATION_STATUS_CANCELLED, NULL);
 	}
@@ -80,7 +96,9 @@ void cancel_without_vmm(struct migration *m)
 	if (phase != HANDOVER_PHASE_EMPTY && phase != HANDOVER_PHASE_INCOMING)
 		return;
 	merr_clear(&m->error);
-	(void)merr_set(&m->error, -ENOTCONN, "the VMM of guest '%s' is gone: nothing can receive the guest", m->guest->name);
+	(void)merr_set(&m->error, -ENOTCONN,
+		       "the VMM of guest '%s' is gone: nothing can receive the guest",
+		       m->guest->name);
 	m->error_is_final = true;
 	link_cancel(m);
 }

@@ -8,8 +8,8 @@
 struct migration;
 
 /*
- * migrate_cancel: the status becomes `cancelling`, soon `cancelled`. M may be NULL or over: 0, nothing happens. -EBUSY with
- * ERR: it is too late.
+ * migrate_cancel: the status becomes `cancelling`, soon `cancelled`. M may be NULL or over: 0,
+ * nothing happens. -EBUSY with ERR: it is too late.
  */
 int cancel_migration(struct migration *m, struct merr *err);
 

@@ -8,7 +8,10 @@
 #include "base/err.h"
 #include "schema/types.h"
 
-/* Check the set ON (by enum migration_capability) as a whole. -EINVAL, or -ENOTSUP naming one that is not there. */
+/*
+ * Check the set ON (by enum migration_capability) as a whole. -EINVAL, or -ENOTSUP naming one that
+ * is not there.
+ */
 int capabilities_check(const bool on[MIGRATION_CAPABILITY__MAX], struct merr *err);
 
 #endif

@@ -76,10 +76,15 @@ static int watch_signals(struct daemon *d, struct merr *err)
 	s->terminate = watch_signal(d, SIGTERM, on_end_signal);
 	s->interrupt = watch_signal(d, SIGINT, on_end_signal);
 	s->hangup = watch_signal(d, SIGHUP, on_hangup);
-	return s->terminate && s->interrupt && s->hangup ? 0 : merr_set(err, -ENOMEM, "cannot watch signals");
+	return s->terminate && s->interrupt && s->hangup
+		       ? 0
+		       : merr_set(err, -ENOMEM, "cannot watch signals");
 }
 
-/* Two descriptors a guest, five a migration: the usual soft limit of 1024 is for select()'s sake, which nothing here uses. */
+/*
+ * Two descriptors a guest, five a migration: the usual soft limit of 1024 is for select()'s sake,
+ * which nothing here uses.
+ */
 static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;
@@ -110,13 +115,13 @@ static int start_qmp(struct daemon *d, const char *path, struct merr *err)
 /* Last, so that whoever can connect finds everything in place. */
 static int open_sockets(struct daemon *d, const struct options *o, struct merr *err)
 {
-	int fd, r;
+	int fd = -1, r;
 
 	r = door_open(d, o->attach_path, &d->door, err);
 	if (r == 0)
 		r = listen_unix(o->qmp_path, SOCK_STREAM, &fd, err);
 	if (r < 0) {
-		free(TAKE_PTR(private_of(d)->qmp_path));	/* not ours to remove */
+		free(TAKE_PTR(private_of(d)->qmp_path)); /* not ours to remove */
 		return r;
 	}
 	return qmp_server_listen(d->qmp, fd, NULL, err);

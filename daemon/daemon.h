@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The daemon's parts, and who may reach what: one event loop, one thread. It never maps guest memory, never parses
- * a byte that came from a migration's peer, and never blocks: names are looked up in a thread of their own
- * (daemon/dial.h), everything else is events.
+ * The daemon's parts, and who may reach what: one event loop, one thread. It never maps guest
+ * memory, never parses a byte that came from a migration's peer, and never blocks: names are looked
+ * up in a thread of their own (daemon/dial.h), everything else is events.
  */
 #ifndef MIGD_DAEMON_DAEMON_H
 #define MIGD_DAEMON_DAEMON_H
@@ -23,12 +23,13 @@ struct daemon {
 	struct registry *registry;
 	struct door *door;
 	struct state_dir *state;
-	int exe_fd;	/* this program, open since before it could be replaced: workers are started from it */
+	int exe_fd; /* this program, open since before it could be replaced: workers are started
+		       from it */
 };
 
 /*
- * Build everything, take over what a former daemon left in the state directory, and begin to listen. EXE_FD is taken
- * over. On failure nothing is left behind and ERR says what to do.
+ * Build everything, take over what a former daemon left in the state directory, and begin to
+ * listen. EXE_FD is taken over. On failure nothing is left behind and ERR says what to do.
  */
 int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, struct merr *err);
 

@@ -2,8 +2,8 @@
 /*
  * Names and connections without blocking the loop.
  *
- * getaddrinfo() cannot be interrupted, so the thread owns a reference of its own to what it works on: a dial that is
- * cancelled meanwhile leaves that behind, and whoever comes last frees it.
+ * getaddrinfo() cannot be interrupted, so the thread owns a reference of its own to what it works
+ * on: a dial that is cancelled meanwhile leaves that behind, and whoever comes last frees it.
  */
 #include "daemon/dial.h"
 
@@ -26,22 +26,22 @@
 /* What the loop and the look-up thread share. */
 struct lookup {
 	atomic_int n_refs;
-	int done_fd;	/* eventfd: raised when the members below are there */
+	int done_fd; /* eventfd: raised when the members below are there */
 	struct addr addr;
 	bool listen;
 	struct sock_target targets[SOCK_TARGETS_MAX];
-	int n_targets;	/* or -errno, with err */
+	int n_targets; /* or -errno, with err */
 	struct merr err;
 };
 
 struct dial {
 	struct event_base *base;
 	struct lookup *lookup;
-	struct event *wait;	/* for the delay, the look-up, or the connection */
+	struct event *wait; /* for the delay, the look-up, or the connection */
 	struct event *deadline;
-	int fd;			/* being connected */
-	int next;		/* the target to try next */
-	int error;		/* of the last target */
+	int fd;    /* being connected */
+	int next;  /* the target to try next */
+	int error; /* of the last target */
 	dial_fn fn;
 	void *opaque;
 };
@@ -235,8 +235,8 @@ static void start(evutil_socket_t fd, short what, void *opaque)
 	}
 }
 
-static struct dial *dial_new(struct event_base *base, const struct addr *a, bool listen, unsigned int delay_ms,
-			     dial_fn fn, void *opaque)
+static struct dial *dial_new(struct event_base *base, const struct addr *a, bool listen,
+			     unsigned int delay_ms, dial_fn fn, void *opaque)
 {
 	struct dial *d = calloc(1, sizeof(*d));
 
@@ -251,8 +251,8 @@ static struct dial *dial_new(struct event_base *base, const struct addr *a, bool
 	return d->lookup && d->wait ? d : dial_cancel(d);
 }
 
-struct dial *dial_connect(struct event_base *base, const struct addr *a, unsigned int delay_ms, dial_fn fn,
-			  void *opaque)
+struct dial *dial_connect(struct event_base *base, const struct addr *a, unsigned int delay_ms,
+			  dial_fn fn, void *opaque)
 {
 	return dial_new(base, a, false, delay_ms, fn, opaque);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names and connections without blocking the loop: looking up happens in a thread, connecting by events, each resolved
- * address in turn.
+ * Names and connections without blocking the loop: looking up happens in a thread, connecting by
+ * events, each resolved address in turn.
  */
 #ifndef MIGD_DAEMON_DIAL_H
 #define MIGD_DAEMON_DIAL_H
@@ -15,14 +15,14 @@
 struct dial;
 
 /*
- * FD is the connected (or, for dial_listen(), the listening) socket and is the callee's, or -1 with ERR. Called once, from the
- * event loop, never from dial_*() itself. The dial is gone afterwards.
+ * FD is the connected (or, for dial_listen(), the listening) socket and is the callee's, or -1 with
+ * ERR. Called once, from the event loop, never from dial_*() itself. The dial is gone afterwards.
  */
 typedef void (*dial_fn)(void *opaque, int fd, const struct merr *err);
 
 /* Connect to A after DELAY_MS. NULL: no memory. */
-struct dial *dial_connect(struct event_base *base, const struct addr *a, unsigned int delay_ms, dial_fn fn,
-			  void *opaque);
+struct dial *dial_connect(struct event_base *base, const struct addr *a, unsigned int delay_ms,
+			  dial_fn fn, void *opaque);
 /* Listen on A. */
 struct dial *dial_listen(struct event_base *base, const struct addr *a, dial_fn fn, void *opaque);
 

@@ -22,7 +22,7 @@ struct guest_request {
 	uint16_t type;
 	uint32_t seq;
 	struct event *deadline;
-	guest_reply_fn fn;	/* NULL: nobody waits any more */
+	guest_reply_fn fn; /* NULL: nobody waits any more */
 	void *opaque;
 };
 
@@ -45,28 +45,33 @@ static void on_deadline(evutil_socket_t fd, short what, void *opaque)
 	(void)fd;
 	(void)what;
 	(void)merr_set(&err, -ETIMEDOUT,
-		       "The VMM of guest '%s' did not answer %s in time; see its log, and whether it hangs",
+		       "The VMM of guest '%s' did not answer %s in time; see its log, and whether "
+		       "it hangs",
 		       r->guest->name, attach_type_name(r->type));
 	request_end(r, NULL, &err);
 }
 
-static int send_request(struct guest *g, uint16_t type, const void *body, size_t len, const int *fds,
-			size_t n_fds, uint32_t *ret_seq, struct merr *err)
+static int send_request(struct guest *g, uint16_t type, const void *body, size_t len,
+			const int *fds, size_t n_fds, uint32_t *ret_seq, struct merr *err)
 {
 	int r;
 
 	if (!guest_attached(g))
-		return merr_set(err, -ENOTCONN, "The VMM of guest '%s' is not attached; it attaches again by itself if it "
-				"still runs", g->name);
+		return merr_set(
+			err, -ENOTCONN,
+			"The VMM of guest '%s' is not attached; it attaches again by itself if it "
+			"still runs",
+			g->name);
 	r = conn_send(g->conn, type, body, len, fds, n_fds, ret_seq);
 	if (r < 0)
-		return merr_set_errno(err, r, "cannot send %s to the VMM of guest '%s'", attach_type_name(type),
-				      g->name);
+		return merr_set_errno(err, r, "cannot send %s to the VMM of guest '%s'",
+				      attach_type_name(type), g->name);
 	return 0;
 }
 
-int guest_request(struct guest *g, uint16_t type, const void *body, size_t len, const int *fds, size_t n_fds,
-		  unsigned int timeout_ms, guest_reply_fn fn, void *opaque, struct merr *err)
+int guest_request(struct guest *g, uint16_t type, const void *body, size_t len, const int *fds,
+		  size_t n_fds, unsigned int timeout_ms, guest_reply_fn fn, void *opaque,
+		  struct merr *err)
 {
 	_cleanup_free_ struct guest_request *req = calloc(1, sizeof(*req));
 	int r;
@@ -95,8 +100,8 @@ void guest_forget_requests(struct guest *g, const void *opaque)
 	struct guest_request *r;
 
 	TAILQ_FOREACH(r, &g->requests, entry)
-		if (r->opaque == opaque)
-			r->fn = NULL;
+	if (r->opaque == opaque)
+		r->fn = NULL;
 }
 
 /* An error reply's text is the VMM's: keep it printable. */
@@ -111,8 +116,8 @@ static void reply_error(const struct guest_request *r, struct conn_msg *m, struc
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
 			text[i] = '?';
-	(void)merr_set(err, attach_error_to_errno(m->error), "The VMM of guest '%s' refused %s: %s", r->guest->name,
-		       attach_type_name(r->type), len ? text : "no reason given");
+	(void)merr_set(err, attach_error_to_errno(m->error), "The VMM of guest '%s' refused %s: %s",
+		       r->guest->name, attach_type_name(r->type), len ? text : "no reason given");
 }
 
 /* A late reply, to a request whose deadline passed, finds nobody and is dropped. */
@@ -122,8 +127,8 @@ static void on_reply(struct guest *g, struct conn_msg *m)
 	struct guest_request *r;
 
 	TAILQ_FOREACH(r, &g->requests, entry)
-		if (r->seq == m->reply_to && r->type == m->type)
-			break;
+	if (r->seq == m->reply_to && r->type == m->type)
+		break;
 	if (!r)
 		return;
 	if (m->error)
@@ -144,7 +149,8 @@ static void on_message(struct guest *g, struct conn_msg *m, struct merr *err)
 	} else if (m->type == ATTACH_HEARTBEAT) {
 		(void)conn_reply(g->conn, m, NULL, 0, NULL, 0);
 	} else {
-		(void)merr_set(&unknown, -EOPNOTSUPP, "%s is not for the daemon", attach_type_name(m->type));
+		(void)merr_set(&unknown, -EOPNOTSUPP, "%s is not for the daemon",
+			       attach_type_name(m->type));
 		(void)conn_reply_error(g->conn, m, &unknown);
 	}
 }
@@ -169,11 +175,13 @@ void guest_drain(struct guest *g)
 			r = err.code;
 		}
 		if (r != -ENOTCONN)
-			log_err("dropping a VMM that breaks the attach protocol guest='%s' pid=%d: %s", g->name, g->pid,
-				merr_msg(&err));
+			log_err("dropping a VMM that breaks the attach protocol guest='%s' pid=%d: "
+				"%s",
+				g->name, g->pid, merr_msg(&err));
 		if (g->conn == conn)
-			guest_disconnect(g, r == -ENOTCONN ? "the VMM closed its connection, or ended" :
-							     "the VMM broke the attach protocol");
+			guest_disconnect(g, r == -ENOTCONN
+						    ? "the VMM closed its connection, or ended"
+						    : "the VMM broke the attach protocol");
 		return;
 	}
 }
@@ -199,7 +207,8 @@ static void note_hello(struct guest *g, const struct attach_hello *hello)
 	g->n_vcpus = hello->n_vcpus;
 	g->ram_bytes = hello->ram_bytes;
 	g->epoch = hello->prev_epoch + 1;
-	g->stopped_told = guest_run_state(g) != RUN_STATE_RUNNING && guest_run_state(g) != RUN_STATE_SUSPENDED;
+	g->stopped_told = guest_run_state(g) != RUN_STATE_RUNNING &&
+			  guest_run_state(g) != RUN_STATE_SUSPENDED;
 	if (conn_peer(g->conn, &g->pid, &uid, &gid) < 0)
 		g->pid = (int)hello->pid;
 	g->pid_start_time = process_start_time(g->pid);
@@ -225,7 +234,8 @@ static int take_decision_page(struct guest *g, int fd, struct merr *err)
 
 static int watch(struct guest *g, struct conn *conn)
 {
-	struct event *e = event_new(g->daemon->base, conn_fd(conn), EV_READ | EV_PERSIST, on_readable, g);
+	struct event *e =
+		event_new(g->daemon->base, conn_fd(conn), EV_READ | EV_PERSIST, on_readable, g);
 
 	if (!e || event_add(e, NULL) < 0) {
 		(void)timer_free(e);
@@ -236,8 +246,8 @@ static int watch(struct guest *g, struct conn *conn)
 	return 0;
 }
 
-int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello *hello, int decision_fd,
-		  struct merr *err)
+int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello *hello,
+		  int decision_fd, struct merr *err)
 {
 	char uuid[UUID_TEXT_LEN];
 	int r;
@@ -251,9 +261,10 @@ int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello 
 	note_hello(g, hello);
 	guest_review(g);
 	uuid_format(g->uuid, uuid);
-	log_info("guest attached guest='%s' pid=%d uuid=%s role=%s state=%s handover=%s epoch=%u", g->name, g->pid,
-		 uuid, g->role == 2 ? "incoming" : "running", run_state_str(guest_run_state(g)),
-		 handover_state_name(g->handover_state), g->epoch);
+	log_info("guest attached guest='%s' pid=%d uuid=%s role=%s state=%s handover=%s epoch=%u",
+		 g->name, g->pid, uuid, g->role == 2 ? "incoming" : "running",
+		 run_state_str(guest_run_state(g)), handover_state_name(g->handover_state),
+		 g->epoch);
 	event_guest_attached(g->daemon->qmp, g->name, uuid,
 			     g->role == 2 ? GUEST_ROLE_INCOMING : GUEST_ROLE_RUNNING);
 	return 0;

@@ -25,14 +25,17 @@ static const enum run_state run_states[] = {
 	[MIGD_GUEST_RS_SHUTDOWN] = RUN_STATE_SHUTDOWN,
 	[MIGD_GUEST_RS_PANICKED] = RUN_STATE_GUEST_PANICKED,
 	[MIGD_GUEST_RS_SUSPENDED] = RUN_STATE_SUSPENDED,
-	/* As QEMU after a failed incoming migration: it still waits for a guest, which will not come. */
+	/*
+	 * As QEMU after a failed incoming migration: it still waits for a guest, which will not
+	 * come.
+	 */
 	[MIGD_GUEST_RS_DISCARDED] = RUN_STATE_INMIGRATE,
 };
 
 enum run_state guest_run_state(const struct guest *g)
 {
-	return g->run_state < ARRAY_SIZE(run_states) && g->run_state > 0 ? run_states[g->run_state] :
-									   RUN_STATE_INTERNAL_ERROR;
+	return g->run_state < ARRAY_SIZE(run_states) && g->run_state > 0 ? run_states[g->run_state]
+									 : RUN_STATE_INTERNAL_ERROR;
 }
 
 uint8_t guest_handover(const struct guest *g, uint8_t *ret_id)
@@ -96,7 +99,8 @@ static void tell(struct guest *g, const struct attach_event_body *e)
 		log_err("the dirty ring lost entries; the migration fails guest='%s'", g->name);
 		break;
 	case ATTACH_EVENT_VCPU_ERROR:
-		log_err("a vCPU cannot go on guest='%s' vcpu=%llu: %s", g->name, (unsigned long long)e->value, e->text);
+		log_err("a vCPU cannot go on guest='%s' vcpu=%llu: %s", g->name,
+			(unsigned long long)e->value, e->text);
 		break;
 	default:
 		break;
@@ -119,9 +123,11 @@ int guest_on_event(struct guest *g, struct conn_msg *m, struct merr *err)
 	if (r < 0)
 		return r;
 	if (e.run_state == 0 || e.run_state >= ARRAY_SIZE(run_states))
-		return merr_set(err, -EBADMSG, "EVENT: field 'run_state': %u is no run state", e.run_state);
+		return merr_set(err, -EBADMSG, "EVENT: field 'run_state': %u is no run state",
+				e.run_state);
 	if (e.handover_state == HANDOVER_INVALID || e.handover_state >= HANDOVER_N_STATES)
-		return merr_set(err, -EBADMSG, "EVENT: field 'handover_state': %u is no handover state",
+		return merr_set(err, -EBADMSG,
+				"EVENT: field 'handover_state': %u is no handover state",
 				e.handover_state);
 	make_printable(e.text);
 	g->run_state = e.run_state;

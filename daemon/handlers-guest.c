@@ -28,8 +28,11 @@ struct guest *scope_guest(struct qmp_call *call, bool has_guest, const char *gue
 	struct guest *g;
 
 	if (has_guest && session_guest && strcmp(guest, session_guest) != 0)
-		(void)merr_set(&err, -EINVAL, "This socket is for guest '%s' only, not for '%s'", session_guest, guest);
-	g = merr_is_set(&err) ? NULL : registry_resolve(d->registry, has_guest ? guest : session_guest, &err);
+		(void)merr_set(&err, -EINVAL, "This socket is for guest '%s' only, not for '%s'",
+			       session_guest, guest);
+	g = merr_is_set(&err)
+		    ? NULL
+		    : registry_resolve(d->registry, has_guest ? guest : session_guest, &err);
 	if (!g)
 		qmp_fail(call, &err);
 	return g;
@@ -63,7 +66,8 @@ void cmd_query_guests(struct qmp_call *call, const struct query_guests_args *arg
 	const struct guest *g;
 
 	(void)args;
-	TAILQ_FOREACH(g, &d->registry->guests, entry) {
+	TAILQ_FOREACH(g, &d->registry->guests, entry)
+	{
 		if (only && strcmp(g->name, only) != 0)
 			continue;
 		if (!list || append_guest(list, g) < 0) {
@@ -89,8 +93,11 @@ void cmd_guest_detach(struct qmp_call *call, const struct guest_detach_args *arg
 
 	if (!g)
 		return;
-	if (g->migration && (migration_running(g->migration) || g->migration->status == MIGRATION_STATUS_NONE)) {
-		(void)merr_set(&err, -EBUSY, "Guest '%s' is being migrated (status %s); wait for it or use migrate_cancel",
+	if (g->migration &&
+	    (migration_running(g->migration) || g->migration->status == MIGRATION_STATUS_NONE)) {
+		(void)merr_set(&err, -EBUSY,
+			       "Guest '%s' is being migrated (status %s); wait for it or use "
+			       "migrate_cancel",
 			       g->name, migration_status_str(g->migration->status));
 		qmp_fail(call, &err);
 		return;
@@ -145,8 +152,8 @@ static void quit_guest(struct qmp_call *call, struct guest *g)
 {
 	struct merr err = MERR_INIT;
 
-	if (guest_request(g, ATTACH_REQUEST_SHUTDOWN, NULL, 0, NULL, 0, SHUTDOWN_TIMEOUT_MS, on_shutdown_requested, call,
-			  &err) < 0)
+	if (guest_request(g, ATTACH_REQUEST_SHUTDOWN, NULL, 0, NULL, 0, SHUTDOWN_TIMEOUT_MS,
+			  on_shutdown_requested, call, &err) < 0)
 		qmp_fail(call, &err);
 }
 
@@ -165,8 +172,11 @@ void cmd_quit(struct qmp_call *call, const struct quit_args *args)
 		return;
 	}
 	if (n > 0) {
-		(void)merr_set(&err, -EBUSY, "%zu guest%s attached: use guest-detach first, or end migd by SIGTERM, which leaves "
-			       "guests and migrations alone", n, n == 1 ? " is" : "s are");
+		(void)merr_set(&err, -EBUSY,
+			       "%zu guest%s attached: use guest-detach first, or end migd by "
+			       "SIGTERM, which leaves "
+			       "guests and migrations alone",
+			       n, n == 1 ? " is" : "s are");
 		qmp_fail(call, &err);
 		return;
 	}

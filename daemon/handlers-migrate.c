@@ -29,9 +29,12 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 
 	if (!g)
 		return;
-	r = address_parse(args->has_uri ? args->uri : NULL, args->channels, args->n_channels, &addr, text, &err);
+	r = address_parse(args->has_uri ? args->uri : NULL, args->channels, args->n_channels, &addr,
+			  text, &err);
 	if (r == 0 && args->has_resume && args->resume)
-		r = merr_set(&err, -EINVAL, "Cannot resume: there is no paused post-copy migration of guest '%s'", g->name);
+		r = merr_set(&err, -EINVAL,
+			     "Cannot resume: there is no paused post-copy migration of guest '%s'",
+			     g->name);
 	if (r == 0)
 		r = outgoing_start(g, text, &addr, &err);
 	if (r < 0)
@@ -49,10 +52,12 @@ void cmd_migrate_incoming(struct qmp_call *call, const struct migrate_incoming_a
 
 	if (!g)
 		return;
-	if (address_parse(args->has_uri ? args->uri : NULL, args->channels, args->n_channels, &addr, text, &err) < 0)
+	if (address_parse(args->has_uri ? args->uri : NULL, args->channels, args->n_channels, &addr,
+			  text, &err) < 0)
 		qmp_fail(call, &err);
 	else
-		incoming_start(g, text, &addr, !args->has_exit_on_error || args->exit_on_error, call);
+		incoming_start(g, text, &addr, !args->has_exit_on_error || args->exit_on_error,
+			       call);
 }
 
 void cmd_migrate_cancel(struct qmp_call *call, const struct migrate_cancel_args *args)
@@ -79,8 +84,10 @@ void cmd_migrate_continue(struct qmp_call *call, const struct migrate_continue_a
 	if (g->migration && g->migration->direction == WORKER_DIRECTION_OUTGOING)
 		status = g->migration->status;
 	if (args->state != status) {
-		(void)merr_set(&err, -EINVAL, "Migration of guest '%s' is not in expected state '%s' but in '%s'", g->name,
-			       migration_status_str(args->state), migration_status_str(status));
+		(void)merr_set(&err, -EINVAL,
+			       "Migration of guest '%s' is not in expected state '%s' but in '%s'",
+			       g->name, migration_status_str(args->state),
+			       migration_status_str(status));
 		qmp_fail(call, &err);
 		return;
 	}
@@ -108,22 +115,32 @@ void cmd_query_migrate(struct qmp_call *call, const struct query_migrate_args *a
 
 /* ---- migrate-resolve ---- */
 
-static int check_resolve(const struct guest *g, const struct migrate_resolve_args *args, struct merr *err)
+static int check_resolve(const struct guest *g, const struct migrate_resolve_args *args,
+			 struct merr *err)
 {
 	const struct migration *m = g->migration;
 	uint8_t phase = guest_handover(g, NULL);
 
 	if (phase != HANDOVER_RELEASED && phase != HANDOVER_LOADED)
-		return merr_set(err, -EINVAL, "The handover of guest '%s' is not in doubt: it is %s", g->name,
+		return merr_set(err, -EINVAL,
+				"The handover of guest '%s' is not in doubt: it is %s", g->name,
 				handover_state_name(phase));
 	if (m && m->worker && !m->in_doubt)
-		return merr_set(err, -EINVAL, "The handover of guest '%s' is not in doubt: its peer is connected; wait for it",
+		return merr_set(err, -EINVAL,
+				"The handover of guest '%s' is not in doubt: its peer is "
+				"connected; wait for it",
 				g->name);
 	if (!args->fenced)
-		return merr_set(err, -EINVAL, "Parameter 'fenced' expects true: first make sure that guest '%s' %s on the other "
-				"side%s. Fencing means that its VMM there was killed, or its host powered off: a guest that runs "
-				"twice destroys its disks", g->name,
-				args->outcome == RESOLVE_OUTCOME_RUN ? "does not run, and cannot come to run," : "is to run",
+		return merr_set(err, -EINVAL,
+				"Parameter 'fenced' expects true: first make sure that guest '%s' "
+				"%s on the other "
+				"side%s. Fencing means that its VMM there was killed, or its host "
+				"powered off: a guest that runs "
+				"twice destroys its disks",
+				g->name,
+				args->outcome == RESOLVE_OUTCOME_RUN
+					? "does not run, and cannot come to run,"
+					: "is to run",
 				args->outcome == RESOLVE_OUTCOME_RUN ? "" : ", or is given up");
 	return 0;
 }
@@ -140,7 +157,8 @@ static void on_resolved(void *opaque, struct rcur *body, const struct merr *err)
 }
 
 /* Without a worker: the library takes the operator's word, and its event settles the migration. */
-static int resolve_directly(struct qmp_call *call, struct guest *g, enum resolve_outcome outcome, struct merr *err)
+static int resolve_directly(struct qmp_call *call, struct guest *g, enum resolve_outcome outcome,
+			    struct merr *err)
 {
 	struct attach_resolve body = { .run = outcome == RESOLVE_OUTCOME_RUN };
 	uint8_t bytes[32];
@@ -148,7 +166,8 @@ static int resolve_directly(struct qmp_call *call, struct guest *g, enum resolve
 
 	(void)guest_handover(g, body.handover_id);
 	(void)attach_resolve_encode(&w, &body);
-	return guest_request(g, ATTACH_RESOLVE, bytes, w.len, NULL, 0, RESOLVE_TIMEOUT_MS, on_resolved, call, err);
+	return guest_request(g, ATTACH_RESOLVE, bytes, w.len, NULL, 0, RESOLVE_TIMEOUT_MS,
+			     on_resolved, call, err);
 }
 
 void cmd_migrate_resolve(struct qmp_call *call, const struct migrate_resolve_args *args)
@@ -162,7 +181,8 @@ void cmd_migrate_resolve(struct qmp_call *call, const struct migrate_resolve_arg
 		qmp_fail(call, &err);
 		return;
 	}
-	log_notice("an operator decides about a guest in doubt: %s guest='%s'", resolve_outcome_str(args->outcome), g->name);
+	log_notice("an operator decides about a guest in doubt: %s guest='%s'",
+		   resolve_outcome_str(args->outcome), g->name);
 	if (g->migration && g->migration->worker) {
 		link_resolve(g->migration, args->outcome);
 		qmp_return(call, NULL);

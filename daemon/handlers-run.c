@@ -14,7 +14,7 @@
 
 /* For the VMM to park its vCPUs and drain its disks; then for it to say so. */
 #define PAUSE_DEADLINE_MS 5000U
-#define REPLY_TIMEOUT_MS 10000U
+#define REPLY_TIMEOUT_MS  10000U
 
 void cmd_query_status(struct qmp_call *call, const struct query_status_args *args)
 {
@@ -39,7 +39,8 @@ static void on_reply(void *opaque, struct rcur *body, const struct merr *err)
 		qmp_return(call, NULL);
 }
 
-static void request(struct qmp_call *call, struct guest *g, uint16_t type, const void *body, size_t len)
+static void request(struct qmp_call *call, struct guest *g, uint16_t type, const void *body,
+		    size_t len)
 {
 	struct merr err = MERR_INIT;
 
@@ -59,7 +60,7 @@ void cmd_stop(struct qmp_call *call, const struct stop_args *args)
 	switch (g->run_state) {
 	case MIGD_GUEST_RS_RUNNING:
 	case MIGD_GUEST_RS_SUSPENDED:
-	case MIGD_GUEST_RS_INMIGRATE:	/* it will stay paused once it is here */
+	case MIGD_GUEST_RS_INMIGRATE: /* it will stay paused once it is here */
 		(void)attach_pause_encode(&w, &body);
 		request(call, g, ATTACH_PAUSE, bytes, w.len);
 		return;
@@ -71,12 +72,17 @@ void cmd_stop(struct qmp_call *call, const struct stop_args *args)
 static void fail_finish_migrate(struct merr *err, const struct guest *g)
 {
 	if (guest_handover(g, NULL) == HANDOVER_RELEASED)
-		(void)merr_set(err, -EBUSY, "Guest '%s' was released to %s and may run there; query-migrate's handover tells, and "
-			       "migrate-resolve decides if the peer is lost", g->name,
-			       g->migration ? g->migration->peer : "its peer");
+		(void)merr_set(err, -EBUSY,
+			       "Guest '%s' was released to %s and may run there; query-migrate's "
+			       "handover tells, and "
+			       "migrate-resolve decides if the peer is lost",
+			       g->name, g->migration ? g->migration->peer : "its peer");
 	else
-		(void)merr_set(err, -EBUSY, "The migration of guest '%s' has not been finalized yet; wait for it or use "
-			       "migrate_cancel", g->name);
+		(void)merr_set(err, -EBUSY,
+			       "The migration of guest '%s' has not been finalized yet; wait for "
+			       "it or use "
+			       "migrate_cancel",
+			       g->name);
 }
 
 /* Why a guest in this state cannot be started. */
@@ -87,16 +93,24 @@ static void explain_no_cont(struct merr *err, const struct guest *g)
 		fail_finish_migrate(err, g);
 		return;
 	case MIGD_GUEST_RS_POSTMIGRATE:
-		(void)merr_set(err, -EBUSY, "Guest '%s' was migrated away%s%s and runs there; it can never run here again",
-			       g->name, g->migration ? " to " : "", g->migration ? g->migration->uri : "");
+		(void)merr_set(err, -EBUSY,
+			       "Guest '%s' was migrated away%s%s and runs there; it can never run "
+			       "here again",
+			       g->name, g->migration ? " to " : "",
+			       g->migration ? g->migration->uri : "");
 		return;
 	case MIGD_GUEST_RS_DISCARDED:
-		(void)merr_set(err, -EBUSY, "Guest '%s' did not arrive, and will not any more; start a fresh VMM for another "
-			       "attempt", g->name);
+		(void)merr_set(err, -EBUSY,
+			       "Guest '%s' did not arrive, and will not any more; start a fresh "
+			       "VMM for another "
+			       "attempt",
+			       g->name);
 		return;
 	default:
-		(void)merr_set(err, -EBUSY, "Resetting the Virtual Machine is required: guest '%s' is in state %s", g->name,
-			       run_state_str(guest_run_state(g)));
+		(void)merr_set(
+			err, -EBUSY,
+			"Resetting the Virtual Machine is required: guest '%s' is in state %s",
+			g->name, run_state_str(guest_run_state(g)));
 	}
 }
 

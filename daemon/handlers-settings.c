@@ -17,10 +17,14 @@
 static int check_supported(const struct migration_parameters *p, struct merr *err)
 {
 	if (p->has_tls_creds && p->tls_creds.kind == STR_OR_NULL_KIND_S && p->tls_creds.u.s[0])
-		return merr_set(err, -ENOTSUP, "Parameter 'tls_creds' expects an empty string: TLS is not supported by this version "
+		return merr_set(err, -ENOTSUP,
+				"Parameter 'tls_creds' expects an empty string: TLS is not "
+				"supported by this version "
 				"of migd");
 	if (p->has_mode && p->mode != MIG_MODE_NORMAL)
-		return merr_set(err, -ENOTSUP, "Parameter 'mode' expects 'normal': '%s' is not supported by this version of migd",
+		return merr_set(err, -ENOTSUP,
+				"Parameter 'mode' expects 'normal': '%s' is not supported by this "
+				"version of migd",
 				mig_mode_str(p->mode));
 	return 0;
 }
@@ -40,9 +44,9 @@ static int replace_null(struct str_or_null *s)
 static int replace_nulls(struct migration_parameters *p)
 {
 	return replace_null(&p->tls_creds) < 0 || replace_null(&p->tls_hostname) < 0 ||
-			       replace_null(&p->tls_authz) < 0 ?
-		       -ENOMEM :
-		       0;
+			       replace_null(&p->tls_authz) < 0
+		       ? -ENOMEM
+		       : 0;
 }
 
 /* All or nothing: the merged set is checked, then it takes the place of the old one. */
@@ -71,7 +75,8 @@ static int merge(struct guest *g, const struct migration_parameters *changes, st
 	return 0;
 }
 
-void cmd_migrate_set_parameters(struct qmp_call *call, const struct migrate_set_parameters_args *args)
+void cmd_migrate_set_parameters(struct qmp_call *call,
+				const struct migrate_set_parameters_args *args)
 {
 	struct guest *g = scope_guest(call, args->has_guest, args->guest);
 	struct merr err = MERR_INIT;
@@ -87,7 +92,8 @@ void cmd_migrate_set_parameters(struct qmp_call *call, const struct migrate_set_
 	qmp_return(call, NULL);
 }
 
-void cmd_query_migrate_parameters(struct qmp_call *call, const struct query_migrate_parameters_args *args)
+void cmd_query_migrate_parameters(struct qmp_call *call,
+				  const struct query_migrate_parameters_args *args)
 {
 	struct guest *g = scope_guest(call, args->has_guest, args->guest);
 
@@ -95,7 +101,8 @@ void cmd_query_migrate_parameters(struct qmp_call *call, const struct query_migr
 		qmp_return(call, migration_parameters_to_json(&g->parameters));
 }
 
-void cmd_migrate_set_capabilities(struct qmp_call *call, const struct migrate_set_capabilities_args *args)
+void cmd_migrate_set_capabilities(struct qmp_call *call,
+				  const struct migrate_set_capabilities_args *args)
 {
 	struct guest *g = scope_guest(call, args->has_guest, args->guest);
 	bool on[MIGRATION_CAPABILITY__MAX];
@@ -104,8 +111,11 @@ void cmd_migrate_set_capabilities(struct qmp_call *call, const struct migrate_se
 	if (!g)
 		return;
 	if (migration_running(g->migration)) {
-		(void)merr_set(&err, -EBUSY, "There's a migration process in progress of guest '%s': capabilities can be set "
-			       "before or after it", g->name);
+		(void)merr_set(&err, -EBUSY,
+			       "There's a migration process in progress of guest '%s': "
+			       "capabilities can be set "
+			       "before or after it",
+			       g->name);
 		qmp_fail(call, &err);
 		return;
 	}
@@ -120,7 +130,8 @@ void cmd_migrate_set_capabilities(struct qmp_call *call, const struct migrate_se
 	qmp_return(call, NULL);
 }
 
-void cmd_query_migrate_capabilities(struct qmp_call *call, const struct query_migrate_capabilities_args *args)
+void cmd_query_migrate_capabilities(struct qmp_call *call,
+				    const struct query_migrate_capabilities_args *args)
 {
 	struct guest *g = scope_guest(call, args->has_guest, args->guest);
 	struct migration_capability_status s;

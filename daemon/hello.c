@@ -28,13 +28,13 @@
 
 #define HELLO_TIMEOUT_MS 5000U
 /* Connections that have not said HELLO yet; a VMM's takes a fraction of a millisecond. */
-#define VISITORS_MAX 128
+#define VISITORS_MAX   128
 #define LOCKED_OUT_MAX 64
 /* For the library: how long a silent worker keeps a paused guest. */
-#define LEASE_MS 10000
-#define ATTACH_FEATURES 0	/* none are defined yet */
-#define RUN_STATE_MAX 9		/* the last of enum migd_guest_run_state */
-#define VCPUS_MAX 1024
+#define LEASE_MS        10000
+#define ATTACH_FEATURES 0 /* none are defined yet */
+#define RUN_STATE_MAX   9 /* the last of enum migd_guest_run_state */
+#define VCPUS_MAX       1024
 
 struct visitor {
 	TAILQ_ENTRY(visitor) entry;
@@ -42,8 +42,8 @@ struct visitor {
 	struct conn *conn;
 	struct event *readable;
 	struct event *deadline;
-	char id[ATTACH_STR_MAX + 1];	/* guest-attach: the name it gets; else "" */
-	struct qmp_call *call;		/* guest-attach: waits for the outcome */
+	char id[ATTACH_STR_MAX + 1]; /* guest-attach: the name it gets; else "" */
+	struct qmp_call *call;       /* guest-attach: waits for the outcome */
 };
 
 struct locked_out {
@@ -58,7 +58,7 @@ struct door {
 	struct event *acceptable;
 	TAILQ_HEAD(, visitor) visitors;
 	size_t n_visitors;
-	struct locked_out locked_out[LOCKED_OUT_MAX];	/* a ring; pid 0: free */
+	struct locked_out locked_out[LOCKED_OUT_MAX]; /* a ring; pid 0: free */
 	size_t next_locked_out;
 };
 
@@ -95,7 +95,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *opaque)
 
 	(void)fd;
 	(void)what;
-	(void)merr_set(&err, -ETIMEDOUT, "it connected and did not say HELLO within %u s", HELLO_TIMEOUT_MS / 1000);
+	(void)merr_set(&err, -ETIMEDOUT, "it connected and did not say HELLO within %u s",
+		       HELLO_TIMEOUT_MS / 1000);
 	dismiss(opaque, &err);
 }
 
@@ -114,18 +115,29 @@ static bool is_name(const char *name)
 static int check_hello(const struct attach_hello *h, struct merr *err)
 {
 	if (h->proto_min > ATTACH_VERSION || h->proto_max < ATTACH_VERSION)
-		return merr_set(err, -EOPNOTSUPP, "HELLO: the VMM speaks attach protocol %u to %u, this migd %u; use versions of "
-				"libmigd-guest and migd that go together", h->proto_min, h->proto_max, ATTACH_VERSION);
+		return merr_set(err, -EOPNOTSUPP,
+				"HELLO: the VMM speaks attach protocol %u to %u, this migd %u; use "
+				"versions of "
+				"libmigd-guest and migd that go together",
+				h->proto_min, h->proto_max, ATTACH_VERSION);
 	if (!is_name(h->name))
-		return merr_set(err, -EBADMSG, "HELLO: field 'name': expected 1 to %u printable bytes", ATTACH_STR_MAX);
+		return merr_set(err, -EBADMSG,
+				"HELLO: field 'name': expected 1 to %u printable bytes",
+				ATTACH_STR_MAX);
 	if (h->role != 1 && h->role != 2)
-		return merr_set(err, -EBADMSG, "HELLO: field 'role': %u is neither running (1) nor incoming (2)", h->role);
+		return merr_set(err, -EBADMSG,
+				"HELLO: field 'role': %u is neither running (1) nor incoming (2)",
+				h->role);
 	if (h->run_state == 0 || h->run_state > RUN_STATE_MAX)
-		return merr_set(err, -EBADMSG, "HELLO: field 'run_state': %u is no run state", h->run_state);
+		return merr_set(err, -EBADMSG, "HELLO: field 'run_state': %u is no run state",
+				h->run_state);
 	if (h->handover_state == HANDOVER_INVALID || h->handover_state >= HANDOVER_N_STATES)
-		return merr_set(err, -EBADMSG, "HELLO: field 'handover_state': %u is no handover state", h->handover_state);
+		return merr_set(err, -EBADMSG,
+				"HELLO: field 'handover_state': %u is no handover state",
+				h->handover_state);
 	if (h->n_vcpus == 0 || h->n_vcpus > VCPUS_MAX)
-		return merr_set(err, -EBADMSG, "HELLO: field 'n_vcpus': %u, expected 1 to %u", h->n_vcpus, VCPUS_MAX);
+		return merr_set(err, -EBADMSG, "HELLO: field 'n_vcpus': %u, expected 1 to %u",
+				h->n_vcpus, VCPUS_MAX);
 	return 0;
 }
 
@@ -142,16 +154,22 @@ static int check_namesake(struct guest *g, const struct attach_hello *h, int pid
 {
 	if (!guest_attached(g)) {
 		if (h->prev_epoch == 0 && migration_running(g->migration))
-			return merr_set(err, -EBUSY, "a migration of a former guest '%s' is not settled yet; wait for it, see "
-					"query-migrate, or use another name", g->name);
+			return merr_set(err, -EBUSY,
+					"a migration of a former guest '%s' is not settled yet; "
+					"wait for it, see "
+					"query-migrate, or use another name",
+					g->name);
 		return 0;
 	}
 	if (h->prev_epoch == g->epoch && pid == g->pid) {
 		guest_disconnect(g, "its VMM attaches anew");
 		return 0;
 	}
-	return merr_set(err, -EEXIST, "a guest named '%s' is attached already, by the VMM with pid %d; names must be unique on "
-			"a host", g->name, g->pid);
+	return merr_set(err, -EEXIST,
+			"a guest named '%s' is attached already, by the VMM with pid %d; names "
+			"must be unique on "
+			"a host",
+			g->name, g->pid);
 }
 
 /* A fresh VMM does not inherit what its namesake left. */
@@ -163,7 +181,8 @@ static void reset_record(struct guest *g)
 	memset(g->capabilities, 0, sizeof(g->capabilities));
 }
 
-static int find_place(struct visitor *v, const struct attach_hello *h, struct guest **ret, struct merr *err)
+static int find_place(struct visitor *v, const struct attach_hello *h, struct guest **ret,
+		      struct merr *err)
 {
 	struct registry *r = v->door->daemon->registry;
 	const char *name = v->id[0] ? v->id : h->name;
@@ -172,7 +191,10 @@ static int find_place(struct visitor *v, const struct attach_hello *h, struct gu
 
 	(void)conn_peer(v->conn, &pid, &uid, &gid);
 	if (!v->call && is_locked_out(v->door, name, pid))
-		return merr_set(err, -EPERM, "guest '%s' was detached by an operator; guest-attach lets it in again", name);
+		return merr_set(
+			err, -EPERM,
+			"guest '%s' was detached by an operator; guest-attach lets it in again",
+			name);
 	*ret = registry_find(r, name);
 	if (!*ret)
 		return registry_add(r, name, ret, err);
@@ -203,19 +225,21 @@ static int answer_hello(struct guest *g, const struct conn_msg *m, struct merr *
 static int admit(struct visitor *v, struct conn_msg *m, struct merr *err)
 {
 	struct attach_hello h;
-	struct guest *g;
+	struct guest *g = NULL;
 	int r;
 
 	if (m->type != ATTACH_HELLO || m->reply_to)
-		return merr_set(err, -EBADMSG, "its first message is %s, not HELLO", attach_type_name(m->type));
+		return merr_set(err, -EBADMSG, "its first message is %s, not HELLO",
+				attach_type_name(m->type));
 	r = attach_hello_decode(&m->body, &h, err);
 	if (r == 0)
 		r = check_hello(&h, err);
 	if (r == 0 && m->n_fds != 1)
-		r = merr_set(err, -EBADMSG, "HELLO: %zu descriptors, expected the decision page's", m->n_fds);
+		r = merr_set(err, -EBADMSG, "HELLO: %zu descriptors, expected the decision page's",
+			     m->n_fds);
 	if (r == 0)
 		r = find_place(v, &h, &g, err);
-	if (r < 0)
+	if (r < 0 || !g)
 		return r;
 	v->readable = timer_free(v->readable);
 	r = guest_connect(g, v->conn, &h, conn_msg_take_fd(m, 0), err);
@@ -282,7 +306,8 @@ static void welcome(struct door *door, int fd, const char *id, struct qmp_call *
 	door->n_visitors++;
 	v->conn = conn_new(fd);
 	if (v->conn)
-		v->readable = event_new(base, conn_fd(v->conn), EV_READ | EV_PERSIST, on_readable, v);
+		v->readable =
+			event_new(base, conn_fd(v->conn), EV_READ | EV_PERSIST, on_readable, v);
 	v->deadline = timer_start(base, HELLO_TIMEOUT_MS, on_deadline, v);
 	if (v->readable && v->deadline && event_add(v->readable, NULL) == 0)
 		return;
@@ -305,7 +330,8 @@ static void on_acceptable(evutil_socket_t listener, short what, void *opaque)
 		return;
 	}
 	if (door->n_visitors >= VISITORS_MAX) {
-		log_warning("refusing a VMM: %d others have connected and not said HELLO yet", VISITORS_MAX);
+		log_warning("refusing a VMM: %d others have connected and not said HELLO yet",
+			    VISITORS_MAX);
 		close_fd(fd);
 		return;
 	}
@@ -325,7 +351,8 @@ int door_open(struct daemon *d, const char *path, struct door **ret, struct merr
 	r = listen_unix(path, SOCK_SEQPACKET, &door->fd, err);
 	if (r == 0) {
 		door->path = strdup(path);
-		door->acceptable = event_new(d->base, door->fd, EV_READ | EV_PERSIST, on_acceptable, door);
+		door->acceptable =
+			event_new(d->base, door->fd, EV_READ | EV_PERSIST, on_acceptable, door);
 		if (!door->path || !door->acceptable || event_add(door->acceptable, NULL) < 0)
 			r = merr_set(err, -ENOMEM, "out of memory");
 	}
@@ -363,11 +390,14 @@ static int connect_to(const char *path, int *ret_fd, struct merr *err)
 	if (fd < 0)
 		return merr_set_errno(err, -errno, "cannot make a socket");
 	if (strlen(path) >= sizeof(sun.sun_path))
-		return merr_set(err, -ENAMETOOLONG, "Parameter 'path' expects a path of at most %zu bytes",
+		return merr_set(err, -ENAMETOOLONG,
+				"Parameter 'path' expects a path of at most %zu bytes",
 				sizeof(sun.sun_path) - 1);
 	memcpy(sun.sun_path, path, strlen(path));
 	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
-		return merr_set_errno(err, -errno, "Failed to connect to '%s': is it the socket that a VMM listens on for migd?",
+		return merr_set_errno(err, -errno,
+				      "Failed to connect to '%s': is it the socket that a VMM "
+				      "listens on for migd?",
 				      path);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
@@ -387,9 +417,13 @@ void door_reach_out(struct door *door, const char *id, const char *path, struct 
 	int fd = -1;
 
 	if (strlen(id) > ATTACH_STR_MAX || !is_name(id))
-		(void)merr_set(&err, -EINVAL, "Parameter 'id' expects a name of 1 to %u printable bytes", ATTACH_STR_MAX);
+		(void)merr_set(&err, -EINVAL,
+			       "Parameter 'id' expects a name of 1 to %u printable bytes",
+			       ATTACH_STR_MAX);
 	else if (g && guest_attached(g))
-		(void)merr_set(&err, -EEXIST, "A guest named '%s' is attached already, by the VMM with pid %d", id, g->pid);
+		(void)merr_set(&err, -EEXIST,
+			       "A guest named '%s' is attached already, by the VMM with pid %d", id,
+			       g->pid);
 	else
 		(void)connect_to(path, &fd, &err);
 	if (merr_is_set(&err)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMMs at the door: a connection of the attach socket, or to a VMM's own, until HELLO was answered. One that says nothing,
- * or something else, is dropped; what it can hold on to is bounded.
+ * VMMs at the door: a connection of the attach socket, or to a VMM's own, until HELLO was answered.
+ * One that says nothing, or something else, is dropped; what it can hold on to is bounded.
  */
 #ifndef MIGD_DAEMON_HELLO_H
 #define MIGD_DAEMON_HELLO_H
@@ -17,10 +17,15 @@ int door_open(struct daemon *d, const char *path, struct door **ret, struct merr
 /* Close it and remove the socket; attached guests stay. */
 struct door *door_close(struct door *door);
 
-/* `guest-attach`: connect to PATH; CALL is answered when its guest is there under the name ID, or why it is not. */
+/*
+ * `guest-attach`: connect to PATH; CALL is answered when its guest is there under the name ID, or
+ * why it is not.
+ */
 void door_reach_out(struct door *door, const char *id, const char *path, struct qmp_call *call);
 
-/* `guest-detach`: the VMM with PID may not attach as NAME again by itself; guest-attach lifts that. */
+/*
+ * `guest-detach`: the VMM with PID may not attach as NAME again by itself; guest-attach lifts that.
+ */
 void door_lock_out(struct door *door, const char *name, int pid);
 
 #endif

@@ -21,17 +21,27 @@ static int check(const struct guest *g, struct merr *err)
 	uint8_t phase = guest_handover(g, NULL);
 
 	if (m && (migration_running(m) || m->status == MIGRATION_STATUS_NONE))
-		return merr_set(err, -EBUSY, "The incoming migration of guest '%s' has already been started (status %s)", g->name,
-				migration_status_str(m->status));
+		return merr_set(
+			err, -EBUSY,
+			"The incoming migration of guest '%s' has already been started (status %s)",
+			g->name, migration_status_str(m->status));
 	if (!guest_attached(g))
-		return merr_set(err, -ENOTCONN, "The VMM of guest '%s' is not attached: nothing can receive the guest",
-				g->name);
+		return merr_set(
+			err, -ENOTCONN,
+			"The VMM of guest '%s' is not attached: nothing can receive the guest",
+			g->name);
 	if (g->role != 2 || guest_run_state(g) != RUN_STATE_INMIGRATE)
-		return merr_set(err, -EINVAL, "The VMM of guest '%s' does not wait for a migration (it is %s); start one that "
-				"does, e.g. migd-vmm --incoming", g->name, run_state_str(guest_run_state(g)));
+		return merr_set(err, -EINVAL,
+				"The VMM of guest '%s' does not wait for a migration (it is %s); "
+				"start one that "
+				"does, e.g. migd-vmm --incoming",
+				g->name, run_state_str(guest_run_state(g)));
 	if (phase != HANDOVER_PHASE_EMPTY)
-		return merr_set(err, -EBUSY, "Guest '%s' has received something already (handover %s) and cannot start anew; "
-				"start a fresh VMM for the next attempt", g->name, handover_phase_str(phase));
+		return merr_set(err, -EBUSY,
+				"Guest '%s' has received something already (handover %s) and "
+				"cannot start anew; "
+				"start a fresh VMM for the next attempt",
+				g->name, handover_phase_str(phase));
 	return 0;
 }
 
@@ -71,17 +81,19 @@ static void on_listening(void *opaque, int fd, const struct merr *err)
 	m->listen_fd = fd;
 	m->has_listen_addr = sock_local_addr(fd, &m->listen_addr) == 0;
 	if (m->has_listen_addr)
-		log_info("listening for a guest guest='%s' mig=%s address='%s'", m->guest->name, m->id,
-			 addr_format(&m->listen_addr, text, sizeof(text)));
+		log_info("listening for a guest guest='%s' mig=%s address='%s'", m->guest->name,
+			 m->id, addr_format(&m->listen_addr, text, sizeof(text)));
 	start_worker(m);
 }
 
-void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error, struct qmp_call *call)
+void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,
+		    struct qmp_call *call)
 {
 	struct merr err = MERR_INIT;
 	struct migration *m = NULL;
 
-	if (check(g, &err) < 0 || migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, &m, &err) < 0) {
+	if (check(g, &err) < 0 ||
+	    migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, &m, &err) < 0) {
 		qmp_fail(call, &err);
 		return;
 	}

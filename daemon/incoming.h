@@ -11,9 +11,10 @@ struct guest;
 struct qmp_call;
 
 /*
- * Listen on ADDR and start a worker for G. CALL is answered when the worker runs, or with what went wrong: the guest can then be
- * given another try.
+ * Listen on ADDR and start a worker for G. CALL is answered when the worker runs, or with what went
+ * wrong: the guest can then be given another try.
  */
-void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error, struct qmp_call *call);
+void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,
+		    struct qmp_call *call);
 
 #endif

@@ -24,13 +24,16 @@
 #include "engine/link.h"
 #include "schema/events.h"
 
-/* A worker that wants a connection again and again gets the first at once, then ever more slowly. */
+/*
+ * A worker that wants a connection again and again gets the first at once, then ever more slowly.
+ */
 #define BACKOFF_FIRST_MS 100U
-#define BACKOFF_MAX_MS 5000U
+#define BACKOFF_MAX_MS   5000U
 
 /* ---- to the worker ---- */
 
-static void tell_worker(struct migration *m, enum link_type type, json_t *body, const int *fds, size_t n_fds)
+static void tell_worker(struct migration *m, enum link_type type, json_t *body, const int *fds,
+			size_t n_fds)
 {
 	struct conn *c = m->worker ? worker_conn(m->worker) : NULL;
 	int r;
@@ -101,7 +104,8 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 		[LINK_START_FD_STATS] = m->stats_fd,
 		[LINK_START_FD_ADOPT] = adopt_fd,
 		[LINK_START_FD_DECISION] = m->guest->decision_fd,
-		[LINK_START_FD_STREAM] = m->direction == WORKER_DIRECTION_INCOMING ? m->listen_fd : m->stream_fd,
+		[LINK_START_FD_STREAM] =
+			m->direction == WORKER_DIRECTION_INCOMING ? m->listen_fd : m->stream_fd,
 		[LINK_START_FD_VMM] = vmm_fd,
 	};
 	int r;
@@ -167,7 +171,8 @@ static void on_dialled(void *opaque, int fd, const struct merr *err)
 		m->dial_failures = 0;
 	else
 		m->dial_failures++;
-	log_debug("connection for a worker mig=%s peer='%s': %s", m->id, m->uri, fd >= 0 ? "there" : merr_msg(err));
+	log_debug("connection for a worker mig=%s peer='%s': %s", m->id, m->uri,
+		  fd >= 0 ? "there" : merr_msg(err));
 	answer_connection(m, fd, fd >= 0 ? NULL : merr_msg(err));
 	close_fd(fd);
 }
@@ -188,8 +193,9 @@ static int on_connect(struct migration *m, struct merr *err)
 	if (m->direction != WORKER_DIRECTION_OUTGOING)
 		return merr_set(err, -EBADMSG, "worker link: CONNECT from an incoming migration");
 	if (m->dial)
-		return 0;	/* one answer is on its way */
-	m->dial = dial_connect(m->guest->daemon->base, &m->addr, backoff_ms(m->dial_failures), on_dialled, m);
+		return 0; /* one answer is on its way */
+	m->dial = dial_connect(m->guest->daemon->base, &m->addr, backoff_ms(m->dial_failures),
+			       on_dialled, m);
 	if (!m->dial)
 		answer_connection(m, -1, "out of memory");
 	return 0;
@@ -198,8 +204,8 @@ static int on_connect(struct migration *m, struct merr *err)
 /* ---- from the worker ---- */
 
 /*
- * A status that says nothing new: sent before the worker saw a cancel; or by a successor, which begins at `setup` while
- * the migration does not; or by the worker of a migration that is over.
+ * A status that says nothing new: sent before the worker saw a cancel; or by a successor, which
+ * begins at `setup` while the migration does not; or by the worker of a migration that is over.
  */
 static bool is_stale(const struct migration *m, enum migration_status status)
 {
@@ -208,15 +214,20 @@ static bool is_stale(const struct migration *m, enum migration_status status)
 
 	if (!migration_running(m))
 		return true;
-	return !ended && (m->status == MIGRATION_STATUS_CANCELLING || m->mode == WORKER_MODE_SETTLE);
+	return !ended &&
+	       (m->status == MIGRATION_STATUS_CANCELLING || m->mode == WORKER_MODE_SETTLE);
 }
 
-/* The worker's latest word; but why it was cancelled is known better here, and success has no reason. */
+/*
+ * The worker's latest word; but why it was cancelled is known better here, and success has no
+ * reason.
+ */
 static void apply_error(struct migration *m, const struct worker_state *s)
 {
 	if (s->status == MIGRATION_STATUS_COMPLETED)
 		merr_clear(&m->error);
-	if (!s->has_error_desc || s->status == MIGRATION_STATUS_COMPLETED || m->error_is_final || !migration_running(m))
+	if (!s->has_error_desc || s->status == MIGRATION_STATUS_COMPLETED || m->error_is_final ||
+	    !migration_running(m))
 		return;
 	merr_clear(&m->error);
 	migration_note_error(m, s->error_desc);
@@ -227,7 +238,8 @@ static int check_handover(const struct worker_state *s, struct merr *err)
 	uint8_t id[ATTACH_ID_LEN];
 
 	if (s->has_handover && handover_id_parse(s->handover.id, id) < 0)
-		return merr_set(err, -EBADMSG, "worker link: STATE: field 'handover.id' is no handover id");
+		return merr_set(err, -EBADMSG,
+				"worker link: STATE: field 'handover.id' is no handover id");
 	return 0;
 }
 
@@ -242,7 +254,8 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 	guest_drain(m->guest);
 	apply_error(m, s);
 	if (s->has_handover)
-		migration_set_handover(m, s->handover.id, s->handover.state, s->handover.peer, s->handover.in_doubt);
+		migration_set_handover(m, s->handover.id, s->handover.state, s->handover.peer,
+				       s->handover.in_doubt);
 	if (is_stale(m, status))
 		return 0;
 	/* To a target's worker, a cancel is a failure like others. */
@@ -250,8 +263,8 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 	    m->direction == WORKER_DIRECTION_INCOMING)
 		status = MIGRATION_STATUS_CANCELLED;
 	if (migration_set_status(m, status) < 0)
-		return merr_set(err, -EBADMSG, "worker link: STATE: %s cannot follow %s", migration_status_str(status),
-				migration_status_str(m->status));
+		return merr_set(err, -EBADMSG, "worker link: STATE: %s cannot follow %s",
+				migration_status_str(status), migration_status_str(m->status));
 	return 0;
 }
 
@@ -305,8 +318,8 @@ static int on_done(struct migration *m, json_t *body, struct merr *err)
 	r = link_apply_state(m, &o.state, err);
 	if (r == 0) {
 		end_by_outcome(m, o.guest_runs_here);
-		log_debug("migration is over guest='%s' mig=%s guest-runs-here=%d", m->guest->name, m->id,
-			  o.guest_runs_here);
+		log_debug("migration is over guest='%s' mig=%s guest-runs-here=%d", m->guest->name,
+			  m->id, o.guest_runs_here);
 		tell_worker(m, LINK_FINISHED, NULL, NULL, 0);
 		settle_dismiss_worker(m);
 	}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The worker link, as a migration sees it: what is told to a worker, and what its messages do (engine/link.h). */
+/*
+ * The worker link, as a migration sees it: what is told to a worker, and what its messages do
+ * (engine/link.h).
+ */
 #ifndef MIGD_DAEMON_LINK_H
 #define MIGD_DAEMON_LINK_H
 
@@ -12,7 +15,10 @@ struct migration;
 /* The handler of a migration's worker; the opaque pointer is the migration. */
 extern const struct worker_handler link_handler;
 
-/* START: everything in M, and its descriptors. ADOPT_FD is the listening socket of the state directory. */
+/*
+ * START: everything in M, and its descriptors. ADOPT_FD is the listening socket of the state
+ * directory.
+ */
 int link_start(struct migration *m, int adopt_fd, struct merr *err);
 
 /* Nothing happens without a worker. A worker that does not read is killed: its migration fails. */

@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 
-#define BACKLOG 64
+#define BACKLOG     64
 #define SOCKET_MODE 0660
 
 static int remove_stale(const struct sockaddr_un *sun, int type)
@@ -57,8 +57,10 @@ int listen_unix(const char *path, int type, int *ret_fd, struct merr *err)
 	if (fd < 0)
 		return merr_set_errno(err, -errno, "cannot make a socket");
 	if (strlen(path) >= sizeof(sun.sun_path))
-		return merr_set(err, -ENAMETOOLONG, "cannot listen on '%s': the path of a Unix socket can have %zu bytes", path,
-				sizeof(sun.sun_path) - 1);
+		return merr_set(
+			err, -ENAMETOOLONG,
+			"cannot listen on '%s': the path of a Unix socket can have %zu bytes", path,
+			sizeof(sun.sun_path) - 1);
 	memcpy(sun.sun_path, path, strlen(path));
 	r = remove_stale(&sun, type);
 	if (r == 0) {
@@ -70,7 +72,8 @@ int listen_unix(const char *path, int type, int *ret_fd, struct merr *err)
 	if (r == 0 && listen(fd, BACKLOG) < 0)
 		r = -errno;
 	if (r < 0)
-		return merr_set(err, r, "cannot listen on '%s': %s%s", path, strerror(-r), advice(r));
+		return merr_set(err, r, "cannot listen on '%s': %s%s", path, strerror(-r),
+				advice(r));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

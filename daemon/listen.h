@@ -6,8 +6,8 @@
 #include "base/err.h"
 
 /*
- * Listen on the Unix socket PATH of TYPE (SOCK_STREAM, SOCK_SEQPACKET) with mode 0660. A socket that a dead daemon left
- * is replaced; -EADDRINUSE if somebody listens on it.
+ * Listen on the Unix socket PATH of TYPE (SOCK_STREAM, SOCK_SEQPACKET) with mode 0660. A socket
+ * that a dead daemon left is replaced; -EADDRINUSE if somebody listens on it.
  */
 int listen_unix(const char *path, int type, int *ret_fd, struct merr *err);
 

@@ -18,7 +18,10 @@
 /* Bad usage, and nothing was tried. */
 #define EXIT_USAGE 2
 
-/* Descriptors 0 to 2 are somebody's from the start: a socket that got one of their numbers would receive log lines. */
+/*
+ * Descriptors 0 to 2 are somebody's from the start: a socket that got one of their numbers would
+ * receive log lines.
+ */
 static int fill_standard_fds(void)
 {
 	int fd;
@@ -42,8 +45,8 @@ static void pass_log_level(int level)
 }
 
 /*
- * Leave the terminal: the parent stays until the child runs, or failed to. In the child: the descriptor to report on; the
- * parent does not return.
+ * Leave the terminal: the parent stays until the child runs, or failed to. In the child: the
+ * descriptor to report on; the parent does not return.
  */
 static int detach_from_terminal(void)
 {
@@ -91,13 +94,15 @@ static int run(const struct options *o)
 	/* Before anything else: an upgrade may replace the file at any time. */
 	exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (exe_fd < 0) {
-		log_err("cannot open '/proc/self/exe', from which workers are started: %s", strerror(errno));
+		log_err("cannot open '/proc/self/exe', from which workers are started: %s",
+			strerror(errno));
 		return EXIT_FAILURE;
 	}
 	if (!o->foreground) {
 		report_fd = detach_from_terminal();
 		if (report_fd < 0) {
-			log_err("cannot detach from the terminal: %s; try --foreground", strerror(-report_fd));
+			log_err("cannot detach from the terminal: %s; try --foreground",
+				strerror(-report_fd));
 			close_fd(exe_fd);
 			return EXIT_FAILURE;
 		}

@@ -50,7 +50,8 @@ static void fill_ram(const struct migration *m, int64_t total, struct migration_
 		.total = STAT(m, total_bytes),
 		.duplicate = STAT(m, duplicate_pages),
 		.normal = STAT(m, normal_pages),
-		.normal_bytes = (int64_t)((uint64_t)STAT(m, normal_pages) * (uint64_t)STAT(m, page_size_bytes)),
+		.normal_bytes = (int64_t)((uint64_t)STAT(m, normal_pages) *
+					  (uint64_t)STAT(m, page_size_bytes)),
 		.dirty_pages_rate = completed ? 0 : STAT(m, dirty_pages_rate),
 		.mbps = mbps(m, total),
 		.dirty_sync_count = STAT(m, dirty_sync_count),

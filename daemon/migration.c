@@ -24,7 +24,9 @@
 #include "qmp/server.h"
 #include "schema/events.h"
 
-/* The library's states and the schema's are the same, in the same order: one is cast to the other. */
+/*
+ * The library's states and the schema's are the same, in the same order: one is cast to the other.
+ */
 _Static_assert((int)HANDOVER_RUNNING == (int)HANDOVER_PHASE_RUNNING &&
 		       (int)HANDOVER_PRECOPY == (int)HANDOVER_PHASE_PRECOPY &&
 		       (int)HANDOVER_PAUSED == (int)HANDOVER_PHASE_PAUSED &&
@@ -39,18 +41,23 @@ _Static_assert((int)HANDOVER_RUNNING == (int)HANDOVER_PHASE_RUNNING &&
 
 #define TO(state) (1U << MIGRATION_STATUS_##state)
 
-/* The moves there are (QMP.md 5; what only post-copy has comes with it). A new migration begins at `none`. */
+/*
+ * The moves there are (QMP.md 5; what only post-copy has comes with it). A new migration begins at
+ * `none`.
+ */
 static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
 	[MIGRATION_STATUS_NONE] = TO(SETUP),
-	[MIGRATION_STATUS_SETUP] = TO(ACTIVE) | TO(FAILED) | TO(CANCELLING) | TO(COMPLETED) | TO(DEVICE),
-	[MIGRATION_STATUS_ACTIVE] = TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+	[MIGRATION_STATUS_SETUP] =
+		TO(ACTIVE) | TO(FAILED) | TO(CANCELLING) | TO(COMPLETED) | TO(DEVICE),
+	[MIGRATION_STATUS_ACTIVE] =
+		TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
 	[MIGRATION_STATUS_PRE_SWITCHOVER] = TO(DEVICE) | TO(FAILED) | TO(CANCELLING),
 	[MIGRATION_STATUS_DEVICE] = TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
 	/* A cancel that came too late is overtaken by the truth. */
 	[MIGRATION_STATUS_CANCELLING] = TO(CANCELLED) | TO(COMPLETED) | TO(FAILED),
 };
 
-#define ENDED (TO(COMPLETED) | TO(FAILED) | TO(CANCELLED))
+#define ENDED       (TO(COMPLETED) | TO(FAILED) | TO(CANCELLED))
 #define NOT_RUNNING (ENDED | TO(NONE))
 
 static bool status_in(const struct migration *m, uint32_t set)
@@ -78,8 +85,8 @@ static int new_id(char ret[ID_TEXT_LEN])
 	return 0;
 }
 
-int migration_new(struct guest *g, enum worker_direction direction, const char *uri, const struct addr *addr,
-		  struct migration **ret, struct merr *err)
+int migration_new(struct guest *g, enum worker_direction direction, const char *uri,
+		  const struct addr *addr, struct migration **ret, struct merr *err)
 {
 	struct migration *m = calloc(1, sizeof(*m));
 	int r = -ENOMEM;
@@ -181,25 +188,32 @@ static void tell_status(const struct migration *m, enum migration_status before)
 	struct guest *g = m->guest;
 
 	if (merr_is_set(&m->error) && status_in(m, ENDED))
-		log_notice("migration status %s, was %s: %s guest='%s' mig=%s peer='%s'", migration_status_str(m->status),
-			   migration_status_str(before), merr_msg(&m->error), g->name, m->id, m->uri);
+		log_notice("migration status %s, was %s: %s guest='%s' mig=%s peer='%s'",
+			   migration_status_str(m->status), migration_status_str(before),
+			   merr_msg(&m->error), g->name, m->id, m->uri);
 	else
-		log_info("migration status %s, was %s guest='%s' mig=%s peer='%s'", migration_status_str(m->status),
-			 migration_status_str(before), g->name, m->id, m->uri);
+		log_info("migration status %s, was %s guest='%s' mig=%s peer='%s'",
+			 migration_status_str(m->status), migration_status_str(before), g->name,
+			 m->id, m->uri);
 	if (g->capabilities[MIGRATION_CAPABILITY_EVENTS])
 		event_migration(g->daemon->qmp, g->name, m->status);
 }
 
-/* QEMU ends when an incoming migration fails and exit-on-error is true; here the guest's VMM is told to. */
+/*
+ * QEMU ends when an incoming migration fails and exit-on-error is true; here the guest's VMM is
+ * told to.
+ */
 static void end_failed_guest(const struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
 	if (m->status != MIGRATION_STATUS_FAILED || !m->exit_on_error)
 		return;
-	log_notice("telling the VMM to end, since its incoming migration failed and exit-on-error is true guest='%s'",
+	log_notice("telling the VMM to end, since its incoming migration failed and exit-on-error "
+		   "is true guest='%s'",
 		   m->guest->name);
-	if (guest_request(m->guest, ATTACH_REQUEST_SHUTDOWN, NULL, 0, NULL, 0, 10000, NULL, NULL, &err) < 0)
+	if (guest_request(m->guest, ATTACH_REQUEST_SHUTDOWN, NULL, 0, NULL, 0, 10000, NULL, NULL,
+			  &err) < 0)
 		log_debug("%s", merr_msg(&err));
 }
 
@@ -251,15 +265,16 @@ static void tell_handover(const struct migration *m)
 	event_migration_handover(m->guest->daemon->qmp, m->guest->name, &info);
 }
 
-void migration_set_handover(struct migration *m, const char *id, enum handover_phase phase, const char *peer,
-			    bool in_doubt)
+void migration_set_handover(struct migration *m, const char *id, enum handover_phase phase,
+			    const char *peer, bool in_doubt)
 {
 	struct guest *g = m->guest;
 	char *copy;
 
 	if (phase == HANDOVER_PHASE_LOADED)
 		m->reached_loaded = true;
-	if (m->has_handover && m->phase == phase && m->in_doubt == in_doubt && strcmp(m->handover_id, id) == 0)
+	if (m->has_handover && m->phase == phase && m->in_doubt == in_doubt &&
+	    strcmp(m->handover_id, id) == 0)
 		return;
 	if (peer && strcmp(peer, m->peer) != 0) {
 		copy = strdup(peer);
@@ -319,7 +334,8 @@ void migration_guest_changed(struct guest *g)
 {
 	struct migration *m = g->migration, *next;
 
-	if (m && guest_handover(g, NULL) == HANDOVER_LOADED && m->direction == WORKER_DIRECTION_INCOMING)
+	if (m && guest_handover(g, NULL) == HANDOVER_LOADED &&
+	    m->direction == WORKER_DIRECTION_INCOMING)
 		m->reached_loaded = true;
 	if (m && m->worker && !guest_attached(g))
 		cancel_without_vmm(m);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest's migration as the daemon sees it: where it stands, why, its numbers, and what carries it out. The worker knows the
- * stream, the library decides who runs; the daemon records, tells, and replaces what dies.
+ * A guest's migration as the daemon sees it: where it stands, why, its numbers, and what carries it
+ * out. The worker knows the stream, the library decides who runs; the daemon records, tells, and
+ * replaces what dies.
  *
- *   daemon/outgoing.c   from `migrate` to a running worker      daemon/link.c    what a worker says
- *   daemon/incoming.c   the same from `migrate-incoming`        daemon/settle.c  when a worker is missing
+ *   daemon/outgoing.c   from `migrate` to a running worker
+ *   daemon/incoming.c   the same from `migrate-incoming`
+ *   daemon/link.c       what a worker says
+ *   daemon/settle.c     when a worker is missing
  */
 #ifndef MIGD_DAEMON_MIGRATION_H
 #define MIGD_DAEMON_MIGRATION_H
@@ -28,56 +31,57 @@ struct worker;
 #define ID_TEXT_LEN (2 * ATTACH_ID_LEN + 1)
 
 struct migration {
-	TAILQ_ENTRY(migration) entry;	/* in the guest's `lingering` */
+	TAILQ_ENTRY(migration) entry; /* in the guest's `lingering` */
 	struct guest *guest;
 	enum worker_direction direction;
-	enum worker_mode mode;		/* of the worker that runs or is to be started */
+	enum worker_mode mode; /* of the worker that runs or is to be started */
 	char id[ID_TEXT_LEN];
-	char handover_id[ID_TEXT_LEN];	/* incoming: zeros until the source said it */
+	char handover_id[ID_TEXT_LEN]; /* incoming: zeros until the source said it */
 	struct addr addr;
-	char *uri;			/* as the operator gave it */
+	char *uri; /* as the operator gave it */
 
-	enum migration_status status;	/* by migration_set_status() only */
-	struct merr error;		/* query-migrate's error-desc */
-	bool error_is_final;		/* the worker's texts do not replace it any more */
+	enum migration_status status; /* by migration_set_status() only */
+	struct merr error;            /* query-migrate's error-desc */
+	bool error_is_final;          /* the worker's texts do not replace it any more */
 	bool has_handover;
-	enum handover_phase phase;	/* with has_handover */
+	enum handover_phase phase; /* with has_handover */
 	bool in_doubt;
 	char *peer;
-	bool reached_loaded;		/* incoming: the source may have been told so, and may ask */
-	bool exit_on_error;		/* incoming: a failure ends the VMM */
+	bool reached_loaded; /* incoming: the source may have been told so, and may ask */
+	bool exit_on_error;  /* incoming: a failure ends the VMM */
 
 	struct stats_page *stats;
 	int stats_fd;
 
-	struct worker *worker;		/* NULL: none runs */
-	struct dial *dial;		/* a connection is being made */
-	int stream_fd;			/* for the worker's START; -1: it asks for one */
-	int library_fd;			/* the worker's end of the migration channel, until START */
-	int listen_fd;			/* incoming: kept for successors, so that a peer that comes back is not refused */
-	struct addr listen_addr;	/* with the real port */
+	struct worker *worker; /* NULL: none runs */
+	struct dial *dial;     /* a connection is being made */
+	int stream_fd;         /* for the worker's START; -1: it asks for one */
+	int library_fd;        /* the worker's end of the migration channel, until START */
+	int listen_fd; /* incoming: kept for successors, so that a peer that comes back is not
+			  refused */
+	struct addr listen_addr; /* with the real port */
 	bool has_listen_addr;
-	unsigned int dial_failures;	/* in a row; the back-off follows */
+	unsigned int dial_failures; /* in a row; the back-off follows */
 	unsigned int n_successors;
-	struct event *timer;		/* the next attempt, or the end of patience */
-	bool journaled;			/* there is a file in the state directory */
+	struct event *timer; /* the next attempt, or the end of patience */
+	bool journaled;      /* there is a file in the state directory */
 
 	/* The worker got its START (ERR is NULL), or could not be started; see daemon/start.h. */
 	void (*on_started)(struct migration *m, const struct merr *err);
-	struct qmp_call *call;		/* migrate-incoming: to be answered when the worker runs */
-	bool orphaned;			/* its worker died: daemon/settle.h is at it */
-	uint64_t lost_ns;		/* orphaned: since when, or since the last attempt to replace it */
-	bool adopting;			/* its worker was found by this daemon, and has not said ADOPT yet */
+	struct qmp_call *call; /* migrate-incoming: to be answered when the worker runs */
+	bool orphaned;         /* its worker died: daemon/settle.h is at it */
+	uint64_t lost_ns;      /* orphaned: since when, or since the last attempt to replace it */
+	bool adopting;         /* its worker was found by this daemon, and has not said ADOPT yet */
 };
 
 /* A new one for G with its statistics, state `none`. It does not become g->migration. */
-int migration_new(struct guest *g, enum worker_direction direction, const char *uri, const struct addr *addr,
-		  struct migration **ret, struct merr *err);
+int migration_new(struct guest *g, enum worker_direction direction, const char *uri,
+		  const struct addr *addr, struct migration **ret, struct merr *err);
 struct migration *migration_free(struct migration *m);
 
 /*
- * Put M in the place of G's last one, which must be over. That is freed, or lingers until its worker has told the peer
- * what there is to tell.
+ * Put M in the place of G's last one, which must be over. That is freed, or lingers until its
+ * worker has told the peer what there is to tell.
  */
 void migration_install(struct guest *g, struct migration *m);
 
@@ -88,31 +92,44 @@ bool migration_running(const struct migration *m);
 bool migration_settled(const struct migration *m);
 
 /*
- * The one place where a status changes: checked against the table of legal moves, logged, told as MIGRATION. -EINVAL
- * for a move that does not exist (nothing changes); the same status again is no move, and 0.
+ * The one place where a status changes: checked against the table of legal moves, logged, told as
+ * MIGRATION. -EINVAL for a move that does not exist (nothing changes); the same status again is no
+ * move, and 0.
  */
 int migration_set_status(struct migration *m, enum migration_status status);
 
-/* It ended without, or before, a worker's own word: records ERR, sets the status, frees what carried it out. */
+/*
+ * It ended without, or before, a worker's own word: records ERR, sets the status, frees what
+ * carried it out.
+ */
 void migration_finish(struct migration *m, enum migration_status status, const struct merr *err);
 
 /* The first error stays. */
 void migration_note_error(struct migration *m, const char *text);
 
-/* Note, and tell as MIGRATION_HANDOVER, where the handover stands. Nothing happens if nothing changed. */
-void migration_set_handover(struct migration *m, const char *id, enum handover_phase phase, const char *peer,
-			    bool in_doubt);
+/*
+ * Note, and tell as MIGRATION_HANDOVER, where the handover stands. Nothing happens if nothing
+ * changed.
+ */
+void migration_set_handover(struct migration *m, const char *id, enum handover_phase phase,
+			    const char *peer, bool in_doubt);
 
 /* Fill *RET (freed with handover_info_done()). -ENOENT: there is no handover yet. */
 int migration_handover_info(const struct migration *m, struct handover_info *ret);
 
-/* The phase of the guest that M moves: from its decision page, if that is about M; else where M begins. */
+/*
+ * The phase of the guest that M moves: from its decision page, if that is about M; else where M
+ * begins.
+ */
 enum handover_phase migration_phase(const struct migration *m);
 
 /* The guest's state or connection changed: see whether its migration has something to do. */
 void migration_guest_changed(struct guest *g);
 
-/* M is over and its worker gone. Frees M if it lingered, and the guest's record if nothing else needs that. */
+/*
+ * M is over and its worker gone. Frees M if it lingered, and the guest's record if nothing else
+ * needs that.
+ */
 void migration_retire(struct migration *m);
 
 /* Close descriptors, timers, dials, and the journal; the worker is left alone. */

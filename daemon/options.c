@@ -11,7 +11,15 @@
 
 #define STATE_DIR_DEFAULT "/run/migd"
 
-enum option_id { OPT_QMP = 256, OPT_ATTACH, OPT_STATE_DIR, OPT_LOG_LEVEL, OPT_FOREGROUND, OPT_HELP, OPT_VERSION };
+enum option_id {
+	OPT_QMP = 256,
+	OPT_ATTACH,
+	OPT_STATE_DIR,
+	OPT_LOG_LEVEL,
+	OPT_FOREGROUND,
+	OPT_HELP,
+	OPT_VERSION
+};
 
 static const struct option long_options[] = {
 	{ "qmp", required_argument, NULL, OPT_QMP },
@@ -44,8 +52,10 @@ static int set_log_level(struct options *o, const char *word, struct merr *err)
 	int level = log_level_parse(word);
 
 	if (level < 0)
-		return merr_set(err, -EINVAL,
-				"option '--log-level' expects a level from 'emerg' to 'debug', not '%s'", word);
+		return merr_set(
+			err, -EINVAL,
+			"option '--log-level' expects a level from 'emerg' to 'debug', not '%s'",
+			word);
 	o->log_level = level;
 	return 0;
 }
@@ -83,11 +93,14 @@ static int check(const struct options *o, struct merr *err)
 	if (o->help || o->version)
 		return 0;
 	if (!o->qmp_path || !o->qmp_path[0])
-		return merr_set(err, -EINVAL, "option '--qmp PATH' is missing: where the control plane connects");
+		return merr_set(err, -EINVAL,
+				"option '--qmp PATH' is missing: where the control plane connects");
 	if (!o->attach_path || !o->attach_path[0])
-		return merr_set(err, -EINVAL, "option '--attach PATH' is missing: where VMMs connect");
+		return merr_set(err, -EINVAL,
+				"option '--attach PATH' is missing: where VMMs connect");
 	if (strcmp(o->qmp_path, o->attach_path) == 0)
-		return merr_set(err, -EINVAL, "'--qmp' and '--attach' need different paths, both are '%s'",
+		return merr_set(err, -EINVAL,
+				"'--qmp' and '--attach' need different paths, both are '%s'",
 				o->qmp_path);
 	if (!o->state_dir[0])
 		return merr_set(err, -EINVAL, "option '--state-dir' expects a directory");
@@ -99,13 +112,15 @@ int options_parse(int argc, char *argv[], struct options *ret, struct merr *err)
 	struct options o = { .state_dir = STATE_DIR_DEFAULT, .log_level = LOG_INFO };
 	int id, r;
 
-	optind = 0;	/* glibc: start anew, also when called again */
+	optind = 0; /* glibc: start anew, also when called again */
 	opterr = 0;
 	while ((id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
 		if (id == ':')
-			return merr_set(err, -EINVAL, "option '%s' needs a value", argv[optind - 1]);
+			return merr_set(err, -EINVAL, "option '%s' needs a value",
+					argv[optind - 1]);
 		if (id == '?')
-			return merr_set(err, -EINVAL, "unknown option '%s'; see --help", argv[optind - 1]);
+			return merr_set(err, -EINVAL, "unknown option '%s'; see --help",
+					argv[optind - 1]);
 		r = set_option(&o, id, optarg, err);
 		if (r < 0)
 			return r;

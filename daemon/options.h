@@ -13,11 +13,12 @@ struct options {
 	const char *state_dir;
 	int log_level;
 	bool foreground;
-	bool help, version;	/* print and leave */
+	bool help, version; /* print and leave */
 };
 
 /*
- * Read ARGV into *RET, whose strings borrow it. -EINVAL with ERR naming the option and what is right.
+ * Read ARGV into *RET, whose strings borrow it. -EINVAL with ERR naming the option and what is
+ * right.
  */
 int options_parse(int argc, char *argv[], struct options *ret, struct merr *err);
 

@@ -14,11 +14,16 @@ static int check_run_state(const struct guest *g, struct merr *err)
 {
 	switch (guest_run_state(g)) {
 	case RUN_STATE_INMIGRATE:
-		return merr_set(err, -EBUSY, "Guest '%s' is waiting for an incoming migration; it can be migrated away once it "
-				"runs here", g->name);
+		return merr_set(err, -EBUSY,
+				"Guest '%s' is waiting for an incoming migration; it can be "
+				"migrated away once it "
+				"runs here",
+				g->name);
 	case RUN_STATE_POSTMIGRATE:
-		return merr_set(err, -EBUSY, "Guest '%s' was already migrated away%s%s; migrate it from where it runs", g->name,
-				g->migration ? " to " : "", g->migration ? g->migration->uri : "");
+		return merr_set(
+			err, -EBUSY,
+			"Guest '%s' was already migrated away%s%s; migrate it from where it runs",
+			g->name, g->migration ? " to " : "", g->migration ? g->migration->uri : "");
 	default:
 		return 0;
 	}
@@ -30,8 +35,11 @@ static int check_handover(const struct guest *g, struct merr *err)
 
 	if (phase != HANDOVER_PHASE_RELEASED && phase != HANDOVER_PHASE_LOADED)
 		return 0;
-	return merr_set(err, -EBUSY, "The last handover of guest '%s' is not finished (%s): wait for the peer, or decide "
-			"with migrate-resolve", g->name, handover_phase_str(phase));
+	return merr_set(err, -EBUSY,
+			"The last handover of guest '%s' is not finished (%s): wait for the peer, "
+			"or decide "
+			"with migrate-resolve",
+			g->name, handover_phase_str(phase));
 }
 
 static int check(const struct guest *g, struct merr *err)
@@ -40,10 +48,16 @@ static int check(const struct guest *g, struct merr *err)
 	int r;
 
 	if (m && (migration_running(m) || m->status == MIGRATION_STATUS_NONE))
-		return merr_set(err, -EBUSY, "There's a migration process in progress of guest '%s' (status %s); wait for it or "
-				"use migrate_cancel", g->name, migration_status_str(m->status));
+		return merr_set(err, -EBUSY,
+				"There's a migration process in progress of guest '%s' (status "
+				"%s); wait for it or "
+				"use migrate_cancel",
+				g->name, migration_status_str(m->status));
 	if (!guest_attached(g))
-		return merr_set(err, -ENOTCONN, "The VMM of guest '%s' is not attached: there is nothing to migrate", g->name);
+		return merr_set(
+			err, -ENOTCONN,
+			"The VMM of guest '%s' is not attached: there is nothing to migrate",
+			g->name);
 	r = check_run_state(g, err);
 	return r < 0 ? r : check_handover(g, err);
 }

@@ -9,8 +9,8 @@
 struct guest;
 
 /*
- * Check whether G can be migrated now (QMP.md 2.1), and set out: the status becomes `setup`. What goes wrong later is in
- * the migration.
+ * Check whether G can be migrated now (QMP.md 2.1), and set out: the status becomes `setup`. What
+ * goes wrong later is in the migration.
  */
 int outgoing_start(struct guest *g, const char *uri, const struct addr *addr, struct merr *err);
 

@@ -37,8 +37,8 @@ struct guest *registry_find(const struct registry *r, const char *name)
 	struct guest *g;
 
 	TAILQ_FOREACH(g, &r->guests, entry)
-		if (strcmp(g->name, name) == 0)
-			return g;
+	if (strcmp(g->name, name) == 0)
+		return g;
 	return NULL;
 }
 
@@ -47,7 +47,8 @@ int registry_add(struct registry *r, const char *name, struct guest **ret, struc
 	struct guest *g;
 
 	if (r->n_guests >= REGISTRY_GUESTS_MAX)
-		return merr_set(err, -EBUSY, "%zu guests are registered, no more are taken", r->n_guests);
+		return merr_set(err, -EBUSY, "%zu guests are registered, no more are taken",
+				r->n_guests);
 	g = guest_new(r->daemon, name);
 	if (!g)
 		return merr_set(err, -ENOMEM, "out of memory");
@@ -70,7 +71,7 @@ size_t registry_n_attached(const struct registry *r)
 	size_t n = 0;
 
 	TAILQ_FOREACH(g, &r->guests, entry)
-		n += guest_attached(g);
+	n += guest_attached(g);
 	return n;
 }
 
@@ -81,7 +82,8 @@ static void list_names(const struct registry *r, char *ret, size_t cap)
 	size_t n = 0, len = 0;
 
 	ret[0] = '\0';
-	TAILQ_FOREACH(g, &r->guests, entry) {
+	TAILQ_FOREACH(g, &r->guests, entry)
+	{
 		if (n == NAMES_SHOWN_MAX) {
 			(void)snprintf(ret + len, cap - len, " and %zu more", r->n_guests - n);
 			return;
@@ -95,7 +97,8 @@ static struct guest *only_guest(const struct registry *r, bool attached)
 {
 	struct guest *g, *found = NULL;
 
-	TAILQ_FOREACH(g, &r->guests, entry) {
+	TAILQ_FOREACH(g, &r->guests, entry)
+	{
 		if (attached && !guest_attached(g))
 			continue;
 		if (found)
@@ -120,13 +123,16 @@ struct guest *registry_resolve(const struct registry *r, const char *name, struc
 		return g;
 	list_names(r, names, sizeof(names));
 	if (r->n_guests == 0)
-		(void)merr_set(err, -ENODEV, "%s%s%sno guest is attached: start a VMM that attaches here, or use "
-			       "guest-attach", name ? "Guest '" : "", name ? name : "",
+		(void)merr_set(err, -ENODEV,
+			       "%s%s%sno guest is attached: start a VMM that attaches here, or use "
+			       "guest-attach",
+			       name ? "Guest '" : "", name ? name : "",
 			       name ? "' not found: " : "");
 	else if (name)
 		(void)merr_set(err, -ENODEV, "Guest '%s' not found; there are: %s", name, names);
 	else
 		(void)merr_set(err, -EINVAL,
-			       "Parameter 'guest' is missing: it says which guest is meant, of: %s", names);
+			       "Parameter 'guest' is missing: it says which guest is meant, of: %s",
+			       names);
 	return NULL;
 }

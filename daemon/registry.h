@@ -11,7 +11,9 @@
 
 struct daemon;
 
-/* Far beyond a host's guests; what a client of the attach socket can make us remember is bounded. */
+/*
+ * Far beyond a host's guests; what a client of the attach socket can make us remember is bounded.
+ */
 #define REGISTRY_GUESTS_MAX 4096U
 
 struct registry {
@@ -34,8 +36,8 @@ void registry_remove(struct registry *r, struct guest *g);
 size_t registry_n_attached(const struct registry *r);
 
 /*
- * The guest a command is about: NAME if given; else the only attached one; else the only one there is a record of.
- * NULL with ERR, which lists the names there are.
+ * The guest a command is about: NAME if given; else the only attached one; else the only one there
+ * is a record of. NULL with ERR, which lists the names there are.
  */
 struct guest *registry_resolve(const struct registry *r, const char *name, struct merr *err);
 

@@ -9,8 +9,8 @@ struct guest;
 struct qmp_call;
 
 /*
- * The argument `guest`, else the session's, else the only one there is. NULL: there is none such; CALL was answered with an
- * error that says which there are.
+ * The argument `guest`, else the session's, else the only one there is. NULL: there is none such;
+ * CALL was answered with an error that says which there are.
  */
 struct guest *scope_guest(struct qmp_call *call, bool has_guest, const char *guest);
 

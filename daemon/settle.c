@@ -15,34 +15,36 @@
 #include "daemon/timer.h"
 #include "daemon/worker.h"
 
-/* Longer than the library's lease (10 s), after which it rolls back even if it did not see the channel end. */
+/*
+ * Longer than the library's lease (10 s), after which it rolls back even if it did not see the
+ * channel end.
+ */
 #define ROLLBACK_PATIENCE_MS 15000U
 /* How often to look whether a VMM without connection still lives, and to try what did not work. */
-#define LOOK_AGAIN_MS 1000U
-#define ADOPT_PATIENCE_MS 10000U
+#define LOOK_AGAIN_MS          1000U
+#define ADOPT_PATIENCE_MS      10000U
 #define SUCCESSOR_DELAY_MAX_MS 30000U
 
 enum action {
-	ACTION_WAIT = 1,	/* for the library */
-	ACTION_FAILED,		/* the guest is where it was */
-	ACTION_SUCCEED,		/* start a successor */
+	ACTION_WAIT = 1, /* for the library */
+	ACTION_FAILED,   /* the guest is where it was */
+	ACTION_SUCCEED,  /* start a successor */
 	ACTION_COMPLETED,
 };
 
 static const enum action source_actions[HANDOVER_PHASE__MAX] = {
-	[HANDOVER_PHASE_RUNNING] = ACTION_FAILED,
-	[HANDOVER_PHASE_PRECOPY] = ACTION_WAIT,
-	[HANDOVER_PHASE_PAUSED] = ACTION_WAIT,
-	[HANDOVER_PHASE_RELEASED] = ACTION_SUCCEED,
+	[HANDOVER_PHASE_RUNNING] = ACTION_FAILED,    [HANDOVER_PHASE_PRECOPY] = ACTION_WAIT,
+	[HANDOVER_PHASE_PAUSED] = ACTION_WAIT,       [HANDOVER_PHASE_RELEASED] = ACTION_SUCCEED,
 	[HANDOVER_PHASE_RETIRED] = ACTION_COMPLETED,
 };
 
-/* A source that was told LOADED may ask what became of it, also long afterwards: somebody has to answer. */
+/*
+ * A source that was told LOADED may ask what became of it, also long afterwards: somebody has to
+ * answer.
+ */
 static const enum action target_actions[HANDOVER_PHASE__MAX] = {
-	[HANDOVER_PHASE_EMPTY] = ACTION_FAILED,
-	[HANDOVER_PHASE_INCOMING] = ACTION_WAIT,
-	[HANDOVER_PHASE_LOADED] = ACTION_SUCCEED,
-	[HANDOVER_PHASE_RUNNING] = ACTION_SUCCEED,
+	[HANDOVER_PHASE_EMPTY] = ACTION_FAILED,      [HANDOVER_PHASE_INCOMING] = ACTION_WAIT,
+	[HANDOVER_PHASE_LOADED] = ACTION_SUCCEED,    [HANDOVER_PHASE_RUNNING] = ACTION_SUCCEED,
 	[HANDOVER_PHASE_DISCARDED] = ACTION_SUCCEED,
 };
 
@@ -87,16 +89,20 @@ static void on_vmm_gone(struct migration *m)
 {
 	enum handover_phase phase = migration_phase(m);
 	struct merr err = MERR_INIT;
-	bool completed = phase == HANDOVER_PHASE_RETIRED ||
-			 (phase == HANDOVER_PHASE_RUNNING && m->direction == WORKER_DIRECTION_INCOMING);
+	bool completed =
+		phase == HANDOVER_PHASE_RETIRED ||
+		(phase == HANDOVER_PHASE_RUNNING && m->direction == WORKER_DIRECTION_INCOMING);
 
 	if (completed) {
 		finish(m, MIGRATION_STATUS_COMPLETED);
 		return;
 	}
 	if (phase == HANDOVER_PHASE_RELEASED)
-		(void)merr_set(&err, -EIO, "the VMM of guest '%s' ended after it had released the guest to %s: it can only run "
-			       "there", m->guest->name, m->peer);
+		(void)merr_set(&err, -EIO,
+			       "the VMM of guest '%s' ended after it had released the guest to %s: "
+			       "it can only run "
+			       "there",
+			       m->guest->name, m->peer);
 	else
 		(void)merr_set(&err, -EIO, "the VMM of guest '%s' ended", m->guest->name);
 	migration_finish(m, MIGRATION_STATUS_FAILED, &err);
@@ -115,12 +121,13 @@ static void await_vmm(struct migration *m)
 static void on_successor_started(struct migration *m, const struct merr *err)
 {
 	if (!err) {
-		log_notice("a successor of the lost worker settles the handover guest='%s' mig=%s", m->guest->name, m->id);
+		log_notice("a successor of the lost worker settles the handover guest='%s' mig=%s",
+			   m->guest->name, m->id);
 		m->orphaned = false;
 		return;
 	}
-	log_err("cannot start a successor of a lost worker, trying again guest='%s' mig=%s: %s", m->guest->name, m->id,
-		merr_msg(err));
+	log_err("cannot start a successor of a lost worker, trying again guest='%s' mig=%s: %s",
+		m->guest->name, m->id, merr_msg(err));
 	m->lost_ns = clock_now_ns();
 	look_again(m, LOOK_AGAIN_MS);
 }
@@ -151,14 +158,15 @@ static void start_successor(struct migration *m)
 		(void)migration_set_status(m, MIGRATION_STATUS_FAILED);
 	if (m->direction == WORKER_DIRECTION_OUTGOING) {
 		migration_set_handover(m, m->handover_id, HANDOVER_PHASE_RELEASED, NULL, true);
-		start_worker(m);	/* it asks for a connection */
+		start_worker(m); /* it asks for a connection */
 	} else if (m->listen_fd >= 0) {
 		start_worker(m);
 	} else {
-		m->dial = dial_listen(m->guest->daemon->base, m->has_listen_addr ? &m->listen_addr : &m->addr,
+		m->dial = dial_listen(m->guest->daemon->base,
+				      m->has_listen_addr ? &m->listen_addr : &m->addr,
 				      on_relistening, m);
 		if (!m->dial)
-			m->on_started = NULL;	/* out of memory: settle_check() comes again */
+			m->on_started = NULL; /* out of memory: settle_check() comes again */
 	}
 }
 
@@ -258,7 +266,8 @@ static void on_timer(evutil_socket_t fd, short what, void *opaque)
 /* It may have been the one to answer a source that asks. */
 static bool is_missed(const struct migration *m)
 {
-	return migration_running(m) || (m->direction == WORKER_DIRECTION_INCOMING && m->reached_loaded);
+	return migration_running(m) ||
+	       (m->direction == WORKER_DIRECTION_INCOMING && m->reached_loaded);
 }
 
 void settle_worker_exited(struct migration *m, const char *how)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When a worker is missing. What is to be done follows from who may run the guest, which the library knows:
+ * When a worker is missing. What is to be done follows from who may run the guest, which the
+ * library knows:
  *
- *   revocable (source before RELEASE, target before LOADED)   the library takes it back by itself when the migration
- *                                                             channel ends: wait for that, then the migration failed
- *   released, loaded, or the peer may have to be told          a successor in mode `settle` finds out with the peer
- *   retired                                                    it was all over
+ *   revocable (source before RELEASE, target before LOADED): the library takes it back by itself
+ *       when the migration channel ends: wait for that, then the migration failed
+ *   released, loaded, or the peer may have to be told: a successor in mode `settle` finds out
+ *       with the peer
+ *   retired: it was all over
  */
 #ifndef MIGD_DAEMON_SETTLE_H
 #define MIGD_DAEMON_SETTLE_H

@@ -24,7 +24,7 @@
 
 static void finish(struct migration *m, const struct merr *err)
 {
-	void (*fn)(struct migration *m, const struct merr *err) = TAKE_PTR(m->on_started);
+	void (*fn)(struct migration * m, const struct merr *err) = TAKE_PTR(m->on_started);
 
 	m->library_fd = close_fd(m->library_fd);
 	m->stream_fd = close_fd(m->stream_fd);
@@ -94,7 +94,8 @@ static void on_opened(void *opaque, struct rcur *body, const struct merr *err)
 	if (err)
 		state_dir_forget(m->guest->daemon->state, m->id);
 	else
-		log_debug("worker started guest='%s' mig=%s pid=%d", m->guest->name, m->id, worker_pid(m->worker));
+		log_debug("worker started guest='%s' mig=%s pid=%d", m->guest->name, m->id,
+			  worker_pid(m->worker));
 	finish(m, err);
 }
 
@@ -115,8 +116,8 @@ static int send_mig_open(struct migration *m, struct merr *err)
 		return merr_set_errno(err, -errno, "cannot make a migration channel");
 	m->library_fd = pair[0];
 	theirs = pair[1];
-	return guest_request(m->guest, ATTACH_MIG_OPEN, bytes, w.len, &theirs, 1, MIG_OPEN_TIMEOUT_MS, on_opened, m,
-			     err);
+	return guest_request(m->guest, ATTACH_MIG_OPEN, bytes, w.len, &theirs, 1,
+			     MIG_OPEN_TIMEOUT_MS, on_opened, m, err);
 }
 
 /* A failure to send is reported from the loop, as every other. */
@@ -128,7 +129,8 @@ static void on_not_sent(evutil_socket_t fd, short what, void *opaque)
 	(void)fd;
 	(void)what;
 	m->timer = timer_free(m->timer);
-	(void)merr_set(&err, -ENOTCONN, "The VMM of guest '%s' cannot be reached for a migration; see its log",
+	(void)merr_set(&err, -ENOTCONN,
+		       "The VMM of guest '%s' cannot be reached for a migration; see its log",
 		       m->guest->name);
 	finish(m, &err);
 }

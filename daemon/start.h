@@ -8,9 +8,9 @@
 struct migration;
 
 /*
- * Hand the library its end of a new migration channel (MIG_OPEN), start a worker in M's mode with M's stream, and tell it
- * everything. M->on_started() is called once, never from here: without an error, the worker runs; with one, nothing is
- * left of the attempt.
+ * Hand the library its end of a new migration channel (MIG_OPEN), start a worker in M's mode with
+ * M's stream, and tell it everything. M->on_started() is called once, never from here: without an
+ * error, the worker runs; with one, nothing is left of the attempt.
  */
 void start_worker(struct migration *m);
 

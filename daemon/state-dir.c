@@ -20,11 +20,11 @@
 #include "base/log.h"
 #include "daemon/json.h"
 
-#define ID_DIGITS 32
+#define ID_DIGITS    32
 #define NAME_MAX_LEN 64
 /* A journal holds a name, two addresses and numbers. */
 #define JOURNAL_MAX_BYTES 16384
-#define WORKER_BACKLOG 4
+#define WORKER_BACKLOG    4
 
 struct state_dir {
 	int lock_fd;
@@ -35,8 +35,11 @@ struct state_dir {
 static int open_dir(int parent, const char *name, int *ret, struct merr *err)
 {
 	if (mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
-		return merr_set_errno(err, -errno, "cannot make directory '%s'; make its parent, or choose another with "
-				      "--state-dir", name);
+		return merr_set_errno(
+			err, -errno,
+			"cannot make directory '%s'; make its parent, or choose another with "
+			"--state-dir",
+			name);
 	*ret = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*ret < 0)
 		return merr_set_errno(err, -errno, "cannot open directory '%s'", name);
@@ -51,8 +54,11 @@ static int take_lock(int dir, const char *path, int *ret, struct merr *err)
 	if (flock(*ret, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno == EWOULDBLOCK)
-		return merr_set(err, -EBUSY, "another migd uses the state directory '%s': stop it, or give this one its own with "
-				"--state-dir", path);
+		return merr_set(err, -EBUSY,
+				"another migd uses the state directory '%s': stop it, or give this "
+				"one its own with "
+				"--state-dir",
+				path);
 	return merr_set_errno(err, -errno, "cannot lock '%s/lock'", path);
 }
 
@@ -98,7 +104,8 @@ static void socket_address(const struct state_dir *s, const char *id, struct soc
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->sun_family = AF_UNIX;
-	(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%.32s.sock", s->workers_fd, id);
+	(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%.32s.sock",
+		       s->workers_fd, id);
 }
 
 int state_dir_worker_socket(struct state_dir *s, const char *id, int *ret_fd, struct merr *err)
@@ -114,7 +121,8 @@ int state_dir_worker_socket(struct state_dir *s, const char *id, int *ret_fd, st
 	(void)unlinkat(s->workers_fd, name, 0);
 	socket_address(s, id, &sun);
 	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || listen(fd, WORKER_BACKLOG) < 0)
-		return merr_set_errno(err, -errno, "cannot listen on a worker's socket in the state directory");
+		return merr_set_errno(err, -errno,
+				      "cannot listen on a worker's socket in the state directory");
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -137,11 +145,13 @@ int state_dir_worker_connect(struct state_dir *s, const char *id, int *ret_fd)
 
 static char *journal_text(const struct journal *j)
 {
-	_cleanup_json_ json_t *o = json_pack(
-		"{s:i, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I}", "version", JOURNAL_VERSION, "id", j->id,
-		"guest", j->guest, "outgoing", j->outgoing, "exit-on-error", j->exit_on_error, "uri", j->uri,
-		"handover-id", j->handover_id, "listen", j->listen, "worker-pid", j->worker_pid, "worker-start-time",
-		(json_int_t)j->worker_start_time, "vmm-pid", j->vmm_pid, "vmm-start-time", (json_int_t)j->vmm_start_time);
+	_cleanup_json_ json_t *o =
+		json_pack("{s:i, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I}", "version",
+			  JOURNAL_VERSION, "id", j->id, "guest", j->guest, "outgoing", j->outgoing,
+			  "exit-on-error", j->exit_on_error, "uri", j->uri, "handover-id",
+			  j->handover_id, "listen", j->listen, "worker-pid", j->worker_pid,
+			  "worker-start-time", (json_int_t)j->worker_start_time, "vmm-pid",
+			  j->vmm_pid, "vmm-start-time", (json_int_t)j->vmm_start_time);
 
 	return o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 }
@@ -176,7 +186,8 @@ int state_dir_record(struct state_dir *s, const struct journal *j, struct merr *
 		r = -errno;
 	if (r < 0) {
 		(void)unlinkat(s->migrations_fd, temporary, 0);
-		return merr_set_errno(err, r, "cannot write the journal '%s' in the state directory", name);
+		return merr_set_errno(err, r,
+				      "cannot write the journal '%s' in the state directory", name);
 	}
 	return 0;
 }
@@ -195,8 +206,8 @@ void state_dir_forget(struct state_dir *s, const char *id)
 /* "ID" of "ID.json"; false if NAME is something else. */
 static bool parse_name(const char *name, const char *suffix, char ret_id[ID_DIGITS + 1])
 {
-	if (strlen(name) != ID_DIGITS + strlen(suffix) || strspn(name, "0123456789abcdef") != ID_DIGITS ||
-	    strcmp(name + ID_DIGITS, suffix) != 0)
+	if (strlen(name) != ID_DIGITS + strlen(suffix) ||
+	    strspn(name, "0123456789abcdef") != ID_DIGITS || strcmp(name + ID_DIGITS, suffix) != 0)
 		return false;
 	memcpy(ret_id, name, ID_DIGITS);
 	ret_id[ID_DIGITS] = '\0';
@@ -226,11 +237,13 @@ static int parse_journal(json_t *o, struct journal *j, struct merr *err)
 	if (json_unpack_ex(o, &why, 0, "{s:i}", "version", &version) < 0)
 		return merr_set(err, -EBADMSG, "%s", why.text);
 	if (version != JOURNAL_VERSION)
-		return merr_set(err, -ENOTSUP, "version %d is not known to this migd, which writes version %d", version,
-				JOURNAL_VERSION);
-	if (json_unpack_ex(o, &why, 0, "{s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I}", "id", &j->id, "guest",
-			   &j->guest, "outgoing", &outgoing, "exit-on-error", &exit_on_error, "uri", &j->uri, "handover-id",
-			   &j->handover_id, "listen", &j->listen, "worker-pid", &j->worker_pid, "worker-start-time",
+		return merr_set(err, -ENOTSUP,
+				"version %d is not known to this migd, which writes version %d",
+				version, JOURNAL_VERSION);
+	if (json_unpack_ex(o, &why, 0, "{s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I}",
+			   "id", &j->id, "guest", &j->guest, "outgoing", &outgoing, "exit-on-error",
+			   &exit_on_error, "uri", &j->uri, "handover-id", &j->handover_id, "listen",
+			   &j->listen, "worker-pid", &j->worker_pid, "worker-start-time",
 			   &worker_start, "vmm-pid", &j->vmm_pid, "vmm-start-time", &vmm_start) < 0)
 		return merr_set(err, -EBADMSG, "%s", why.text);
 	if (strlen(j->id) != ID_DIGITS || strlen(j->handover_id) != ID_DIGITS)
@@ -242,15 +255,16 @@ static int parse_journal(json_t *o, struct journal *j, struct merr *err)
 	return 0;
 }
 
-static void scan_journal(struct state_dir *s, const char *name, void (*fn)(void *opaque, const struct journal *j),
-			 void *opaque)
+static void scan_journal(struct state_dir *s, const char *name,
+			 void (*fn)(void *opaque, const struct journal *j), void *opaque)
 {
 	_cleanup_json_ json_t *o = NULL;
 	struct merr err = MERR_INIT;
 	struct journal j = { 0 };
 
 	if (load_json(s->migrations_fd, name, &o, &err) < 0 || parse_journal(o, &j, &err) < 0) {
-		log_err("ignoring a journal of the state directory name='%s': %s", name, merr_msg(&err));
+		log_err("ignoring a journal of the state directory name='%s': %s", name,
+			merr_msg(&err));
 		return;
 	}
 	fn(opaque, &j);
@@ -283,7 +297,8 @@ static void remove_stale_sockets(struct state_dir *s)
 		(void)closedir(d);
 }
 
-void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct journal *j), void *opaque)
+void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct journal *j),
+		    void *opaque)
 {
 	DIR *d = open_listing(s->migrations_fd);
 	char id[ID_DIGITS + 1];

@@ -4,7 +4,7 @@
  *
  *   lock                  held by the daemon that uses the directory
  *   migrations/ID.json    one journal a migration, version 1; replaced as a whole
- *   workers/ID.sock       where its worker can be reached (engine/link.h); bound by the daemon, listened on by the worker
+ *   workers/ID.sock       where its worker can be reached (engine/link.h)
  *
  * Journals are advice: who may run a guest is known by its library.
  */
@@ -22,20 +22,22 @@ struct state_dir;
 
 /* Strings are borrowed. */
 struct journal {
-	const char *id;			/* of the migration, 32 hex digits */
+	const char *id; /* of the migration, 32 hex digits */
 	const char *guest;
 	bool outgoing;
 	bool exit_on_error;
 	const char *uri;
-	const char *handover_id;	/* 32 hex digits */
-	const char *listen;		/* incoming: the URI really listened on, or "" */
+	const char *handover_id; /* 32 hex digits */
+	const char *listen;      /* incoming: the URI really listened on, or "" */
 	int worker_pid;
-	uint64_t worker_start_time;	/* of /proc/PID/stat */
+	uint64_t worker_start_time; /* of /proc/PID/stat */
 	int vmm_pid;
 	uint64_t vmm_start_time;
 };
 
-/* Make PATH if it is not there (its parent must be), and lock it. -EBUSY: another daemon uses it. */
+/*
+ * Make PATH if it is not there (its parent must be), and lock it. -EBUSY: another daemon uses it.
+ */
 int state_dir_open(const char *path, struct state_dir **ret, struct merr *err);
 struct state_dir *state_dir_free(struct state_dir *s);
 
@@ -51,7 +53,11 @@ int state_dir_record(struct state_dir *s, const struct journal *j, struct merr *
 /* Remove the journal and the socket of migration ID, if they are there. */
 void state_dir_forget(struct state_dir *s, const char *id);
 
-/* Call FN for each journal that can be read, and remove sockets without journal. J is valid during the call. */
-void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct journal *j), void *opaque);
+/*
+ * Call FN for each journal that can be read, and remove sockets without journal. J is valid during
+ * the call.
+ */
+void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct journal *j),
+		    void *opaque);
 
 #endif

@@ -6,7 +6,8 @@
 #include <event2/event.h>
 
 /* A timer that calls FN once after MS milliseconds; event_free() ends it. NULL: no memory. */
-static inline struct event *timer_start(struct event_base *base, unsigned int ms, event_callback_fn fn, void *opaque)
+static inline struct event *timer_start(struct event_base *base, unsigned int ms,
+					event_callback_fn fn, void *opaque)
 {
 	struct timeval after = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
 	struct event *e = evtimer_new(base, fn, opaque);

@@ -23,32 +23,32 @@
 #define EXEC_FAILED_STATUS 127
 /* A worker whose link ended, by its own doing, has this long to end itself. */
 #define LINGER_MS 5000U
-#define HOW_MAX 256
+#define HOW_MAX   256
 
 struct worker {
 	TAILQ_ENTRY(worker) dismissed_entry;
 	bool dismissed;
 	struct event_base *base;
 	int pid;
-	int pidfd;		/* -1: an adopted one that could not be identified */
-	struct conn *conn;	/* NULL: the link has ended */
+	int pidfd;         /* -1: an adopted one that could not be identified */
+	struct conn *conn; /* NULL: the link has ended */
 	struct event *readable;
 	struct event *exited;
 	struct event *linger;
 	const struct worker_handler *handler;
 	void *opaque;
-	char why[HOW_MAX];	/* we killed it */
-	unsigned int busy;	/* a handler runs: free later */
+	char why[HOW_MAX]; /* we killed it */
+	unsigned int busy; /* a handler runs: free later */
 	bool freed;
 };
 
 /*
- * What a worker may know of our environment: how to mark log lines, how much to log, and what the sanitizers and the
- * fault points of test builds are told.
+ * What a worker may know of our environment: how to mark log lines, how much to log, and what the
+ * sanitizers and the fault points of test builds are told.
  */
 static const char *const passed_variables[] = {
-	"JOURNAL_STREAM", "MIGD_LOG_LEVEL", "MIGD_FAULT", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS",
-	"LSAN_OPTIONS",
+	"JOURNAL_STREAM", "MIGD_LOG_LEVEL", "MIGD_FAULT",   "ASAN_OPTIONS",
+	"UBSAN_OPTIONS",  "TSAN_OPTIONS",   "LSAN_OPTIONS",
 };
 /* Those that were told FINISHED, and are about to end: somebody has to reap them. */
 static TAILQ_HEAD(, worker) dismissed = TAILQ_HEAD_INITIALIZER(dismissed);
@@ -83,11 +83,14 @@ static int read_process(int pid, char *ret_state, uint64_t *ret_start)
 	if (n <= 0)
 		return -ESRCH;
 	text[n] = '\0';
-	/* The second field, the name, may hold anything; 20 fields follow its closing parenthesis up to the start time. */
+	/*
+	 * The second field, the name, may hold anything; 20 fields follow its closing parenthesis
+	 * up to the start time.
+	 */
 	p = state = strrchr(text, ')');
 	for (int i = 0; p && i < 20; i++)
 		p = strchr(p + 1, ' ');
-	if (!p || sscanf(p, " %llu", &start) != 1)
+	if (!p || (start = strtoull(p, NULL, 10)) == 0)
 		return -ESRCH;
 	*ret_state = state[2];
 	*ret_start = start;
@@ -107,7 +110,8 @@ bool process_lives(int pid, uint64_t start_time)
 	uint64_t start;
 	char state;
 
-	return pid > 0 && read_process(pid, &state, &start) == 0 && start == start_time && state != 'Z' && state != 'X';
+	return pid > 0 && read_process(pid, &state, &start) == 0 && start == start_time &&
+	       state != 'Z' && state != 'X';
 }
 
 /* ---- the link ---- */
@@ -227,7 +231,8 @@ void worker_drain(struct worker *w)
 		if (w->dismissed)
 			break;
 		if (r != -ENOTCONN && !w->freed) {
-			log_err("killing a worker that breaks the link's rules pid=%d: %s", w->pid, merr_msg(&err));
+			log_err("killing a worker that breaks the link's rules pid=%d: %s", w->pid,
+				merr_msg(&err));
 			worker_kill(w, merr_msg(&err));
 		}
 		if (!w->freed)
@@ -261,11 +266,13 @@ static void describe_exit(struct worker *w, char ret[HOW_MAX])
 	if (w->why[0])
 		return;
 	if (info.si_code != CLD_EXITED)
-		(void)snprintf(ret, HOW_MAX, "worker died (signal %d: %s)", info.si_status, strsignal(info.si_status));
+		(void)snprintf(ret, HOW_MAX, "worker died (signal %d: %s)", info.si_status,
+			       strsignal(info.si_status));
 	else if (info.si_status == EXEC_FAILED_STATUS)
 		(void)snprintf(ret, HOW_MAX, "worker could not be executed; see the log");
 	else
-		(void)snprintf(ret, HOW_MAX, "worker ended unexpectedly (status %d); see the log", info.si_status);
+		(void)snprintf(ret, HOW_MAX, "worker ended unexpectedly (status %d); see the log",
+			       info.si_status);
 }
 
 static void on_exited(evutil_socket_t fd, short what, void *opaque)
@@ -308,7 +315,8 @@ static struct worker *worker_new(struct event_base *base, int pid, int pidfd, in
 	w->opaque = opaque;
 	w->conn = conn_new(link_fd);
 	if (w->conn)
-		w->readable = event_new(base, conn_fd(w->conn), EV_READ | EV_PERSIST, on_readable, w);
+		w->readable =
+			event_new(base, conn_fd(w->conn), EV_READ | EV_PERSIST, on_readable, w);
 	if (pidfd >= 0)
 		w->exited = event_new(base, pidfd, EV_READ, on_exited, w);
 	if (!w->readable || event_add(w->readable, NULL) < 0 ||
@@ -324,7 +332,7 @@ static void __attribute__((noreturn)) become_worker(int exe_fd, int link_fd, cha
 	sigset_t none;
 	int null_fd;
 
-	(void)setsid();	/* a ^C at the daemon's terminal is not for its workers */
+	(void)setsid(); /* a ^C at the daemon's terminal is not for its workers */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
@@ -342,8 +350,8 @@ static void __attribute__((noreturn)) become_worker(int exe_fd, int link_fd, cha
 	_exit(EXEC_FAILED_STATUS);
 }
 
-int worker_spawn(struct event_base *base, int exe_fd, const struct worker_handler *handler, void *opaque,
-		 struct worker **ret, struct merr *err)
+int worker_spawn(struct event_base *base, int exe_fd, const struct worker_handler *handler,
+		 void *opaque, struct worker **ret, struct merr *err)
 {
 	_cleanup_close_ int theirs = -1;
 	char *env[ENVIRON_MAX];
@@ -364,7 +372,10 @@ int worker_spawn(struct event_base *base, int exe_fd, const struct worker_handle
 		become_worker(exe_fd, theirs, env);
 	pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0) {
-		/* Without it the worker could not be watched. It is our child: the pid is still its own. */
+		/*
+		 * Without it the worker could not be watched. It is our child: the pid is still its
+		 * own.
+		 */
 		(void)merr_set_errno(err, -errno, "cannot watch a worker: pidfd_open");
 		(void)kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
@@ -379,7 +390,8 @@ int worker_spawn(struct event_base *base, int exe_fd, const struct worker_handle
 }
 
 int worker_adopt(struct event_base *base, int link_fd, int pid, uint64_t start_time,
-		 const struct worker_handler *handler, void *opaque, struct worker **ret, struct merr *err)
+		 const struct worker_handler *handler, void *opaque, struct worker **ret,
+		 struct merr *err)
 {
 	int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
 	struct worker *w;

@@ -10,7 +10,9 @@
 
 #include "base/cleanup.h"
 
-#define TCP_FORM "expected tcp:HOST:PORT[,to=PORT][,ipv4][,ipv6][,keep-alive], e.g. tcp:[::1]:4444"
+#define TCP_FORM                                                      \
+	"expected tcp:HOST:PORT[,to=PORT][,ipv4][,ipv6][,keep-alive], " \
+	"e.g. tcp:[::1]:4444"
 #define PORT_NUMBER_MAX 65535
 
 /* Text that need not end with NUL. */
@@ -82,13 +84,13 @@ static int parse_switch(struct span value, bool has_value, bool *ret)
 enum option_kind {
 	OPTION_SWITCH = 1,
 	OPTION_PORT,
-	OPTION_ABSENT,	/* QEMU's, not here */
+	OPTION_ABSENT, /* QEMU's, not here */
 };
 
 static const struct tcp_option {
 	const char *name;
 	enum option_kind kind;
-	size_t offset;	/* in struct addr */
+	size_t offset; /* in struct addr */
 } tcp_options[] = {
 	{ "to", OPTION_PORT, offsetof(struct addr, to) },
 	{ "ipv4", OPTION_SWITCH, offsetof(struct addr, ipv4) },
@@ -118,21 +120,24 @@ static int parse_tcp_option(struct span text, struct addr *a, struct merr *err)
 	char *member;
 
 	if (!o)
-		return merr_set(err, -EINVAL, "unknown option '%.*s'; " TCP_FORM, (int)text.len, text.p);
+		return merr_set(err, -EINVAL, "unknown option '%.*s'; " TCP_FORM, (int)text.len,
+				text.p);
 	member = (char *)a + o->offset;
 	switch (o->kind) {
 	case OPTION_ABSENT:
-		return merr_set(err, -ENOTSUP, "option '%s' is not supported; leave it out", o->name);
+		return merr_set(err, -ENOTSUP, "option '%s' is not supported; leave it out",
+				o->name);
 	case OPTION_PORT:
 		if (parse_port_number(value, (uint16_t *)(void *)member) == 0)
 			return 0;
-		return merr_set(err, -EINVAL, "option '%s' expects a port number from 0 to 65535, not '%.*s'",
+		return merr_set(err, -EINVAL,
+				"option '%s' expects a port number from 0 to 65535, not '%.*s'",
 				o->name, (int)value.len, value.p);
 	case OPTION_SWITCH:
 		if (parse_switch(value, has_value, (bool *)member) == 0)
 			return 0;
-		return merr_set(err, -EINVAL, "option '%s' expects 'on' or 'off', not '%.*s'", o->name,
-				(int)value.len, value.p);
+		return merr_set(err, -EINVAL, "option '%s' expects 'on' or 'off', not '%.*s'",
+				o->name, (int)value.len, value.p);
 	}
 	return -EINVAL;
 }
@@ -147,7 +152,8 @@ static int parse_host(struct span *rest, struct addr *a, struct merr *err)
 		rest->len--;
 		host = span_cut(rest, ']');
 		if (rest->len == 0 || rest->p[0] != ':')
-			return merr_set(err, -EINVAL, "']:PORT' is missing after the IPv6 address; " TCP_FORM);
+			return merr_set(err, -EINVAL,
+					"']:PORT' is missing after the IPv6 address; " TCP_FORM);
 		(void)span_cut(rest, ':');
 	} else {
 		if (!memchr(rest->p, ':', rest->len))
@@ -155,7 +161,8 @@ static int parse_host(struct span *rest, struct addr *a, struct merr *err)
 		host = span_cut(rest, ':');
 	}
 	if (span_copy(host, a->host, sizeof(a->host)) < 0)
-		return merr_set(err, -EINVAL, "the host name is longer than %d bytes", ADDR_HOST_MAX);
+		return merr_set(err, -EINVAL, "the host name is longer than %d bytes",
+				ADDR_HOST_MAX);
 	return 0;
 }
 
@@ -182,9 +189,13 @@ static int check_port_range(const struct addr *a, struct merr *err)
 
 	if (parse_port_number(span_of(a->port), &port) < 0) {
 		if (!is_service_name(a->port))
-			return merr_set(err, -EINVAL, "port '%s' is neither a number from 0 to 65535 nor a service's name",
+			return merr_set(err, -EINVAL,
+					"port '%s' is neither a number from 0 to 65535 nor a "
+					"service's name",
 					a->port);
-		return a->to ? merr_set(err, -EINVAL, "option 'to' needs a numeric port, not '%s'", a->port) : 0;
+		return a->to ? merr_set(err, -EINVAL, "option 'to' needs a numeric port, not '%s'",
+					a->port)
+			     : 0;
 	}
 	if (a->to && a->to < port)
 		return merr_set(err, -EINVAL, "the range 'to=%u' ends before port %u", a->to, port);
@@ -207,7 +218,8 @@ static int parse_tcp(struct span rest, struct addr *a, struct merr *err)
 	if (port.len == 0)
 		return merr_set(err, -EINVAL, "the port is missing; " TCP_FORM);
 	if (memchr(port.p, ':', port.len))
-		return merr_set(err, -EINVAL, "more than one ':'; an IPv6 address goes in brackets: " TCP_FORM);
+		return merr_set(err, -EINVAL,
+				"more than one ':'; an IPv6 address goes in brackets: " TCP_FORM);
 	if (span_copy(port, a->port, sizeof(a->port)) < 0)
 		return merr_set(err, -EINVAL, "the port is longer than %d bytes", ADDR_PORT_MAX);
 	while (has_options) {
@@ -222,9 +234,11 @@ static int parse_tcp(struct span rest, struct addr *a, struct merr *err)
 static int parse_unix(struct span rest, struct addr *a, struct merr *err)
 {
 	if (rest.len == 0)
-		return merr_set(err, -EINVAL, "the path of the Unix socket is missing; expected unix:PATH");
+		return merr_set(err, -EINVAL,
+				"the path of the Unix socket is missing; expected unix:PATH");
 	if (span_copy(rest, a->path, sizeof(a->path)) < 0)
-		return merr_set(err, -EINVAL, "the path of a Unix socket can have %zu bytes, this one has %zu",
+		return merr_set(err, -EINVAL,
+				"the path of a Unix socket can have %zu bytes, this one has %zu",
 				sizeof(a->path) - 1, rest.len);
 	return 0;
 }
@@ -264,9 +278,11 @@ int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err)
 	for (size_t i = 0; has_colon && i < ARRAY_SIZE(absent_protocols); i++)
 		if (span_is(name, absent_protocols[i]))
 			return merr_set(err, -ENOTSUP,
-					"migration protocol '%s' is not supported: %s; use tcp:HOST:PORT or unix:PATH",
+					"migration protocol '%s' is not supported: %s; use "
+					"tcp:HOST:PORT or unix:PATH",
 					absent_protocols[i], uri);
-	return merr_set(err, -EINVAL, "unknown migration protocol: %s; use tcp:HOST:PORT or unix:PATH", uri);
+	return merr_set(err, -EINVAL,
+			"unknown migration protocol: %s; use tcp:HOST:PORT or unix:PATH", uri);
 }
 
 const char *addr_format(const struct addr *a, char *buf, size_t len)
@@ -276,6 +292,7 @@ const char *addr_format(const struct addr *a, char *buf, size_t len)
 	if (a->type == ADDR_UNIX)
 		(void)snprintf(buf, len, "unix:%s", a->path);
 	else
-		(void)snprintf(buf, len, "tcp:%s%s%s:%s", v6 ? "[" : "", a->host, v6 ? "]" : "", a->port);
+		(void)snprintf(buf, len, "tcp:%s%s%s:%s", v6 ? "[" : "", a->host, v6 ? "]" : "",
+			       a->port);
 	return buf;
 }

@@ -17,7 +17,7 @@
 
 /* One migration at a time: its connections, and the reconnects that follow a lost one. */
 #define LISTEN_BACKLOG 16
-#define TEXT_MAX (sizeof(struct addr) + 8)
+#define TEXT_MAX       (sizeof(struct addr) + 8)
 
 static int set_on(int fd, int level, int option)
 {
@@ -84,8 +84,10 @@ int sock_resolve(const struct addr *a, bool listen, struct sock_target targets[S
 	}
 	if (r != 0)
 		return merr_set(err, r == EAI_SYSTEM && errno ? -errno : -EHOSTUNREACH,
-				"address resolution failed for '%s:%s': %s; check the name, or give a numeric address",
-				a->host, a->port, r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
+				"address resolution failed for '%s:%s': %s; check the name, or "
+				"give a numeric address",
+				a->host, a->port,
+				r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
 	for (struct addrinfo *i = list; i && n < SOCK_TARGETS_MAX; i = i->ai_next) {
 		memset(&targets[n], 0, sizeof(targets[n]));
 		memcpy(&targets[n].sa, i->ai_addr, i->ai_addrlen);
@@ -119,7 +121,10 @@ int sock_connect(const struct addr *a, const struct sock_target *t, int *ret_fd)
 
 	if (fd < 0)
 		return fd;
-	/* EAGAIN on a Unix socket: the backlog is full. That is a failure, nothing becomes writable later. */
+	/*
+	 * EAGAIN on a Unix socket: the backlog is full. That is a failure, nothing becomes writable
+	 * later.
+	 */
 	if (connect(fd, (const struct sockaddr *)&t->sa, t->len) < 0 && errno != EINPROGRESS)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);
@@ -142,7 +147,10 @@ int sock_connect_result(int fd)
 	return 0;
 }
 
-/* Remove the socket at PATH unless somebody answers on it. Anything that is no socket is left, for bind to refuse. */
+/*
+ * Remove the socket at PATH unless somebody answers on it. Anything that is no socket is left, for
+ * bind to refuse.
+ */
 static int unlink_stale_socket(const struct addr *a, const struct sock_target *t)
 {
 	_cleanup_close_ int fd = -1;
@@ -223,14 +231,16 @@ static const char *listen_advice(const struct addr *a, int error)
 {
 	switch (error) {
 	case -EADDRINUSE:
-		return a->type == ADDR_UNIX ? "; somebody listens there: choose another path" :
-					      "; choose another port, a range with to=PORT, or port 0 for any free one";
+		return a->type == ADDR_UNIX ? "; somebody listens there: choose another path"
+					    : "; choose another port, a range with to=PORT, or "
+					      "port 0 for any free one";
 	case -EADDRNOTAVAIL:
 		return "; no interface of this host has that address";
 	case -EACCES:
 	case -EPERM:
-		return a->type == ADDR_UNIX ? "; check the permissions of the directory" :
-					      "; ports below 1024 need privileges: choose a higher one";
+		return a->type == ADDR_UNIX
+			       ? "; check the permissions of the directory"
+			       : "; ports below 1024 need privileges: choose a higher one";
 	case -EEXIST:
 		return "; a file that is no socket is there: remove it, or choose another path";
 	case -ENOENT:
@@ -259,15 +269,17 @@ int sock_listen(const struct addr *a, const struct sock_target *targets, size_t 
 		if (r == 0)
 			return 0;
 	}
-	return merr_set(err, r, "Failed to listen on '%s': %s%s", endpoint_text(a, text, sizeof(text)),
-			strerror(-r), listen_advice(a, r));
+	return merr_set(err, r, "Failed to listen on '%s': %s%s",
+			endpoint_text(a, text, sizeof(text)), strerror(-r), listen_advice(a, r));
 }
 
-static int numeric_names(const struct sockaddr_storage *sa, socklen_t len, char *host, size_t host_len,
-			 char *port, size_t port_len)
+static int numeric_names(const struct sockaddr_storage *sa, socklen_t len, char *host,
+			 size_t host_len, char *port, size_t port_len)
 {
 	return getnameinfo((const struct sockaddr *)sa, len, host, (socklen_t)host_len, port,
-			   (socklen_t)port_len, NI_NUMERICHOST | NI_NUMERICSERV) == 0 ? 0 : -EIO;
+			   (socklen_t)port_len, NI_NUMERICHOST | NI_NUMERICSERV) == 0
+		       ? 0
+		       : -EIO;
 }
 
 int sock_local_addr(int fd, struct addr *ret)

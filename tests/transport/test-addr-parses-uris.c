@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* URIs of migration streams: the right ones mean what they say, the wrong ones are refused with a text that helps. */
+/*
+ * URIs of migration streams: the right ones mean what they say, the wrong ones are refused with a
+ * text that helps.
+ */
 /* LIBS: migd_transport migd_base */
 #include <errno.h>
 #include <setjmp.h>
@@ -17,18 +20,24 @@
 static const struct {
 	const char *uri;
 	struct addr addr;
-	const char *formatted;	/* NULL: the same as uri */
+	const char *formatted; /* NULL: the same as uri */
 } good[] = {
 	{ "tcp:127.0.0.1:4444", { .type = ADDR_TCP, .host = "127.0.0.1", .port = "4444" }, NULL },
 	{ "tcp::0", { .type = ADDR_TCP, .port = "0" }, NULL },
-	{ "tcp:host.example:65535", { .type = ADDR_TCP, .host = "host.example", .port = "65535" }, NULL },
+	{ "tcp:host.example:65535",
+	  { .type = ADDR_TCP, .host = "host.example", .port = "65535" },
+	  NULL },
 	{ "tcp:[::1]:4444", { .type = ADDR_TCP, .host = "::1", .port = "4444" }, NULL },
 	{ "tcp:h:ssh", { .type = ADDR_TCP, .host = "h", .port = "ssh" }, NULL },
 	{ "tcp:h:1,to=9", { .type = ADDR_TCP, .host = "h", .port = "1", .to = 9 }, "tcp:h:1" },
 	{ "tcp:h:9,to=9", { .type = ADDR_TCP, .host = "h", .port = "9", .to = 9 }, "tcp:h:9" },
 	{ "tcp:h:1,ipv4", { .type = ADDR_TCP, .host = "h", .port = "1", .ipv4 = true }, "tcp:h:1" },
-	{ "tcp:h:1,ipv6=on,ipv4=off", { .type = ADDR_TCP, .host = "h", .port = "1", .ipv6 = true }, "tcp:h:1" },
-	{ "tcp:h:1,keep-alive", { .type = ADDR_TCP, .host = "h", .port = "1", .keep_alive = true }, "tcp:h:1" },
+	{ "tcp:h:1,ipv6=on,ipv4=off",
+	  { .type = ADDR_TCP, .host = "h", .port = "1", .ipv6 = true },
+	  "tcp:h:1" },
+	{ "tcp:h:1,keep-alive",
+	  { .type = ADDR_TCP, .host = "h", .port = "1", .keep_alive = true },
+	  "tcp:h:1" },
 	{ "unix:/run/x", { .type = ADDR_UNIX, .path = "/run/x" }, NULL },
 	{ "unix:a:b,to=1", { .type = ADDR_UNIX, .path = "a:b,to=1" }, NULL },
 };
@@ -51,14 +60,15 @@ static void test_right_uris(void **state)
 		assert_int_equal(a.ipv4, good[i].addr.ipv4);
 		assert_int_equal(a.ipv6, good[i].addr.ipv6);
 		assert_int_equal(a.keep_alive, good[i].addr.keep_alive);
-		assert_string_equal(addr_format(&a, text, sizeof(text)), good[i].formatted ?: good[i].uri);
+		assert_string_equal(addr_format(&a, text, sizeof(text)),
+				    good[i].formatted ?: good[i].uri);
 	}
 }
 
 static const struct {
 	const char *uri;
 	int code;
-	const char *text;	/* part of the message */
+	const char *text; /* part of the message */
 } bad[] = {
 	{ "", -EINVAL, "unknown migration protocol" },
 	{ "tcp", -EINVAL, "unknown migration protocol: tcp" },
@@ -137,7 +147,8 @@ static void test_longest(void **state)
 	assert_int_equal(addr_parse_uri(long_uri("tcp:h:", ADDR_PORT_MAX, ""), &a, NULL), 0);
 	assert_refused(long_uri("tcp:h:", ADDR_PORT_MAX + 1, ""), -EINVAL, "longer than 31 bytes");
 	assert_int_equal(addr_parse_uri(long_uri("unix:", sizeof(a.path) - 1, ""), &a, NULL), 0);
-	assert_refused(long_uri("unix:", sizeof(a.path), ""), -EINVAL, "can have 107 bytes, this one has 108");
+	assert_refused(long_uri("unix:", sizeof(a.path), ""), -EINVAL,
+		       "can have 107 bytes, this one has 108");
 }
 
 static void test_format_is_cut(void **state)

@@ -111,7 +111,8 @@ static void assert_connects(const struct addr *a, int listener)
 
 static void test_tcp(void **state)
 {
-	static const char *const uris[] = { "tcp:127.0.0.1:0", "tcp:localhost:0,ipv4", "tcp::0,ipv4", "tcp::0" };
+	static const char *const uris[] = { "tcp:127.0.0.1:0", "tcp:localhost:0,ipv4",
+					    "tcp::0,ipv4", "tcp::0" };
 	struct addr a, local;
 	int listener;
 
@@ -182,7 +183,10 @@ static void test_port_range(void **state)
 
 	(void)state;
 	assert_int_equal(sock_local_addr(first, &range), 0);
-	/* Some port of the next hundred is free, or all are taken, which is then what the error says. */
+	/*
+	 * Some port of the next hundred is free, or all are taken, which is then what the error
+	 * says.
+	 */
 	range.to = (uint16_t)(atoi(range.port) > 65435 ? 65535 : atoi(range.port) + 100);
 	if (resolve_and_listen(&range, &second, &err) == 0) {
 		assert_int_equal(sock_local_addr(second, &found), 0);
@@ -200,7 +204,7 @@ static void test_port_range(void **state)
 
 static void test_foreign_address(void **state)
 {
-	struct addr a = parse("tcp:192.0.2.1:%s", "0");	/* RFC 5737: nobody's */
+	struct addr a = parse("tcp:192.0.2.1:%s", "0"); /* RFC 5737: nobody's */
 	struct merr err = MERR_INIT;
 	int fd;
 
@@ -211,7 +215,7 @@ static void test_foreign_address(void **state)
 
 static void test_unknown_name(void **state)
 {
-	struct addr a = parse("tcp:no-such-host.invalid:%s", "1");	/* RFC 6761 */
+	struct addr a = parse("tcp:no-such-host.invalid:%s", "1"); /* RFC 6761 */
 	struct sock_target targets[SOCK_TARGETS_MAX];
 	struct merr err = MERR_INIT;
 
