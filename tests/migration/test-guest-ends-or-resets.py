@@ -14,7 +14,7 @@ def begin(t, payload, **args):
     """A slow migration of a guest that will do what it does in a second or so."""
     src, dst = t.pair(payload=payload, started=False, **args)
     # Something to send, so that it takes its time.
-    t.fill(src)
+    t.fill(src, length=28 << 20)
     t.make_slow(src, 2 << 20)
     t.start(src, dst)
     t.wait_active(src)
@@ -69,7 +69,7 @@ def test_suspended_guest_arrives_suspended(t):
 
 def test_wakes_while_migrating(t):
     src, dst = t.pair(payload="suspend", args={0: 300})
-    t.fill(src)
+    t.fill(src, length=28 << 20)
     wait_until(lambda: src.run_state() == "suspended", "the guest goes to sleep")
     t.make_slow(src, 2 << 20)
     t.start(src, dst)
