@@ -83,14 +83,14 @@ static int find_record(struct registry *r, const struct journal *j, struct guest
 static int take_over(struct daemon *d, const struct journal *j, struct merr *err)
 {
 	struct merr why = MERR_INIT;
-	struct migration *m;
-	struct guest *g;
+	struct migration *m = NULL;
+	struct guest *g = NULL;
 	int r;
 
 	r = find_record(d->registry, j, &g, err);
 	if (r == 0)
 		r = migration_from_journal(g, j, &m, err);
-	if (r < 0)
+	if (r < 0 || !m)
 		return r;
 	/* Which of two is the last one is seen when their workers speak. */
 	if (g->migration)

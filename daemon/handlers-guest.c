@@ -85,6 +85,24 @@ void cmd_guest_attach(struct qmp_call *call, const struct guest_attach_args *arg
 	door_reach_out(d->door, args->id, args->path, call);
 }
 
+/* -EBUSY while a migration, or a worker that has yet to tell the peer how one ended, needs G. */
+static int check_detach(const struct guest *g, struct merr *err)
+{
+	const struct migration *m = g->migration;
+
+	if (m && (migration_running(m) || m->status == MIGRATION_STATUS_NONE))
+		return merr_set(err, -EBUSY,
+				"Guest '%s' is being migrated (status %s); wait for it or use "
+				"migrate_cancel",
+				g->name, migration_status_str(m->status));
+	if ((m && m->worker) || !TAILQ_EMPTY(&g->lingering))
+		return merr_set(err, -EBUSY,
+				"The last migration of guest '%s' is over, but its peer has not "
+				"heard so yet; wait for it",
+				g->name);
+	return 0;
+}
+
 void cmd_guest_detach(struct qmp_call *call, const struct guest_detach_args *args)
 {
 	const struct daemon *d = qmp_call_opaque(call);
@@ -93,12 +111,7 @@ void cmd_guest_detach(struct qmp_call *call, const struct guest_detach_args *arg
 
 	if (!g)
 		return;
-	if (g->migration &&
-	    (migration_running(g->migration) || g->migration->status == MIGRATION_STATUS_NONE)) {
-		(void)merr_set(&err, -EBUSY,
-			       "Guest '%s' is being migrated (status %s); wait for it or use "
-			       "migrate_cancel",
-			       g->name, migration_status_str(g->migration->status));
+	if (check_detach(g, &err) < 0) {
 		qmp_fail(call, &err);
 		return;
 	}
