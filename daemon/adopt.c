@@ -177,6 +177,16 @@ static void prefer_running(struct migration *m)
 	g->migration = m;
 }
 
+/* Nothing is told: to whoever asks, it was so all along. A cancel may have been faster than ADOPT. */
+static void take_status(struct migration *m, enum migration_status status)
+{
+	bool cancelling = m->status == MIGRATION_STATUS_CANCELLING;
+
+	m->status = status;
+	if (cancelling && migration_running(m))
+		m->status = MIGRATION_STATUS_CANCELLING;
+}
+
 int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, struct merr *err)
 {
 	struct worker_adopt a;
@@ -193,7 +203,7 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 	if (r == 0) {
 		m->adopting = false;
 		m->timer = timer_free(m->timer);
-		m->status = a.state.status;
+		take_status(m, a.state.status);
 		log_notice(
 			"took over a former daemon's migration guest='%s' mig=%s pid=%d status=%s",
 			m->guest->name, m->id, worker_pid(m->worker),

@@ -119,7 +119,7 @@ def test_leftovers_in_the_state_directory(t):
     t.check(info["status"] == "failed" and "ended" in info["error-desc"], f"{info}")
     t.check(daemon.guest("g")["attached"] is False, "only its record is there")
     # A new guest may have its name.
-    attach_peer.attached(daemon, "g")
+    _peer = attach_peer.attached(daemon, "g")
     t.check(daemon.qmp.command("query-migrate", {"guest": "g"}) == {}, "and not its past")
 
 
