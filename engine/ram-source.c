@@ -30,6 +30,8 @@ struct ram_source {
 	ram_tick_fn tick;
 	void *tick_opaque;
 	const struct ram_file *last_block;	/* of the last page record: CONTINUE (WIRE.md 3.1) */
+	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
+	uint64_t data_first, data_end;		/* pages [first, end); of this pass */
 	uint32_t buffered;			/* pages of the buffer that `out` refers to */
 	uint8_t *buffer;
 };
@@ -184,6 +186,25 @@ static int send_pages(struct ram_source *s, const struct ram_file *b, uint64_t p
 	return 0;
 }
 
+/*
+ * As ram_is_data(), which walks page by page to the end of what is alike: asked again and again for dense memory it would
+ * cost its square. Only data is remembered. What has become a hole since reads as zeros; but a hole remembered from before
+ * its pages were re-protected could have been written to.
+ */
+static bool is_data(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t *ret_end)
+{
+	if (s->data_block == b && page >= s->data_first && page < s->data_end) {
+		*ret_end = s->data_end;
+		return true;
+	}
+	if (!ram_is_data(b, page, ret_end))
+		return false;
+	s->data_block = b;
+	s->data_first = page;
+	s->data_end = *ret_end;
+	return true;
+}
+
 /* Send the `todo` pages of [first, end), holes as zeros, and take them off the list. */
 static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first, uint64_t end,
 			struct merr *err)
@@ -199,7 +220,7 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 		run_end = bitmap_next_clear(b->todo, end, page);
 		while (page < run_end) {
 			if (page >= like_end)
-				data = ram_is_data(b, page, &like_end);
+				data = is_data(s, b, page, &like_end);
 			stop = min_u64(run_end, like_end);
 			if (data) {
 				r = send_pages(s, b, page, stop - page, err);
@@ -244,6 +265,7 @@ int ram_source_pass(struct ram_source *s, uint8_t type, bool stopped, struct mer
 {
 	int r;
 
+	s->data_block = NULL;
 	section_begin(s->out, type);
 	for (unsigned int i = 0; i < s->ram->n_blocks; i++) {
 		r = send_block(s, i, stopped, err);
@@ -293,8 +315,12 @@ static uint64_t skip_holes(struct ram_file *b)
 			break;
 		unit = page / UNIT_PAGES;
 		last = unit + 1;
-		if (!unit_unseen(b, unit) || ram_is_data(b, unit * UNIT_PAGES, &end))
+		if (!unit_unseen(b, unit))
 			continue;
+		if (ram_is_data(b, unit * UNIT_PAGES, &end)) {
+			last = max_u64(last, end / UNIT_PAGES);
+			continue;
+		}
 		/* Whole units of the hole; the block's last one may be short. */
 		last = end == b->n_pages ? n_units : end / UNIT_PAGES;
 		skipped += skip_units(b, unit, last);
