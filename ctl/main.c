@@ -7,7 +7,7 @@
 
 #include "ctl/ctl.h"
 
-#define SOCKET_DEFAULT "/run/migd/qmp.sock"
+#define SOCKET_DEFAULT "/run/migd/qmp"
 
 static const struct ctl_command *const groups[] = {
 	ctl_guest_commands,
