@@ -40,6 +40,10 @@ class Skip(Exception):
     """This test cannot run here; the text says why."""
 
 
+class Ended(BaseException):
+    """The program has to end now: out of time, or told to."""
+
+
 class Test:
     """What one test made, to be undone."""
 
@@ -245,7 +249,7 @@ def _own_timeout(path):
 
 def _on_signal(signum, _frame):
     signal.alarm(0)
-    raise AssertionError("the whole test took too long" if signum == signal.SIGALRM else f"ended by signal {signum}")
+    raise Ended("the whole test took too long" if signum == signal.SIGALRM else f"ended by signal {signum}")
 
 
 def _run_one(name, function):
@@ -262,8 +266,8 @@ def _run_one(name, function):
         traceback.print_exc()
         test.print_logs()
         result = "failed"
-        if isinstance(e, KeyboardInterrupt):
-            raise
+        if isinstance(e, (KeyboardInterrupt, Ended)):
+            sys.exit(1)
     finally:
         test.close()
     print(f"{name}: {result} ({time.monotonic() - started:.1f} s)", flush=True)
