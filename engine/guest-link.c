@@ -19,15 +19,16 @@ static uint64_t call_deadline(uint64_t ms)
 	return clock_now_ns() + ms * NS_PER_MS;
 }
 
-/* Events that end a migration, and how they read. */
+/* Events that end a migration, and how they read. A cause explains the failure of a request; an effect follows from it. */
 static const struct {
 	enum attach_event kind;
+	bool is_cause;
 	const char *text;
 } fatal_events[] = {
-	{ ATTACH_EVENT_SHUTDOWN, "the guest powered off while it was being migrated" },
-	{ ATTACH_EVENT_PANIC, "the guest crashed while it was being migrated" },
-	{ ATTACH_EVENT_ROLLED_BACK, "the guest's library took the guest back" },
-	{ ATTACH_EVENT_RING_BROKEN, "KVM's dirty ring lost entries: use the dirty bitmap" },
+	{ ATTACH_EVENT_SHUTDOWN, true, "the guest powered off while it was being migrated" },
+	{ ATTACH_EVENT_PANIC, true, "the guest crashed while it was being migrated" },
+	{ ATTACH_EVENT_ROLLED_BACK, false, "the guest's library took the guest back" },
+	{ ATTACH_EVENT_RING_BROKEN, true, "KVM's dirty ring lost entries: use the dirty bitmap" },
 };
 
 static void on_event(void *opaque, struct conn_msg *m)
@@ -43,9 +44,11 @@ static void on_event(void *opaque, struct conn_msg *m)
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(fatal_events); i++)
-		if (fatal_events[i].kind == ev.kind)
+		if (fatal_events[i].kind == ev.kind) {
+			g->event_is_cause |= fatal_events[i].is_cause;
 			(void)merr_set(&g->event, -ESHUTDOWN, "%s%s%s", fatal_events[i].text,
 				       ev.text[0] ? ": " : "", ev.text);
+		}
 }
 
 int guest_link_init(struct guest_link *g, int fd, int cancel_fd)
@@ -91,7 +94,7 @@ static int explain(struct guest_link *g, int r, const char *what, struct merr *e
 {
 	if (r >= 0)
 		return r;
-	if (merr_is_set(&g->event)) {
+	if (merr_is_set(&g->event) && (g->event_is_cause || !merr_is_set(err))) {
 		merr_clear(err);
 		return merr_copy(err, &g->event);
 	}

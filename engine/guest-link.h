@@ -19,6 +19,7 @@ struct guest_link {
 	int cancel_fd;
 	uint8_t id[ATTACH_ID_LEN];	/* handover id, in every request that moves the handover */
 	struct merr event;		/* an event that the migration does not survive */
+	bool event_is_cause;		/* it explains why a request failed */
 };
 
 /* Take over FD. -ENOMEM. */

@@ -57,6 +57,11 @@ struct in *in_free(struct in *in)
 	return NULL;
 }
 
+void in_set_err(struct in *in, struct merr *err)
+{
+	in->err = err;
+}
+
 void in_timeout(struct in *in, uint64_t ms)
 {
 	in->timeout_ms = ms;
@@ -94,7 +99,7 @@ int in_fail(struct in *in, int code, const char *fmt, ...)
 static int fail_read(struct in *in, int r)
 {
 	if (r == -ENODATA)
-		return in_fail(in, -ENODATA, "the peer closed the connection in mid-stream");
+		return in_fail(in, -ENODATA, "the peer closed the connection in mid-stream; its log may say why");
 	if (r == -ETIMEDOUT)
 		return in_fail(in, r, "nothing came from the peer for %" PRIu64 " ms", in->timeout_ms);
 	if (r == -ECANCELED) {

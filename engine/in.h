@@ -20,6 +20,9 @@ struct in;
 struct in *in_new(struct chan *chan, struct stats_page *stats, struct merr *err);
 struct in *in_free(struct in *in);
 
+/* Where errors go from here on. */
+void in_set_err(struct in *in, struct merr *err);
+
 /* How long a read may wait for the peer's next byte, in ms; 0: for ever. */
 void in_timeout(struct in *in, uint64_t ms);
 

@@ -318,6 +318,8 @@ static void revoke(struct source *s)
 		merr_clear(&s->err);
 		(void)merr_set(&s->err, -ECANCELED, "cancelled by migrate_cancel");
 		status = MIGRATION_STATUS_CANCELLED;
+	} else {
+		(void)merr_prefix(&s->err, "migration to '%s'", s->m->start.peer);
 	}
 	report_error(s->m, status, &s->err);
 }

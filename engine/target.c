@@ -38,6 +38,9 @@
 /* After an error was sent: so long the source's bytes are still taken, so that it reads the error and no reset. */
 #define DRAIN_MS 2000
 
+/* A source that has nothing to say for so long may have lost this connection and be trying another one. */
+#define SILENCE_MS 3000
+
 #define RAM_SECTION "ram"
 
 /* Migration thread only. */
@@ -72,39 +75,46 @@ static int watch(const int *fds, size_t n)
 	return all;
 }
 
-/*
- * The next connection that gets through the opening; t->err is empty then. -ECANCELED: AWAKE became readable, or CANCEL_FD,
- * which also ends what is read from the connection, now and later. -ETIMEDOUT.
- */
-static int next_connection(struct target *t, int awake, int cancel_fd, uint64_t deadline_ns)
+/* Give a connection that did not get through its opening the reason, and hang up. */
+static void refuse(struct target *t, struct chan *chan, struct merr *why)
 {
-	int r, fd;
+	(void)merr_prefix(why, "a connection was refused, still listening");
+	log_warning("%s guest=\"%s\"", merr_msg(why), t->m->start.guest);
+	rp_send_error(chan, why);
+	if (!t->begun)
+		report_error(t->m, MIGRATION_STATUS_SETUP, why);
+}
 
-	for (;;) {
-		r = fd_wait(t->m->stream_fd, POLLIN, awake, deadline_ns);
-		if (r < 0)
-			return r;
-		fd = accept4(t->m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd < 0)
-			continue;
-		disconnect(t);
-		merr_clear(&t->err);
-		t->chan = chan_new(fd, cancel_fd);
-		if (!t->chan)
-			return -ENOMEM;
-		t->in = in_new(t->chan, t->m->stats, &t->err);
-		if (!t->in)
-			return -ENOMEM;
-		r = opening_receive(t->in, t->chan, &t->hello);
-		if (r == 0 || r == -ECANCELED)
-			return r;
-		(void)merr_prefix(&t->err, "a connection was refused, still listening");
-		log_warning("%s guest=\"%s\"", merr_msg(&t->err), t->m->start.guest);
-		rp_send_error(t->chan, &t->err);
-		if (!t->begun)
-			report_error(t->m, MIGRATION_STATUS_SETUP, &t->err);
-		disconnect(t);
+/*
+ * Accept a connection and go through its opening. 0: it is the target's connection now, in place of the one there was;
+ * else that one stays. CANCEL_FD ends what is read from it, now and later: -ECANCELED.
+ */
+static int accept_connection(struct target *t, int cancel_fd)
+{
+	int fd = accept4(t->m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct chan *chan = fd < 0 ? NULL : chan_new(fd, cancel_fd);
+	struct merr why = MERR_INIT;
+	struct in *in = chan ? in_new(chan, t->m->stats, &why) : NULL;
+	struct hello hello;
+	int r = -EAGAIN;
+
+	if (in) {
+		r = opening_receive(in, chan, &hello);
+		if (r < 0 && r != -ECANCELED)
+			refuse(t, chan, &why);
 	}
+	if (r < 0) {
+		(void)in_free(in);
+		(void)chan_free(chan);
+		return r == -ECANCELED ? r : -EAGAIN;
+	}
+	disconnect(t);
+	merr_clear(&t->err);
+	in_set_err(in, &t->err);
+	t->chan = chan;
+	t->in = in;
+	t->hello = hello;
+	return 0;
 }
 
 static int receive_config(struct target *t)
@@ -360,69 +370,70 @@ static void discarded(struct target *t, const char *because)
 
 #define BY_SOURCE "the source took it back: it failed, was cancelled, or lost the connection"
 
-/* COMMIT, once or again: true if the source was told. */
-static bool answer_commit(struct target *t, struct settlement *s)
+/* How a conversation with the source stands. */
+enum talk {
+	TALK_GOES_ON = 1,
+	TALK_SETTLED,	/* both sides know */
+	TALK_BROKEN,	/* this connection is of no use any more */
+};
+
+/* COMMIT, once or again. */
+static enum talk answer_commit(struct target *t, struct settlement *s)
 {
 	uint64_t us = 0;
 
-	if (!s->runs && activate(t, &us) < 0)
-		return false;
+	if (s->told || (!s->runs && activate(t, &us) < 0))
+		return TALK_BROKEN;
 	s->runs = true;
-	return rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) == 0;
+	return rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) == 0 ? TALK_GOES_ON : TALK_BROKEN;
 }
 
-/* ASK: true if the matter is settled by the answer. */
-static bool answer_ask(struct target *t, struct settlement *s)
+static enum talk answer_ask(struct target *t, struct settlement *s)
 {
 	enum verdict v = s->runs ? VERDICT_RUNS : decide(t);
+	int r;
 
 	if (v == VERDICT_UNKNOWN)
-		return false;
-	if (v == VERDICT_RUNS) {
-		s->runs = true;
-		(void)rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
-		return false;	/* until SETTLED */
+		return TALK_BROKEN;
+	s->runs = v == VERDICT_RUNS;
+	if (s->runs) {
+		r = rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
+		return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
 	}
-	if (rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id) < 0)
-		return false;
+	r = rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id);
 	discarded(t, BY_SOURCE);
-	return true;
+	s->told = true;
+	return r == 0 ? TALK_SETTLED : TALK_BROKEN;
 }
 
 /* ABORT: the source goes on, so this side never will. */
-static bool answer_abort(struct target *t, struct settlement *s)
+static enum talk answer_abort(struct target *t, struct settlement *s)
 {
 	if (s->runs || decide(t) != VERDICT_NEVER)
-		return false;
+		return TALK_BROKEN;
 	discarded(t, BY_SOURCE);
-	return true;
+	return TALK_SETTLED;
 }
 
-/* The commands of the handover that this connection brings. True: the matter is settled. */
-static bool converse(struct target *t, struct settlement *s)
+/* One command of the handover. */
+static enum talk converse(struct target *t, struct settlement *s)
 {
 	uint16_t command;
 
-	while (receive_id_command(t, &command) == 0) {
-		switch (command) {
-		case WIRE_CMD_COMMIT:
-			if (!answer_commit(t, s))
-				return false;
-			break;
-		case WIRE_CMD_ASK:
-			if (answer_ask(t, s))
-				return true;
-			break;
-		case WIRE_CMD_ABORT:
-			return answer_abort(t, s);
-		case WIRE_CMD_SETTLED:
-			return s->runs;
-		default:
-			(void)in_fail(t->in, -EBADMSG, "command 0x%x out of place", command);
-			return false;
-		}
+	if (receive_id_command(t, &command) < 0)
+		return TALK_BROKEN;
+	switch (command) {
+	case WIRE_CMD_COMMIT:
+		return answer_commit(t, s);
+	case WIRE_CMD_ASK:
+		return answer_ask(t, s);
+	case WIRE_CMD_ABORT:
+		return answer_abort(t, s);
+	case WIRE_CMD_SETTLED:
+		return s->runs ? TALK_SETTLED : TALK_BROKEN;
+	default:
+		return TALK_BROKEN;
 	}
-	return false;
 }
 
 /* The operator's word, once. True: it settled the matter. */
@@ -438,16 +449,28 @@ static bool operator_decided(struct target *t, struct settlement *s)
 	return word != RESOLVE_NONE;
 }
 
-/* Wait for a connection, an operator's word, or the end of a VMM whose guest is not decided yet; what poll() says. */
-static void settle_wait(struct target *t, const struct settlement *s)
+/* What settle() may wait for. */
+struct waiting {
+	bool commands;	/* the connection has something to say, or is closed */
+	bool arrivals;	/* a new connection */
+};
+
+/*
+ * Wait for a command, a new connection, an operator's word, or the end of a VMM whose guest is not decided yet. As long as
+ * a connection is there and not silent for SILENCE_MS, nobody else is listened to: a stranger's connection must not hold up
+ * the COMMIT that a stopped guest waits for.
+ */
+static struct waiting settle_wait(struct target *t, const struct settlement *s, uint64_t silent_ns)
 {
 	struct pollfd p[] = {
-		{ .fd = t->m->stream_fd, .events = POLLIN },
+		{ .fd = t->chan ? chan_fd(t->chan) : -1, .events = POLLIN },
+		{ .fd = !t->chan || clock_now_ns() >= silent_ns ? t->m->stream_fd : -1, .events = POLLIN },
 		{ .fd = t->m->answer_fd, .events = POLLIN },
 		{ .fd = s->told || s->runs ? -1 : t->m->vmm_fd, .events = POLLIN },
 	};
 
-	(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(s->deadline_ns));
+	(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(p[1].fd < 0 ? silent_ns : s->deadline_ns));
+	return (struct waiting){ .commands = p[0].revents, .arrivals = p[1].revents };
 }
 
 /* The VMM is gone before anybody activated its guest: nobody can any more. The source may still have to hear that. */
@@ -463,45 +486,54 @@ static void check_vmm(struct target *t, struct settlement *s)
 	discarded(t, "its VMM is gone");
 }
 
-/* A new connection, if one is waiting: true if it settled the matter. */
-static bool serve_connection(struct target *t, struct settlement *s)
+/* What came is dealt with; true if that settled the matter. */
+static bool settle_step(struct target *t, struct settlement *s, struct waiting w)
 {
-	if (next_connection(t, t->m->answer_fd, t->m->answer_fd, clock_now_ns()) < 0)
-		return false;
-	in_timeout(t->in, OPENING_TIMEOUT_MS);
-	return memcmp(t->hello.handover_id, t->guest.id, ATTACH_ID_LEN) == 0 && converse(t, s);
+	if (w.commands && t->chan) {
+		in_timeout(t->in, OPENING_TIMEOUT_MS);
+		switch (converse(t, s)) {
+		case TALK_SETTLED:
+			return true;
+		case TALK_GOES_ON:
+			break;
+		case TALK_BROKEN:
+			disconnect(t);
+			if (!s->runs && !s->told)
+				report_handover(t->m, HANDOVER_LOADED, true);
+		}
+	}
+	if (w.arrivals && accept_connection(t, -1) == 0 &&
+	    memcmp(t->hello.handover_id, t->guest.id, ATTACH_ID_LEN) != 0)
+		disconnect(t);
+	return false;
 }
 
 /*
- * Loaded or running: stay until both sides know. The first conversation may go on over the migration's own
- * connection; after that the source comes back on a new one.
+ * Loaded or running: stay until both sides know. The migration's own connection goes on to be used; when it breaks, or hangs,
+ * the source comes back on a new one.
  */
-static void settle(struct target *t, bool connected, struct settlement *s)
+static void settle(struct target *t, struct settlement *s)
 {
-	/* Whatever happens that is not on the migration's own connection. */
-	const int fds[] = { t->m->stream_fd, t->m->answer_fd, t->m->vmm_fd };
-	_cleanup_close_ int elsewhere = watch(fds, ARRAY_SIZE(fds));
+	uint64_t silent_ns = clock_now_ns() + SILENCE_MS * NS_PER_MS;
+	struct waiting w;
 
 	guest_link_no_cancel(&t->guest);
-	if (connected) {
-		/* The source may come back on another connection while this one hangs. */
-		chan_set_cancel(t->chan, elsewhere);
-		in_timeout(t->in, 0);
-		if (converse(t, s))
-			return;
-	}
-	if (!s->runs)
+	if (t->chan)
+		chan_set_cancel(t->chan, -1);
+	else if (!s->runs)
 		report_handover(t->m, HANDOVER_LOADED, true);
 	for (;;) {
 		if ((s->runs || s->told) && s->deadline_ns == DEADLINE_NONE)
 			s->deadline_ns = clock_now_ns() + LINGER_NS;
-		settle_wait(t, s);
+		w = settle_wait(t, s, silent_ns);
 		if (clock_now_ns() >= s->deadline_ns)
 			return;
 		check_vmm(t, s);
 		wake_drain(t->m->answer_fd);
-		if (operator_decided(t, s) || serve_connection(t, s))
+		if (operator_decided(t, s) || settle_step(t, s, w))
 			return;
+		if (w.commands || w.arrivals)
+			silent_ns = clock_now_ns() + SILENCE_MS * NS_PER_MS;
 	}
 }
 
@@ -512,18 +544,17 @@ static int await_source(struct target *t)
 	_cleanup_close_ int awake = watch(fds, ARRAY_SIZE(fds));
 	int r;
 
-	for (;;) {
-		r = next_connection(t, awake, t->m->cancel_fd, DEADLINE_NONE);
-		if (r != -ECANCELED)
-			return r < 0 ? merr_set_errno(&t->err, r, "waiting for the source") : 0;
+	do {
+		r = fd_wait(t->m->stream_fd, POLLIN, awake, DEADLINE_NONE);
 		if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0)
-			return merr_set(&t->err, r, "cancelled");
-		/* An event of the guest's, or its VMM's end. */
-		merr_clear(&t->err);
-		r = guest_link_poll(&t->guest, &t->err);
-		if (r < 0)
-			return r;
-	}
+			return merr_set(&t->err, -ECANCELED, "cancelled");
+		/* What else woke us: an event of the guest's, or its VMM's end. */
+		if (guest_link_poll(&t->guest, &t->err) < 0)
+			return t->err.code;
+		if (r > 0)
+			r = accept_connection(t, t->m->cancel_fd);
+	} while (r != 0);
+	return 0;
 }
 
 /* Up to LOADED. */
@@ -626,7 +657,7 @@ void target_run(struct migration *m)
 	if (r < 0)
 		fail(&t);
 	else
-		settle(&t, fresh, &s);
+		settle(&t, &s);
 	report_done(m, s.runs);
 	target_done(&t);
 }
