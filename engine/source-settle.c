@@ -88,6 +88,13 @@ static enum answer find_out(struct source *s)
 	}
 }
 
+/* Tell the target that nothing will be asked any more; if it is lost, the target waits its time out. */
+static void settled(struct source *s)
+{
+	if (s->out)
+		source_command(s, WIRE_CMD_SETTLED);
+}
+
 static enum source_end reclaim(struct source *s, const char *because)
 {
 	struct merr why = MERR_INIT;
@@ -101,6 +108,7 @@ static enum source_end reclaim(struct source *s, const char *because)
 	}
 	(void)merr_set(&s->err, -ECONNABORTED, "the connection broke during the handover; %s: it runs "
 		       "here again", because);
+	settled(s);
 	return SOURCE_RECLAIMED;
 }
 
@@ -110,8 +118,7 @@ static enum source_end retire(struct source *s)
 
 	/* The VMM may be gone: it is not needed any more. */
 	(void)guest_retire(&s->guest, &ignored);
-	if (s->out)
-		source_command(s, WIRE_CMD_SETTLED);
+	settled(s);
 	return SOURCE_RETIRED;
 }
 

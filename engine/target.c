@@ -7,7 +7,7 @@
  * A connection that does not get through the opening is dropped and the listener goes on: only one that was
  * recognised as a migd's migration can fail the migration. Once LOADED, a lost connection changes nothing: the source
  * comes back and asks (ASK), and then a guest that was not activated is discarded before NOT_ACTIVE is
- * answered. After ACTIVE the worker stays until the source has SETTLED, to answer in case ACTIVE got lost.
+ * answered. After either answer the worker stays until the source has SETTLED, in case the answer got lost.
  */
 #include "engine/migration.h"
 
@@ -400,10 +400,12 @@ static enum talk answer_ask(struct target *t, struct settlement *s)
 		r = rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
 		return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
 	}
-	r = rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id);
-	discarded(t, BY_SOURCE);
+	if (!s->told)
+		discarded(t, BY_SOURCE);
 	s->told = true;
-	return r == 0 ? TALK_SETTLED : TALK_BROKEN;
+	/* The answer may get lost too: until SETTLED. */
+	r = rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id);
+	return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
 }
 
 /* ABORT: the source goes on, so this side never will. */
@@ -430,7 +432,7 @@ static enum talk converse(struct target *t, struct settlement *s)
 	case WIRE_CMD_ABORT:
 		return answer_abort(t, s);
 	case WIRE_CMD_SETTLED:
-		return s->runs ? TALK_SETTLED : TALK_BROKEN;
+		return s->runs || s->told ? TALK_SETTLED : TALK_BROKEN;
 	default:
 		return TALK_BROKEN;
 	}
@@ -469,6 +471,9 @@ static struct waiting settle_wait(struct target *t, const struct settlement *s, 
 		{ .fd = s->told || s->runs ? -1 : t->m->vmm_fd, .events = POLLIN },
 	};
 
+	/* What was read ahead with the opening does not show in poll(). */
+	if (t->in && in_ready(t->in))
+		return (struct waiting){ .commands = true };
 	(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(p[1].fd < 0 ? silent_ns : s->deadline_ns));
 	return (struct waiting){ .commands = p[0].revents, .arrivals = p[1].revents };
 }

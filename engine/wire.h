@@ -58,7 +58,7 @@ enum wire_command {
 	WIRE_CMD_COMMIT = 0x4d03,	/* id */
 	WIRE_CMD_ASK = 0x4d04,		/* id: which side runs? */
 	WIRE_CMD_ABORT = 0x4d06,	/* id: the source goes on with its guest after all */
-	WIRE_CMD_SETTLED = 0x4d05,	/* id: the source retired its guest; nothing will be asked any more */
+	WIRE_CMD_SETTLED = 0x4d05,	/* id: the source knows, and acted on it; nothing will be asked any more */
 };
 
 /* Return path, destination to source: be16 type, be16 length, payload. */
