@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The target from LOADED on: COMMIT makes it run the guest, ASK makes it decide.
+ *
+ * A lost connection changes nothing: the source comes back and asks (ASK), and then a guest that was not activated is
+ * discarded before NOT_ACTIVE is answered. After either answer the worker stays until the source has SETTLED, in
+ * case the answer got lost.
+ */
+#include "engine/target.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "engine/return-path.h"
+
+/* How long a worker waits for SETTLED after ACTIVE, or for an ASK once the guest was discarded. */
+#define LINGER_NS (3600 * NS_PER_SEC)
+
+/* A source that has nothing to say for so long may have lost this connection and be trying another one. */
+#define SILENCE_MS 3000
+
+/* A command with our id and nothing else. */
+static int receive_id_command(struct target *t, uint16_t *ret_command)
+{
+	uint8_t id[ATTACH_ID_LEN];
+	uint16_t len;
+
+	if (in_u8(t->in) != WIRE_COMMAND || command_read(t->in, ret_command, &len) < 0)
+		return in_fail(t->in, -EBADMSG, "a command of the handover was expected");
+	if (command_expect(t->in, *ret_command, len, ATTACH_ID_LEN) < 0 ||
+	    in_bytes(t->in, id, sizeof(id)) < 0)
+		return in_error(t->in);
+	if (memcmp(id, t->guest.id, sizeof(id)) != 0)
+		return in_fail(t->in, -EBADMSG, "command 0x%x is about another handover", *ret_command);
+	return 0;
+}
+
+/* LOADED > RUNNING. Only a COMMIT or an operator gets here. */
+static int activate(struct target *t, uint64_t *ret_us)
+{
+	int r;
+
+	*ret_us = 0;
+	r = guest_activate(&t->guest, ret_us, &t->err);
+	if (r < 0)
+		return r;
+	report_handover(t->m, HANDOVER_RUNNING, false);
+	stats_set(t->m->stats, blackout_resume_us, *ret_us);
+	report_status(t->m, MIGRATION_STATUS_COMPLETED);
+	return 0;
+}
+
+/* What this side knows about a guest that was loaded. */
+struct settlement {
+	bool runs;		/* it was activated here */
+	bool told;		/* it never will be, and the daemon knows */
+	uint64_t deadline_ns;	/* then nobody will ask any more */
+};
+
+enum verdict {
+	VERDICT_UNKNOWN = 0,
+	VERDICT_RUNS,
+	VERDICT_NEVER,	/* does not run, and will not */
+};
+
+/*
+ * Whether the guest runs here. The library makes sure: what it did not activate it discards now. Without it (its VMM is
+ * gone) the decision page tells; a VMM that is there and does not answer leaves it open.
+ */
+static enum verdict decide(struct target *t)
+{
+	struct merr why = MERR_INIT;
+
+	if (guest_abort(&t->guest, NULL, &why) == 0)
+		return VERDICT_NEVER;
+	if (decision_runs(t->m->decision_fd, t->guest.id))
+		return VERDICT_RUNS;
+	if (t->m->vmm_fd >= 0 && fd_wait(t->m->vmm_fd, POLLIN, -1, 0) > 0)
+		return decision_runs(t->m->decision_fd, t->guest.id) ? VERDICT_RUNS : VERDICT_NEVER;
+	log_warning("cannot tell whether the guest runs here: %s guest=\"%s\"", merr_msg(&why),
+		    t->m->start.guest);
+	return VERDICT_UNKNOWN;
+}
+
+static void discarded(struct target *t, const char *because)
+{
+	struct merr why = MERR_INIT;
+
+	(void)merr_set(&why, -ECONNABORTED, "the guest was discarded here: %s", because);
+	report_handover(t->m, HANDOVER_DISCARDED, false);
+	report_error(t->m, MIGRATION_STATUS_FAILED, &why);
+}
+
+#define BY_SOURCE "the source took it back: it failed, was cancelled, or lost the connection"
+
+/* How a conversation with the source stands. */
+enum talk {
+	TALK_GOES_ON = 1,
+	TALK_SETTLED,	/* both sides know */
+	TALK_BROKEN,	/* this connection is of no use any more */
+};
+
+/* COMMIT, once or again. */
+static enum talk answer_commit(struct target *t, struct settlement *s)
+{
+	uint64_t us = 0;
+
+	if (s->told || (!s->runs && activate(t, &us) < 0))
+		return TALK_BROKEN;
+	s->runs = true;
+	return rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) == 0 ? TALK_GOES_ON : TALK_BROKEN;
+}
+
+static enum talk answer_ask(struct target *t, struct settlement *s)
+{
+	enum verdict v = s->runs ? VERDICT_RUNS : decide(t);
+	int r;
+
+	if (v == VERDICT_UNKNOWN)
+		return TALK_BROKEN;
+	s->runs = v == VERDICT_RUNS;
+	if (s->runs) {
+		r = rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
+		return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
+	}
+	if (!s->told)
+		discarded(t, BY_SOURCE);
+	s->told = true;
+	/* The answer may get lost too: until SETTLED. */
+	r = rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id);
+	return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
+}
+
+/* ABORT: the source goes on, so this side never will. */
+static enum talk answer_abort(struct target *t, struct settlement *s)
+{
+	if (s->runs || decide(t) != VERDICT_NEVER)
+		return TALK_BROKEN;
+	discarded(t, BY_SOURCE);
+	return TALK_SETTLED;
+}
+
+/* One command of the handover. */
+static enum talk converse(struct target *t, struct settlement *s)
+{
+	uint16_t command;
+
+	if (receive_id_command(t, &command) < 0)
+		return TALK_BROKEN;
+	switch (command) {
+	case WIRE_CMD_COMMIT:
+		return answer_commit(t, s);
+	case WIRE_CMD_ASK:
+		return answer_ask(t, s);
+	case WIRE_CMD_ABORT:
+		return answer_abort(t, s);
+	case WIRE_CMD_SETTLED:
+		return s->runs || s->told ? TALK_SETTLED : TALK_BROKEN;
+	default:
+		return TALK_BROKEN;
+	}
+}
+
+/* The operator's word, once. True: it settled the matter. */
+static bool operator_decided(struct target *t, struct settlement *s)
+{
+	uint64_t us;
+	int word = atomic_exchange(&t->m->resolve, RESOLVE_NONE);
+
+	if (word == RESOLVE_RUN && !s->runs && activate(t, &us) == 0)
+		s->runs = true;
+	else if (word == RESOLVE_DISCARD && !s->runs && decide(t) == VERDICT_NEVER)
+		discarded(t, "an operator decided so by migrate-resolve");
+	return word != RESOLVE_NONE;
+}
+
+/* What settle() may wait for. */
+struct waiting {
+	bool commands;	/* the connection has something to say, or is closed */
+	bool arrivals;	/* a new connection */
+};
+
+/*
+ * Wait for a command, a new connection, an operator's word, or the end of a VMM whose guest is not decided yet. As long as
+ * a connection is there and not silent for SILENCE_MS, nobody else is listened to: a stranger's connection must not hold up
+ * the COMMIT that a stopped guest waits for.
+ */
+static struct waiting settle_wait(struct target *t, const struct settlement *s, uint64_t silent_ns)
+{
+	struct pollfd p[] = {
+		{ .fd = t->chan ? chan_fd(t->chan) : -1, .events = POLLIN },
+		{ .fd = !t->chan || clock_now_ns() >= silent_ns ? t->m->stream_fd : -1, .events = POLLIN },
+		{ .fd = t->m->answer_fd, .events = POLLIN },
+		{ .fd = s->told || s->runs ? -1 : t->m->vmm_fd, .events = POLLIN },
+	};
+
+	/* What was read ahead with the opening does not show in poll(). */
+	if (t->in && in_ready(t->in))
+		return (struct waiting){ .commands = true };
+	(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(p[1].fd < 0 ? silent_ns : s->deadline_ns));
+	return (struct waiting){ .commands = p[0].revents, .arrivals = p[1].revents };
+}
+
+/* The VMM is gone before anybody activated its guest: nobody can any more. The source may still have to hear that. */
+static void check_vmm(struct target *t, struct settlement *s)
+{
+	if (s->told || s->runs || t->m->vmm_fd < 0 || fd_wait(t->m->vmm_fd, POLLIN, -1, 0) < 0)
+		return;
+	if (decide(t) == VERDICT_RUNS) {
+		s->runs = true;
+		return;
+	}
+	s->told = true;
+	discarded(t, "its VMM is gone");
+}
+
+/* What came is dealt with; true if that settled the matter. */
+static bool settle_step(struct target *t, struct settlement *s, struct waiting w)
+{
+	if (w.commands && t->chan) {
+		in_timeout(t->in, OPENING_TIMEOUT_MS);
+		switch (converse(t, s)) {
+		case TALK_SETTLED:
+			return true;
+		case TALK_GOES_ON:
+			break;
+		case TALK_BROKEN:
+			target_disconnect(t);
+			if (!s->runs && !s->told)
+				report_handover(t->m, HANDOVER_LOADED, true);
+		}
+	}
+	if (w.arrivals && target_accept(t, -1) == 0 &&
+	    memcmp(t->hello.handover_id, t->guest.id, ATTACH_ID_LEN) != 0)
+		target_disconnect(t);
+	return false;
+}
+
+/*
+ * Loaded or running: stay until both sides know. The migration's own connection goes on to be used; when it breaks, or hangs,
+ * the source comes back on a new one.
+ */
+static void settle(struct target *t, struct settlement *s)
+{
+	uint64_t silent_ns = clock_now_ns() + SILENCE_MS * NS_PER_MS;
+	struct waiting w;
+
+	guest_link_no_cancel(&t->guest);
+	if (t->chan)
+		chan_set_cancel(t->chan, -1);
+	else if (!s->runs)
+		report_handover(t->m, HANDOVER_LOADED, true);
+	for (;;) {
+		if ((s->runs || s->told) && s->deadline_ns == DEADLINE_NONE)
+			s->deadline_ns = clock_now_ns() + LINGER_NS;
+		w = settle_wait(t, s, silent_ns);
+		if (clock_now_ns() >= s->deadline_ns)
+			return;
+		check_vmm(t, s);
+		wake_drain(t->m->answer_fd);
+		if (operator_decided(t, s) || settle_step(t, s, w))
+			return;
+		if (w.commands || w.arrivals)
+			silent_ns = clock_now_ns() + SILENCE_MS * NS_PER_MS;
+	}
+}
+
+bool target_settle(struct target *t, bool runs)
+{
+	struct settlement s = { .runs = runs, .deadline_ns = DEADLINE_NONE };
+
+	settle(t, &s);
+	return s.runs;
+}

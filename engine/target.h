@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The incoming side's state, shared by its phases: engine/target.c up to LOADED, engine/target-settle.c from there on. */
+#ifndef MIGD_ENGINE_TARGET_H
+#define MIGD_ENGINE_TARGET_H
+
+#include "engine/guest-link.h"
+#include "engine/migration.h"
+#include "engine/opening.h"
+#include "engine/ram-target.h"
+
+/* Migration thread only. */
+struct target {
+	struct migration *m;
+	struct guest_link guest;
+	struct ram ram;
+	struct ram_target receiver;
+	struct chan *chan;
+	struct in *in;
+	struct hello hello;
+	bool begun;		/* the library is INCOMING, or further */
+	uint32_t ram_section;	/* its id, as START said */
+	struct merr err;
+};
+
+/*
+ * Accept a connection and go through its opening. 0: it is the target's connection now, in place of the one there was;
+ * else that one stays. CANCEL_FD ends what is read from it, now and later: -ECANCELED. Else -EAGAIN.
+ */
+int target_accept(struct target *t, int cancel_fd);
+void target_disconnect(struct target *t);
+
+/*
+ * LOADED, or RUNNING, or whatever a successor finds: stay until both sides know who runs the guest. True: it runs here.
+ */
+bool target_settle(struct target *t, bool runs);
+
+#endif
