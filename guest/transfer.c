@@ -328,7 +328,8 @@ int handle_state_load(struct migd_guest *g, struct call *c, struct merr *err)
 		return r;
 	r = load(g, data, req.len, err);
 	if (r < 0) {
-		handover_roll_back(g, "its state could not be loaded");
+		/* The event arrives before the reply, so it has to say why as well. */
+		handover_roll_back(g, merr_msg(err));
 		return r;
 	}
 	g->mig.state_loaded = true;

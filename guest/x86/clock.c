@@ -203,14 +203,42 @@ static uint64_t tsc_common(const struct x86_vcpu *v)
 	return differ < second ? first->tsc : v->tsc;
 }
 
+/* Its TSC now, or WANT where KVM does not tell. */
+static uint64_t tsc_now(const struct x86_vcpu *v, uint64_t want)
+{
+	uint64_t now;
+
+	return x86_msr_get(v->fd, X86_MSR_TSC, &now) == 1 ? now : want;
+}
+
+/*
+ * KVM takes a value within a second of the one it expects for an attempt to synchronise, and keeps the offset that it has
+ * (kvm_synchronize_tsc() in arch/x86/kvm/x86.c). What is wanted with the later vCPUs is not with the first, when guest and
+ * VMM happen to be of the same age: then it is written from farther away.
+ */
+static bool tsc_write(const struct x86_vcpu *v, uint64_t want)
+{
+	uint64_t second = (uint64_t)v->tsc_khz * 1000U, now;
+	bool leads = v->index == v->arch->vcpus[0].index || want != v->arch->vcpus[0].tsc;
+
+	if (x86_msr_set(v->fd, X86_MSR_TSC, want) != 1)
+		return false;
+	now = tsc_now(v, want);
+	if (!leads || (now >= want && now - want <= second / 1000U))
+		return true;
+	return x86_msr_set(v->fd, X86_MSR_TSC, want + 2 * second) == 1 &&
+	       x86_msr_set(v->fd, X86_MSR_TSC, want) == 1;
+}
+
 int x86_tsc_apply(struct x86_vcpu *v, struct merr *err)
 {
 	uint64_t want = tsc_common(v), now;
 
-	if (x86_msr_set(v->fd, X86_MSR_TSC, want) != 1)
+	if (!tsc_write(v, want))
 		return merr_set(err, -EINVAL, "MSR 0x10 IA32_TSC: KVM refuses 0x%" PRIx64, want);
+	now = tsc_now(v, want);
 	/* A KVM that cannot offset the TSC shows the host's: good if that is later, fatal if not. */
-	if (x86_msr_get(v->fd, X86_MSR_TSC, &now) == 1 && now < want)
+	if (now < want)
 		return merr_set(err, -EINVAL,
 				"the guest's TSC is %" PRIu64 " at the source, this host's is %" PRIu64
 				" and its KVM cannot move it: time would step back; choose a host that is up for longer",
