@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define N_PAGES 4096
 #define N_WORDS (4096 / sizeof(uint64_t))
@@ -17,6 +18,10 @@
 #define TICK_NS 100000000L
 /* A move that takes longer than this, or a clock that lost its setting, is a jump. */
 #define JUMP_MAX_SECONDS 60.0
+/* TSC and kvm-clock are compared once their ratio was measured for so long, and only when read close together. */
+#define TSC_MEASURED_TICKS 20
+#define TSC_APART_MAX_SECONDS 0.002
+#define TSC_READ_MAX_SECONDS 0.0002
 
 static uint64_t pages[N_PAGES][N_WORDS] __attribute__((aligned(4096)));
 static uint64_t generation[N_PAGES];
@@ -65,6 +70,40 @@ static void check_clock(struct watched_clock *c, unsigned int tick)
 	c->last = now;
 }
 
+static double seconds_raw(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* What a move may not do: count for one clock and not, or less, for the other. */
+static void check_tsc(unsigned int tick)
+{
+	static double first_seconds, last_seconds, hertz;
+	static uint64_t first_tsc, last_tsc;
+	double before = seconds_raw();
+	uint64_t tsc = __rdtsc();
+	double now = seconds_raw();
+
+	if (now - before > TSC_READ_MAX_SECONDS)
+		return;
+	if (first_tsc == 0) {
+		first_tsc = tsc;
+		first_seconds = now;
+	} else if (tick <= TSC_MEASURED_TICKS) {
+		hertz = (double)(tsc - first_tsc) / (now - first_seconds);
+	} else if (last_tsc != 0) {
+		double apart = (double)(tsc - last_tsc) / hertz - (now - last_seconds);
+
+		if (tsc < last_tsc || apart > TSC_APART_MAX_SECONDS || apart < -TSC_APART_MAX_SECONDS)
+			printf("FAULT: tick %u: TSC and CLOCK_MONOTONIC_RAW are %.6f s apart\n", tick, apart);
+	}
+	last_tsc = tsc;
+	last_seconds = now;
+}
+
 int main(void)
 {
 	struct watched_clock clocks[] = {
@@ -86,6 +125,7 @@ int main(void)
 		}
 		for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++)
 			check_clock(&clocks[i], tick);
+		check_tsc(tick);
 		printf("tick %u\n", tick);
 		(void)nanosleep(&pause, NULL);
 	}
