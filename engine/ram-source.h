@@ -9,10 +9,10 @@
  * read and not sent, however large the guest; KVM goes on reporting it, and each sync looks whether it is still a
  * hole (one lseek per hole). Where a unit holds anything, its holes go as zero runs.
  *
- * Pages are read by pread() into a buffer that stays in the cache, a copy that pays: no page table is built and no fault
- * taken for a fresh mapping (0.35 against 0.40 CPU s/GB, the sum of both ends unchanged), a hole cannot be
- * allocated by looking at it, no lie of the VMM about its memory can raise SIGBUS, and what was found to be
- * zero or not is what is sent.
+ * Runs from 256 KiB up are mapped, populated and sent by reference, 2 MiB at a time; measured over loopback TCP on the
+ * development machines, 2.9 GB/s at 0.33 CPU s/GB in the sender, against 2.1 at 0.44 for pread() into a buffer of
+ * 256 KiB. Shorter ones go by such a buffer: a system call each costs less than a mapping. So does hugetlbfs, where a
+ * look at a hole through a mapping would take a huge page.
  */
 #ifndef MIGD_ENGINE_RAM_SOURCE_H
 #define MIGD_ENGINE_RAM_SOURCE_H
