@@ -237,6 +237,21 @@ static uint64_t pages_sent(const struct source *s)
 	return stats_get(s->m->stats, normal_pages) + stats_get(s->m->stats, duplicate_pages);
 }
 
+/*
+ * Wait until the destination has taken everything sent so far. Megabytes fit into the sockets' buffers: a guest stopped
+ * before they are drained waits for them, and a pass that seems to end when its last byte is written seems too fast.
+ */
+static int drain(struct source *s)
+{
+	struct rp_msg pong;
+	int r;
+
+	command_begin(s->out, WIRE_CMD_PING, 4);
+	out_be32(s->out, (uint32_t)stats_get(s->m->stats, dirty_sync_count));
+	r = out_flush(s->out);
+	return r < 0 ? r : source_await(s, WIRE_RP_PONG, 0, &pong);
+}
+
 /* One pass over what is dirty, then a sync. */
 static int pass(struct source *s)
 {
@@ -245,6 +260,8 @@ static int pass(struct source *s)
 	int r;
 
 	r = ram_source_pass(s->sender, WIRE_SECTION_PART, false, &s->err);
+	if (r == 0)
+		r = drain(s);
 	if (r < 0)
 		return r;
 	publish_pass(s, out_offset(s->out) - start_bytes, pages_sent(s) - start_pages,

@@ -208,6 +208,21 @@ static int receive_package(struct target *t, bool *ret_live, uint64_t *ret_load_
 	return r;
 }
 
+/* The source waits until all before the PING is in memory. */
+static int answer_ping(struct target *t, uint16_t len)
+{
+	uint32_t value;
+	int r;
+
+	if (command_expect(t->in, WIRE_CMD_PING, len, sizeof(value)) < 0)
+		return in_error(t->in);
+	value = in_be32(t->in);
+	if (in_error(t->in))
+		return in_error(t->in);
+	r = rp_send_be32(t->chan, WIRE_RP_PONG, value);
+	return r < 0 ? in_fail(t->in, r, "answering the source: %s", strerror(-r)) : 0;
+}
+
 static int receive_command(struct target *t, bool *loaded, bool *ret_live, uint64_t *ret_load_us)
 {
 	uint16_t command, len;
@@ -217,6 +232,8 @@ static int receive_command(struct target *t, bool *loaded, bool *ret_live, uint6
 	switch (command) {
 	case WIRE_CMD_SWITCHOVER_START:
 		return command_expect(t->in, command, len, 0);
+	case WIRE_CMD_PING:
+		return answer_ping(t, len);
 	case WIRE_CMD_PACKAGED:
 		if (*loaded || command_expect(t->in, command, len, 4) < 0)
 			return in_fail(t->in, -EBADMSG, "a second package");
