@@ -61,6 +61,11 @@ void out_limit(struct out *o, bool on)
 	o->limited = on;
 }
 
+uint64_t out_batch_bytes(const struct out *o)
+{
+	return o->limited ? rate_allowance(o->rate) : UINT64_MAX;
+}
+
 int out_error(const struct out *o)
 {
 	return o->error;

@@ -228,7 +228,9 @@ static int send_pages(struct ram_source *s, const struct ram_file *b, uint64_t p
 	int r;
 
 	for (; n > 0; page += k, n -= k) {
-		k = min_u64(n, WINDOW_PAGES);
+		/* A limited bandwidth is kept by smaller writes. */
+		k = max_u64(out_batch_bytes(s->out) / WIRE_PAGE_SIZE, WINDOW_MIN_PAGES);
+		k = min_u64(n, min_u64(k, WINDOW_PAGES));
 		r = k >= WINDOW_MIN_PAGES && !ram_is_huge(b) ? send_window(s, b, page, k) : 0;
 		if (r == 0)
 			r = send_copied(s, b, page, n, &k, err);

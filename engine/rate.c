@@ -16,6 +16,13 @@ static uint64_t allowance(uint64_t limit)
 	return limit / (NS_PER_SEC / WINDOW_NS);
 }
 
+uint64_t rate_allowance(const struct rate *r)
+{
+	uint64_t limit = atomic_load_explicit(&r->limit_bps, memory_order_relaxed);
+
+	return limit ? allowance(limit) : UINT64_MAX;
+}
+
 /*
  * Open the windows that have begun; true if the current one has room. What a window was overdrawn by is taken off the next
  * ones; what one left unused is lost.

@@ -13,6 +13,9 @@ struct rate {
 	uint64_t window_bytes;
 };
 
+/* What the limit allows in one window; UINT64_MAX without a limit. */
+uint64_t rate_allowance(const struct rate *r);
+
 /*
  * Account for BYTES about to be written, after waiting for a new window if this one is used up. Ends with
  * -ECANCELED when CANCEL_FD becomes readable. A change of the limit takes effect within one window.
