@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/switchover-ack.h"
 
 /* Between two looks at events and, while the guest is paused, heartbeats. */
 #define TICK_NS (200 * NS_PER_MS)
@@ -55,6 +56,11 @@ static int take_message(struct source *s, const struct rp_msg *m)
 	case WIRE_RP_SHUT:
 		return merr_set(&s->err, -EREMOTEIO, "the destination closed the migration");
 	case WIRE_RP_PONG:
+		return 0;
+	case WIRE_RP_SWITCHOVER_ACK:
+		if (m->len)
+			return in_fail(s->in, -EBADMSG, "return path: SWITCHOVER_ACK of %u bytes", m->len);
+		s->switchover_acked = true;
 		return 0;
 	default:
 		return in_fail(s->in, -EBADMSG, "return path: message 0x%x out of place", m->type);
@@ -291,10 +297,10 @@ static int precopy(struct source *s)
 
 	do {
 		r = pass(s);
-		if (r < 0)
-			return r;
-	} while (!converged(s));
-	return 0;
+		if (r == 0)
+			r = converged(s) ? switchover_ack_wait(s) : 0;
+	} while (r == 0);
+	return r < 0 ? r : 0;
 }
 
 static enum source_end migrate(struct source *s)

@@ -28,6 +28,7 @@ struct source {
 	uint64_t last_sync_ns;
 	uint64_t last_tick_ns;
 	bool guest_paused;		/* by this migration: heartbeats keep the lease */
+	bool switchover_acked;		/* the destination is ready: engine/switchover-ack.h */
 	bool stream_ended;		/* between sections: the peer takes handover commands */
 	struct merr err;		/* the first failure */
 };

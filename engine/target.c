@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "engine/globalstate.h"
 #include "engine/return-path.h"
+#include "engine/switchover-ack.h"
 
 /* A source that sends nothing for so long, while it should, is taken for dead. */
 #define IDLE_TIMEOUT_MS 60000
@@ -318,6 +319,8 @@ static int receive(struct target *t)
 	r = receive_config(t);
 	if (r == 0)
 		r = begin(t);
+	if (r == 0)
+		r = switchover_ack_send(t, true);
 	if (r == 0)
 		r = receive_stream(t, &live, &load_us);
 	if (r == 0)

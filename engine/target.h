@@ -18,6 +18,7 @@ struct target {
 	struct in *in;
 	struct hello hello;
 	bool begun;		/* the library is INCOMING, or further */
+	bool switchover_acked;	/* engine/switchover-ack.h */
 	uint32_t ram_section;	/* its id, as START said */
 	struct merr err;
 };

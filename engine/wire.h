@@ -65,6 +65,7 @@ enum wire_command {
 enum wire_reply {
 	WIRE_RP_SHUT = 1,		/* be32 0 or error */
 	WIRE_RP_PONG = 2,		/* be32 */
+	WIRE_RP_SWITCHOVER_ACK = 7,	/* empty */
 	/* Between migds. */
 	WIRE_RP_HELLO = 0x4d01,		/* be16 version, be64 features; ahead of the PONG */
 	WIRE_RP_CONFIG_OK = 0x4d02,

@@ -6,7 +6,11 @@
 import migdtest
 from attach_peer import attached
 
-SUPPORTED = {"events", "return-path", "pause-before-switchover", "late-block-activate", "zero-blocks"}
+SUPPORTED = {"events", "return-path", "pause-before-switchover", "late-block-activate", "zero-blocks",
+             "switchover-ack"}
+
+# What a capability is refused without.
+REQUIRES = {"switchover-ack": "return-path"}
 
 
 def refused(t, daemon, command, arguments, *words):
@@ -59,9 +63,12 @@ def test_capabilities(t):
     t.check(not any(off.values()) and len(off) == 22, f"{off}")
     for name in off:
         status = [{"capability": "events", "state": True}, {"capability": name, "state": True}]
+        if name in REQUIRES:
+            refused(t, daemon, "migrate-set-capabilities", {"guest": "one", "capabilities": status}, name, REQUIRES[name])
+            status.append({"capability": REQUIRES[name], "state": True})
         if name in SUPPORTED:
             daemon.qmp.command("migrate-set-capabilities", {"guest": "one", "capabilities": status})
-            t.check(capabilities(daemon, "one") == {**off, "events": True, name: True}, name)
+            t.check(capabilities(daemon, "one") == {**off, **{s["capability"]: True for s in status}}, name)
         else:
             refused(t, daemon, "migrate-set-capabilities", {"guest": "one", "capabilities": status}, f"'{name}'")
             t.check(capabilities(daemon, "one") == off, f"{name}: something changed")
