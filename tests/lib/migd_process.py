@@ -171,6 +171,7 @@ class Daemon(Process):
             "--state-dir", self.state_dir, "--log-level", os.environ.get("MIGD_TEST_LOG", "info"), "--foreground",
             *extra], netns=netns)
         self._qmp = None
+        self.record = None  # of what is said in sessions: migd_qmp.Qmp's
         if ready:
             self.wait_ready()
 
@@ -187,12 +188,12 @@ class Daemon(Process):
     def qmp(self):
         """This test's session with it."""
         if self._qmp is None:
-            self._qmp = migd_qmp.Qmp(self.qmp_path, timeout=20 * SLOW)
+            self._qmp = migd_qmp.Qmp(self.qmp_path, timeout=20 * SLOW, record=self.record)
         return self._qmp
 
     def connect(self, negotiate=True):
         """Another session."""
-        return migd_qmp.Qmp(self.qmp_path, negotiate=negotiate, timeout=20 * SLOW)
+        return migd_qmp.Qmp(self.qmp_path, negotiate=negotiate, timeout=20 * SLOW, record=self.record)
 
     def guest(self, name):
         """This guest's entry in query-guests, or None."""
@@ -268,9 +269,9 @@ class Vmm(Process):
                 pass
         return found[max(found)] if found and max(found) > migd_guestmem.RESULT_GPA else None
 
-    def command(self, name, arguments=None):
+    def command(self, name, arguments=None, fds=()):
         """A guest-scoped QMP command for this guest."""
-        return self.daemon.qmp.command(name, {"guest": self.name, **(arguments or {})})
+        return self.daemon.qmp.command(name, {"guest": self.name, **(arguments or {})}, fds=fds)
 
     def run_state(self):
         return self.command("query-status")["status"]

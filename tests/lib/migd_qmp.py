@@ -34,10 +34,11 @@ class Event(dict):
 
 
 class Qmp:
-    """One session. Events are kept in `events`, all of them, in order."""
+    """One session. Events are kept in `events`, all of them, in order. `record`: called with ">" or "<" and bytes."""
 
-    def __init__(self, path, negotiate=True, timeout=20):
+    def __init__(self, path, negotiate=True, timeout=20, record=None):
         self.path = path
+        self.record = record or (lambda direction, data: None)
         self.timeout = timeout
         self.events = []
         self._buf = b""
@@ -59,20 +60,24 @@ class Qmp:
     def __exit__(self, *exc):
         self.close()
 
-    def send(self, data):
-        """Bytes as they are."""
+    def send(self, data, fds=()):
+        """Bytes as they are, and descriptors with the first of them."""
+        self.record(">", data)
+        if fds:
+            done = socket.send_fds(self.sock, [data], fds)
+            data = data[done:]
         self.sock.sendall(data)
 
     def receive(self, timeout=None):
         """The next message, whatever it is."""
         return self._message(time.monotonic() + (self.timeout if timeout is None else timeout))
 
-    def command(self, name, arguments=None, timeout=None):
-        """Execute and return the value of "return"; QmpError otherwise."""
+    def command(self, name, arguments=None, timeout=None, fds=()):
+        """Execute and return the value of "return"; QmpError otherwise. `fds` go with the command's bytes."""
         request = {"execute": name, "id": os.urandom(4).hex()}
         if arguments is not None:
             request["arguments"] = arguments
-        self.send(json.dumps(request).encode() + b"\n")
+        self.send(json.dumps(request).encode() + b"\n", fds)
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while True:
             message = self._message(deadline)
@@ -129,5 +134,7 @@ class Qmp:
             if not data:
                 raise QmpClosed(f"{self.path}: closed by the server")
             *lines, self._buf = (self._buf + data).split(b"\n")
+            for line in lines:
+                self.record("<", line)
             self._lines.extend(line for line in lines if line.strip())
         return json.loads(self._lines.popleft())

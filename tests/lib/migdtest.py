@@ -252,9 +252,9 @@ def _on_signal(signum, _frame):
     raise Ended("the whole test took too long" if signum == signal.SIGALRM else f"ended by signal {signum}")
 
 
-def _run_one(name, function):
+def _run_one(name, function, make):
     """"passed", "skipped" or "failed"."""
-    test = Test(name)
+    test = make(name)
     started = time.monotonic()
     try:
         function(test)
@@ -274,9 +274,11 @@ def _run_one(name, function):
     return result
 
 
-def main(kvm=True):
-    module = sys.modules["__main__"]
-    tests = {n: f for n, f in vars(module).items() if n.startswith("test_") and callable(f)}
+def main(kvm=True, tests=None, make=Test):
+    """`tests`: {name: function} instead of the program's test_*(). `make`: their argument, from a name."""
+    if tests is None:
+        module = sys.modules["__main__"]
+        tests = {n: f for n, f in vars(module).items() if n.startswith("test_") and callable(f)}
     chosen = sys.argv[1:] or list(tests)
     migd_process.become_subreaper()
     signal.signal(signal.SIGALRM, _on_signal)
@@ -288,7 +290,7 @@ def main(kvm=True):
         except Skip as e:
             print(f"{os.path.basename(sys.argv[0])}: SKIPPED: {e}")
             sys.exit(77)
-    results = [_run_one(name, tests[name]) for name in chosen]
+    results = [_run_one(name, tests[name], make) for name in chosen]
     if "failed" in results:
         sys.exit(1)
     sys.exit(77 if set(results) == {"skipped"} else 0)

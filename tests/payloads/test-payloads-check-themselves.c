@@ -147,6 +147,28 @@ static void writer_fills_pages_as_the_interface_says(void **state)
 	bare_vm_resume(vm);
 }
 
+static void touch_counts_in_every_page(void **state)
+{
+	uint8_t first, last;
+
+	(void)state;
+	start("touch", 1, &(struct payload_param){ .working_set_bytes = WORKING_SET_BYTES });
+	bare_vm_await(vm, result->detail[0] >= 300);
+	bare_vm_await(vm, bare_vm_has_printed(vm, "A\r\nB\r\nB\r\n"));
+	bare_vm_pause(vm);
+	assert_int_equal(result->detail[1], WORKING_SET_BYTES / 4096);
+	first = *(const uint8_t *)bare_vm_memory(vm, PAYLOAD_WORK_GPA);
+	last = first;
+	for (uint64_t i = 0; i < WORKING_SET_BYTES / 4096; i++) {
+		uint8_t count = *(const uint8_t *)bare_vm_memory(vm, PAYLOAD_WORK_GPA + i * 4096);
+
+		assert_true(count == last || (last == first && count == (uint8_t)(first - 1)));
+		last = count;
+	}
+	bare_vm_resume(vm);
+	assert_no_failure();
+}
+
 static void writer_keeps_to_its_share_of_a_rate(void **state)
 {
 	(void)state;
@@ -361,6 +383,7 @@ int main(void)
 		VM_TEST(every_name_is_found_and_no_other),
 		VM_TEST(every_payload_says_that_it_runs),
 		VM_TEST(idle_gets_ticks_of_both_timers_on_all_vcpus),
+		VM_TEST(touch_counts_in_every_page),
 		VM_TEST(writer_verifies_pages_on_all_vcpus),
 		VM_TEST(writer_fills_pages_as_the_interface_says),
 		VM_TEST(writer_keeps_to_its_share_of_a_rate),
