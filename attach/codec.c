@@ -98,10 +98,16 @@ int attach_decode_end(const struct rcur *c, struct merr *err)
 	return 0;
 }
 
+/* Bodies that are rows of a list: another may follow. */
+static const char *const rows[] = { "ram_block", "interface" };
+
 /* Whether nothing may follow this body. */
 static int end_after(const struct rcur *c, const char *message, struct merr *err)
 {
-	if (!strcmp(message, "ram_block") || !c->left)
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (!strcmp(message, rows[i]))
+			return 0;
+	if (!c->left)
 		return 0;
 	return merr_set(err, -EBADMSG, "attach message '%s': %zu bytes too many", message, c->left);
 }

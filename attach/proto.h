@@ -30,6 +30,7 @@
 #define ATTACH_ID_LEN 16U	/* migration and handover ids, uuids */
 #define ATTACH_RAM_BLOCKS_MAX 64U
 #define ATTACH_CLEAR_PAGES_MAX 65536U	/* pages of one DIRTY_CLEAR: 256 MiB, 8 KiB of bits */
+#define ATTACH_INTERFACES_MAX 64U	/* names in one ANNOUNCE */
 #define ATTACH_CONFIG_MAX 60000U	/* a guest description (CONFIG_GET) */
 
 /* error of the header: names, not the platform's numbers. attach_error_to_errno() and back. */
@@ -82,6 +83,9 @@ enum attach_error {
 	F(u8, role) F(u8, run_state) F(u8, handover_state) F(id, handover_id)
 #define ATTACH_MIG_OPEN_FIELDS(F) F(id, migration_id) F(u8, role) /* 1 source, 2 target */
 #define ATTACH_RESOLVE_FIELDS(F) F(id, handover_id) F(u8, run) /* 1: run here, 0: discard here */
+/* `interfaces`: n times an INTERFACE; none: all there are. */
+#define ATTACH_ANNOUNCE_FIELDS(F) F(u32, n) F(blob, interfaces)
+#define ATTACH_INTERFACE_FIELDS(F) F(str, name)
 #define ATTACH_EVENT_FIELDS(F)                                                              \
 	F(u16, kind)	/* enum attach_event */                                             \
 	F(u8, run_state)	/* after the event */                                       \
@@ -146,6 +150,7 @@ enum attach_error {
 	M(5, RESOLVE, RESOLVE, HANDOVER_REPLY)		/* D->V, operator's word */         \
 	M(6, REQUEST_RESET, EMPTY, EMPTY)		/* D->V */                          \
 	M(7, REQUEST_SHUTDOWN, EMPTY, EMPTY)		/* D->V */                          \
+	M(11, ANNOUNCE, ANNOUNCE, EMPTY)		/* D->V, one round of announce-self */ \
 	M(32, RAM_TABLE, RAM_TABLE, RAM_TABLE_REPLY)	/* W->V, reply + memfds */          \
 	M(33, CONFIG_GET, EMPTY, CONFIG)		/* W->V, source */                  \
 	M(34, CONFIG_CHECK, CONFIG, EMPTY)		/* W->V, target */                  \
@@ -212,6 +217,8 @@ struct attach_blob {
 	B(QUERY_REPLY, query_reply)                  \
 	B(MIG_OPEN, mig_open)                        \
 	B(RESOLVE, resolve)                          \
+	B(ANNOUNCE, announce)                        \
+	B(INTERFACE, interface)                      \
 	B(EVENT, event_body)                         \
 	B(RAM_TABLE, ram_table)                      \
 	B(RAM_TABLE_REPLY, ram_table_reply)          \

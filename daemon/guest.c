@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "daemon/announce.h"
 #include "daemon/daemon.h"
 #include "daemon/migration.h"
 #include "daemon/registry.h"
@@ -46,6 +47,7 @@ struct guest *guest_new(struct daemon *d, const char *name)
 	g->decision_fd = -1;
 	TAILQ_INIT(&g->requests);
 	TAILQ_INIT(&g->lingering);
+	TAILQ_INIT(&g->announcers);
 	(void)snprintf(g->name, sizeof(g->name), "%s", name);
 	migration_parameters_defaults(&g->parameters);
 	g->expiry = evtimer_new(d->base, on_expiry, g);
@@ -64,6 +66,7 @@ struct guest *guest_free(struct guest *g)
 		(void)migration_free(m);
 	}
 	guest_disconnect(g, NULL);
+	announce_end(g);
 	if (g->expiry)
 		event_free(g->expiry);
 	if (g->decision)

@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "schema/types.h"
 
+struct announcer;
 struct daemon;
 struct decision_page;
 struct guest_request;
@@ -53,6 +54,7 @@ struct guest {
 	struct migration *migration; /* the one that runs, or else the last; NULL: there was none */
 	/* Earlier ones that are over, but whose workers still answer the peer (daemon/settle.h). */
 	TAILQ_HEAD(migration_list, migration) lingering;
+	TAILQ_HEAD(announcer_list, announcer) announcers; /* daemon/announce.h */
 	struct event *expiry; /* of a record without a VMM */
 };
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/announce.h"
 #include "daemon/cancel.h"
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
@@ -229,6 +230,8 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	m->status = status;
 	if (status_in(m, ENDED) && stats_get(m->stats, end_ns) == 0)
 		stats_set(m->stats, end_ns, clock_now_ns());
+	if (status == MIGRATION_STATUS_COMPLETED && m->direction == WORKER_DIRECTION_INCOMING)
+		announce_arrival(m->guest);
 	tell_status(m, before);
 	end_failed_guest(m);
 	return 0;

@@ -137,6 +137,7 @@ static const struct call_row rows[] = {
 	  handle_resolve },
 	{ ATTACH_REQUEST_RESET, ~IN_GONE, handle_request_reset },
 	{ ATTACH_REQUEST_SHUTDOWN, ~IN_GONE, handle_request_shutdown },
+	{ ATTACH_ANNOUNCE, IN(RUNNING) | IN(PRECOPY), handle_announce },
 	{ ATTACH_QUERY, IN_ANY, handle_query },
 	{ ATTACH_HEARTBEAT, IN_ANY, handle_heartbeat },
 };

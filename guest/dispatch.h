@@ -71,6 +71,9 @@ int handle_retire(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_reclaim(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_resolve(struct migd_guest *g, struct call *c, struct merr *err);
 
+/* announce.c */
+int handle_announce(struct migd_guest *g, struct call *c, struct merr *err);
+
 /* transfer.c */
 int handle_ram_table(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_config_get(struct migd_guest *g, struct call *c, struct merr *err);

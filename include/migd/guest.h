@@ -123,6 +123,13 @@ struct migd_guest_hooks {
 	void (*log)(void *opaque, int level, const char *text);
 	/* The operator asked for it: MIGD_GUEST_EVENT_RESET or _SHUTDOWN. Any time. */
 	void (*request)(void *opaque, enum migd_guest_event what);
+	/*
+	 * Tell the networks where the guest is now: send one self-announcement (a RARP or gratuitous ARP
+	 * frame with the interface's own address) on each of the N interfaces of that name, or on all of them if N
+	 * is 0. A name that the VMM does not have is ignored. migd calls it round by round: after a
+	 * migration on the target, and for announce-self. The guest runs here. NULL: announce-self is refused.
+	 */
+	void (*announce)(void *opaque, const char *const *interfaces, size_t n);
 };
 
 struct migd_guest_options {
