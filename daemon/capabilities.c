@@ -1,49 +1,183 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Which migration capabilities there are. A row for a pair that excludes or requires comes with the
- * second of the two.
- */
+/* Which migration capabilities there are, and what excludes or needs what, in the order of checks. */
 #include "daemon/capabilities.h"
 
 #include <errno.h>
 
 #include "base/cleanup.h"
 
+#define CAP(name) MIGRATION_CAPABILITY_##name
+
+/*
+ * What this version carries out. One that is missing is refused by name, so that nobody believes it
+ * to be on.
+ */
 static const bool supported[MIGRATION_CAPABILITY__MAX] = {
-	[MIGRATION_CAPABILITY_EVENTS] = true,
-	[MIGRATION_CAPABILITY_RETURN_PATH] = true, /* always open, whatever this says */
-	[MIGRATION_CAPABILITY_PAUSE_BEFORE_SWITCHOVER] = true,
-	[MIGRATION_CAPABILITY_LATE_BLOCK_ACTIVATE] = true, /* always so */
-	[MIGRATION_CAPABILITY_ZERO_BLOCKS] = true,         /* no effect, in QEMU neither */
-	[MIGRATION_CAPABILITY_SWITCHOVER_ACK] = true,
+	/* always open, whatever this says */
+	[CAP(RETURN_PATH)] = true,
+	/* daemon/migration.c */
+	[CAP(EVENTS)] = true,
+	/* engine/switchover.c */
+	[CAP(PAUSE_BEFORE_SWITCHOVER)] = true,
+	/* always so */
+	[CAP(LATE_BLOCK_ACTIVATE)] = true,
+	/* no effect, in QEMU neither */
+	[CAP(ZERO_BLOCKS)] = true,
+	/* deltas of pages sent before */
+	[CAP(XBZRLE)] = false,
+	/* vCPUs run less while the migration does not converge */
+	[CAP(AUTO_CONVERGE)] = false,
+	/* vCPUs wait when they dirty too much */
+	[CAP(DIRTY_LIMIT)] = false,
+	/* engine/switchover.c: the target says when the guest may be stopped */
+	[CAP(SWITCHOVER_ACK)] = true,
+	/* memory that both sides share stays where it is */
+	[CAP(X_IGNORE_SHARED)] = false,
+	/* the target compares */
+	[CAP(VALIDATE_UUID)] = false,
+	/* the source's pages are freed once sent */
+	[CAP(RELEASE_RAM)] = false,
 };
 
-/* One that needs another, and is refused without it. */
-static const struct {
-	enum migration_capability on, needs;
-} requirements[] = {
-	{ MIGRATION_CAPABILITY_SWITCHOVER_ACK, MIGRATION_CAPABILITY_RETURN_PATH },
+/* ---- what goes together ---- */
+
+enum relation {
+	EXCLUDES,   /* another capability */
+	REQUIRES,   /* another capability */
+	NEEDS_PLAIN, /* neither compression nor TLS */
+	NEEDS_TIME,  /* set before a listener is open, which was made for fewer connections */
 };
 
-static int check_requirements(const bool on[MIGRATION_CAPABILITY__MAX], struct merr *err)
+struct rule {
+	enum migration_capability subject;
+	enum relation relation;
+	enum migration_capability other;
+};
+
+#define PAIR(subject, relation, other) { CAP(subject), relation, CAP(other) }
+#define ALONE(subject, relation)       { CAP(subject), relation, CAP(_INVALID) }
+
+/* Checked from the first to the last: QMP.md 3. */
+static const struct rule rules[] = {
+	PAIR(POSTCOPY_RAM, EXCLUDES, X_IGNORE_SHARED),
+
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, POSTCOPY_RAM),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, DIRTY_BITMAPS),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, POSTCOPY_BLOCKTIME),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, LATE_BLOCK_ACTIVATE),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, RETURN_PATH),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, MULTIFD),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, PAUSE_BEFORE_SWITCHOVER),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, AUTO_CONVERGE),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, RELEASE_RAM),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, RDMA_PIN_ALL),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, XBZRLE),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, X_COLO),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, VALIDATE_UUID),
+	PAIR(BACKGROUND_SNAPSHOT, EXCLUDES, ZERO_COPY_SEND),
+
+	PAIR(ZERO_COPY_SEND, REQUIRES, MULTIFD),
+	PAIR(ZERO_COPY_SEND, EXCLUDES, XBZRLE),
+	ALONE(ZERO_COPY_SEND, NEEDS_PLAIN),
+
+	PAIR(POSTCOPY_PREEMPT, REQUIRES, POSTCOPY_RAM),
+	ALONE(POSTCOPY_PREEMPT, NEEDS_TIME),
+	ALONE(MULTIFD, NEEDS_TIME),
+
+	PAIR(SWITCHOVER_ACK, REQUIRES, RETURN_PATH),
+	PAIR(DIRTY_LIMIT, EXCLUDES, AUTO_CONVERGE),
+	PAIR(MULTIFD, EXCLUDES, XBZRLE),
+
+	PAIR(MAPPED_RAM, EXCLUDES, XBZRLE),
+	PAIR(MAPPED_RAM, EXCLUDES, POSTCOPY_RAM),
+	ALONE(MAPPED_RAM, NEEDS_PLAIN),
+};
+
+static const char *name_of(enum migration_capability c)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(requirements); i++)
-		if (on[requirements[i].on] && !on[requirements[i].needs])
-			return merr_set(err, -EINVAL,
-					"Capability '%s' requires capability '%s'; turn both on, in "
-					"one command if you like",
-					migration_capability_str(requirements[i].on),
-					migration_capability_str(requirements[i].needs));
+	return migration_capability_str(c);
+}
+
+static int check_excluded(const struct settings *s, const struct rule *r, struct merr *err)
+{
+	if (!s->on[r->other])
+		return 0;
+	return merr_set(err, -EINVAL,
+			"Capability '%s' is not compatible with capability '%s': turn one of them "
+			"off",
+			name_of(r->subject), name_of(r->other));
+}
+
+static int check_required(const struct settings *s, const struct rule *r, struct merr *err)
+{
+	if (s->on[r->other])
+		return 0;
+	return merr_set(err, -EINVAL,
+			"Capability '%s' requires capability '%s': turn that on, too",
+			name_of(r->subject), name_of(r->other));
+}
+
+/* What goes to its place as it is in memory can be neither compressed nor encrypted. */
+static int check_plain(const struct settings *s, const struct rule *r, struct merr *err)
+{
+	const struct migration_parameters *p = s->parameters;
+
+	if (p->multifd_compression != MULTI_FD_COMPRESSION_NONE)
+		return merr_set(err, -EINVAL,
+				"Capability '%s' is not compatible with parameter "
+				"'multifd_compression' ('%s'): that must be 'none'",
+				name_of(r->subject),
+				multi_fd_compression_str(p->multifd_compression));
+	if (p->tls_creds.kind == STR_OR_NULL_KIND_S && p->tls_creds.u.s[0])
+		return merr_set(err, -EINVAL,
+				"Capability '%s' is not compatible with TLS: parameter 'tls_creds' "
+				"('%s') must be empty",
+				name_of(r->subject), p->tls_creds.u.s);
 	return 0;
 }
 
-int capabilities_check(const bool on[MIGRATION_CAPABILITY__MAX], struct merr *err)
+static int check_not_late(const struct settings *s, const struct rule *r, struct merr *err)
+{
+	if (!s->listening || s->was_on[r->subject])
+		return 0;
+	return merr_set(err, -EBUSY,
+			"Capability '%s' must be set before incoming migration starts: this guest "
+			"listens already",
+			name_of(r->subject));
+}
+
+static int (*const check_relation[])(const struct settings *, const struct rule *,
+				     struct merr *) = {
+	[EXCLUDES] = check_excluded,
+	[REQUIRES] = check_required,
+	[NEEDS_PLAIN] = check_plain,
+	[NEEDS_TIME] = check_not_late,
+};
+
+int capabilities_check_rules(const struct settings *s, struct merr *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rules); i++)
+		if (s->on[rules[i].subject])
+			r = check_relation[rules[i].relation](s, &rules[i], err);
+	return r;
+}
+
+int capabilities_check_supported(const struct settings *s, struct merr *err)
 {
 	for (int i = 1; i < MIGRATION_CAPABILITY__MAX; i++)
-		if (on[i] && !supported[i])
+		if (s->on[i] && !supported[i])
 			return merr_set(err, -ENOTSUP,
 					"Capability '%s' is not supported by this version of migd; "
 					"leave it off",
-					migration_capability_str((enum migration_capability)i));
-	return check_requirements(on, err);
+					name_of((enum migration_capability)i));
+	return 0;
+}
+
+int capabilities_check(const struct settings *s, struct merr *err)
+{
+	int r = capabilities_check_supported(s, err);
+
+	return r == 0 ? capabilities_check_rules(s, err) : r;
 }

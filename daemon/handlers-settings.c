@@ -49,6 +49,11 @@ static int replace_nulls(struct migration_parameters *p)
 		       : 0;
 }
 
+static bool is_listening(const struct guest *g)
+{
+	return g->migration && g->migration->has_listen_addr;
+}
+
 /* All or nothing: the merged set is checked, then it takes the place of the old one. */
 static int merge(struct guest *g, const struct migration_parameters *changes, struct merr *err)
 {
@@ -66,6 +71,12 @@ static int merge(struct guest *g, const struct migration_parameters *changes, st
 	r = migration_parameters_check(&merged, err);
 	if (r == 0)
 		r = check_supported(&merged, err);
+	if (r == 0)
+		r = capabilities_check(&(struct settings){ .on = g->capabilities,
+							   .was_on = g->capabilities,
+							   .parameters = &merged,
+							   .listening = is_listening(g) },
+				       err);
 	if (r < 0) {
 		migration_parameters_done(&merged);
 		return r;
@@ -122,7 +133,11 @@ void cmd_migrate_set_capabilities(struct qmp_call *call,
 	memcpy(on, g->capabilities, sizeof(on));
 	for (size_t i = 0; i < args->n_capabilities; i++)
 		on[args->capabilities[i].capability] = args->capabilities[i].state;
-	if (capabilities_check(on, &err) < 0) {
+	if (capabilities_check(&(struct settings){ .on = on,
+						   .was_on = g->capabilities,
+						   .parameters = &g->parameters,
+						   .listening = is_listening(g) },
+			       &err) < 0) {
 		qmp_fail(call, &err);
 		return;
 	}
