@@ -14,17 +14,29 @@
 #define HAS_SUSPENDED_OFFSET 36
 #define SUSPENDED_OFFSET 37
 
-/* Run states as QEMU names them. A guest that was not one of these is live. */
+/* Run states as QEMU names them; those that a library reports come first. */
 static const struct {
-	enum migd_guest_run_state state;
 	const char *name;
-	bool live;
+	enum migd_guest_run_state state;
+	bool live;	/* a guest that was in it goes on */
 } states[] = {
-	{ MIGD_GUEST_RS_RUNNING, "running", true },
-	{ MIGD_GUEST_RS_SUSPENDED, "suspended", true },
-	{ MIGD_GUEST_RS_PAUSED, "paused", false },
-	{ MIGD_GUEST_RS_SHUTDOWN, "shutdown", false },
-	{ MIGD_GUEST_RS_PANICKED, "guest-panicked", false },
+	{ "running", MIGD_GUEST_RS_RUNNING, true },
+	{ "suspended", MIGD_GUEST_RS_SUSPENDED, true },
+	{ "paused", MIGD_GUEST_RS_PAUSED, false },
+	{ "shutdown", MIGD_GUEST_RS_SHUTDOWN, false },
+	{ "guest-panicked", MIGD_GUEST_RS_PANICKED, false },
+	/* Only ever received: a guest in one of these arrives paused. */
+	{ "debug", MIGD_GUEST_RS_PAUSED, false },
+	{ "inmigrate", MIGD_GUEST_RS_PAUSED, false },
+	{ "internal-error", MIGD_GUEST_RS_PAUSED, false },
+	{ "io-error", MIGD_GUEST_RS_PAUSED, false },
+	{ "postmigrate", MIGD_GUEST_RS_PAUSED, false },
+	{ "prelaunch", MIGD_GUEST_RS_PAUSED, false },
+	{ "finish-migrate", MIGD_GUEST_RS_PAUSED, false },
+	{ "restore-vm", MIGD_GUEST_RS_PAUSED, false },
+	{ "save-vm", MIGD_GUEST_RS_PAUSED, false },
+	{ "watchdog", MIGD_GUEST_RS_PAUSED, false },
+	{ "colo", MIGD_GUEST_RS_PAUSED, false },
 };
 
 static const char *name_of(enum migd_guest_run_state state)
@@ -35,61 +47,80 @@ static const char *name_of(enum migd_guest_run_state state)
 	return "paused";
 }
 
-void globalstate_send(struct out *out, uint32_t section_id, enum migd_guest_run_state state)
+static int save(void *opaque, struct buf *body, struct merr *err)
 {
-	uint8_t body[WIRE_GLOBALSTATE_LEN] = { 0 };
-	const char *name = name_of(state);
+	const struct globalstate *g = opaque;
+	const char *name = name_of(g->state);
+	uint8_t *b = buf_room(body, WIRE_GLOBALSTATE_LEN);
 
-	store_be32(body + SIZE_OFFSET, (uint32_t)strlen(name) + 1);
-	memcpy(body + NAME_OFFSET, name, strlen(name));
-	body[HAS_SUSPENDED_OFFSET] = 1;
-	body[SUSPENDED_OFFSET] = state == MIGD_GUEST_RS_SUSPENDED;
-	out_u8(out, WIRE_SECTION_FULL);
-	out_be32(out, section_id);
-	out_str8(out, WIRE_GLOBALSTATE_IDSTR);
-	out_be32(out, 0);
-	out_be32(out, 1);
-	out_bytes(out, body, sizeof(body));
-	out_u8(out, WIRE_FOOTER);
-	out_be32(out, section_id);
+	(void)err;
+	if (!b)
+		return body->error;
+	memset(b, 0, WIRE_GLOBALSTATE_LEN);
+	store_be32(b + SIZE_OFFSET, (uint32_t)strlen(name) + 1);
+	memcpy(b + NAME_OFFSET, name, strlen(name));
+	b[HAS_SUSPENDED_OFFSET] = 1;
+	b[SUSPENDED_OFFSET] = g->state == MIGD_GUEST_RS_SUSPENDED;
+	return 0;
 }
 
-static int take_body(struct in *in, const uint8_t *body, bool *ret_live)
-{
-	char name[WIRE_RUNSTATE_MAX];
-
-	memcpy(name, body + NAME_OFFSET, sizeof(name));
-	name[sizeof(name) - 1] = '\0';
-	if (load_be32(body + SIZE_OFFSET) > WIRE_RUNSTATE_MAX)
-		return in_fail(in, -EBADMSG, "section 'globalstate': field 'size': %u (at most %u)",
-			       load_be32(body + SIZE_OFFSET), WIRE_RUNSTATE_MAX);
-	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
-		if (strcmp(states[i].name, name) == 0) {
-			*ret_live = states[i].live;
-			return 0;
-		}
-	return in_fail(in, -EBADMSG, "section 'globalstate': unknown run state");
-}
-
-int globalstate_receive(struct in *in, bool *ret_live)
+static int load(void *opaque, struct in *in, enum wire_section part, uint32_t version)
 {
 	uint8_t body[WIRE_GLOBALSTATE_LEN];
-	char idstr[256];
-	uint32_t id, instance, version;
-	uint8_t type = in_u8(in);
+	struct globalstate *g = opaque;
+	char name[WIRE_RUNSTATE_MAX];
+	uint32_t size;
 
-	id = in_be32(in);
-	if (in_error(in) || in_str8(in, "section idstr", idstr) < 0)
-		return in_error(in);
-	instance = in_be32(in);
-	version = in_be32(in);
+	(void)part;
+	(void)version;
 	if (in_bytes(in, body, sizeof(body)) < 0)
 		return in_error(in);
-	if (type != WIRE_SECTION_FULL || strcmp(idstr, WIRE_GLOBALSTATE_IDSTR) != 0 || instance != 0 ||
-	    version != 1)
-		return in_fail(in, -EBADMSG, "package: section '%s' (type 0x%02x, version %u) instead of "
-			       "'%s'", idstr, type, version, WIRE_GLOBALSTATE_IDSTR);
-	if (in_u8(in) != WIRE_FOOTER || in_be32(in) != id)
-		return in_fail(in, -EBADMSG, "section '%s': its footer is missing or another's", idstr);
-	return take_body(in, body, ret_live);
+	size = load_be32(body + SIZE_OFFSET);
+	memcpy(name, body + NAME_OFFSET, sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	if (size > WIRE_RUNSTATE_MAX)
+		return in_fail(in, -EBADMSG, "section 'globalstate': field 'size': %u (at most %u)", size,
+			       WIRE_RUNSTATE_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+		if (strcmp(states[i].name, name) == 0) {
+			g->live = states[i].live;
+			return 0;
+		}
+	return in_fail(in, -EBADMSG, "section 'globalstate': field 'runstate': unknown run state");
+}
+
+static int load_done(void *opaque, struct in *in, bool seen)
+{
+	const struct globalstate *g = opaque;
+
+	if (!seen && g->required)
+		return in_fail(in, -EBADMSG, "the stream ended without a section 'globalstate'");
+	return 0;
+}
+
+static const struct handler_ops ops = {
+	.save = save,
+	.vmsd = "\"vmsd_name\": \"globalstate\", \"version\": 1, \"fields\": ["
+		"{\"name\": \"size\", \"type\": \"uint32\", \"size\": 4}, "
+		"{\"name\": \"runstate\", \"type\": \"buffer\", \"size\": 32}, "
+		"{\"name\": \"has_vm_was_suspended\", \"type\": \"bool\", \"size\": 1}, "
+		"{\"name\": \"vm_was_suspended\", \"type\": \"bool\", \"size\": 1}, "
+		"{\"name\": \"unused\", \"type\": \"unused_buffer\", \"size\": 66}]",
+	.load = load,
+	.load_done = load_done,
+};
+
+int globalstate_register(struct handlers *hs, struct globalstate *g, struct merr *err)
+{
+	const struct handler h = {
+		.idstr = WIRE_GLOBALSTATE_IDSTR,
+		.alias = HANDLER_NO_ALIAS,
+		.version = 1,
+		.minimum_version = 1,
+		.priority = HANDLER_PRIORITY_DEFAULT,
+		.ops = &ops,
+		.opaque = g,
+	};
+
+	return handlers_add(hs, &h, err);
 }

@@ -5,16 +5,15 @@
 
 #include <migd/guest.h>
 
-#include "engine/in.h"
-#include "engine/out.h"
-#include "engine/wire.h"
+#include "engine/handler.h"
 
-/* Bytes of the whole FULL section: type, id, idstr, instance, version, body, footer. */
-#define GLOBALSTATE_SECTION_LEN (1U + 4 + 1 + 11 + 4 + 4 + WIRE_GLOBALSTATE_LEN + 1 + 4)
+struct globalstate {
+	enum migd_guest_run_state state;	/* source: before the stop */
+	bool live;		/* destination: the guest is to run; so it is if no section came */
+	bool required;		/* destination: a stream without it is refused */
+};
 
-void globalstate_send(struct out *out, uint32_t section_id, enum migd_guest_run_state state);
-
-/* Read the section, type byte included; *ret_live: the guest is to run. */
-int globalstate_receive(struct in *in, bool *ret_live);
+/* Both sides. G is borrowed. */
+int globalstate_register(struct handlers *hs, struct globalstate *g, struct merr *err);
 
 #endif

@@ -27,8 +27,6 @@
 #define WINDOW_PAGES 512U
 #define WINDOW_MIN_PAGES 64U
 
-#define RAM_SECTION_ID 1U
-
 struct ram_source {
 	struct ram *ram;
 	struct out *out;
@@ -72,33 +70,16 @@ void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque)
 	s->tick_opaque = opaque;
 }
 
-static void section_begin(struct out *out, uint8_t type)
-{
-	out_u8(out, type);
-	out_be32(out, RAM_SECTION_ID);
-}
-
-static void section_end(struct out *out)
-{
-	out_be64(out, WIRE_RAM_EOS);
-	out_u8(out, WIRE_FOOTER);
-	out_be32(out, RAM_SECTION_ID);
-}
-
-void ram_source_setup(struct ram_source *s)
+void ram_source_list(struct ram_source *s)
 {
 	struct out *out = s->out;
 
-	section_begin(out, WIRE_SECTION_START);
-	out_str8(out, WIRE_RAM_IDSTR);
-	out_be32(out, 0);
-	out_be32(out, WIRE_RAM_VERSION);
 	out_be64(out, s->ram->total_bytes | WIRE_RAM_MEM_SIZE);
 	for (size_t i = 0; i < s->ram->n_blocks; i++) {
 		out_str8(out, s->ram->blocks[i].name);
 		out_be64(out, s->ram->blocks[i].len);
 	}
-	section_end(out);
+	out_be64(out, WIRE_RAM_EOS);
 }
 
 /* One record's head: address, flags, block name if it is another one than before, length of a run. */
@@ -315,21 +296,19 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 	}
 }
 
-int ram_source_pass(struct ram_source *s, uint8_t type, bool stopped, struct merr *err)
+int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 {
 	int r;
 
 	s->data_block = NULL;
-	section_begin(s->out, type);
+	s->buffered = 0;
 	for (unsigned int i = 0; i < s->ram->n_blocks; i++) {
 		r = send_block(s, i, stopped, err);
 		if (r < 0)
-			return merr_is_set(err) ? r : merr_set_errno(err, r, "sending guest memory");
+			return r;
 	}
-	section_end(s->out);
-	s->buffered = 0;
-	r = out_flush(s->out);
-	return r < 0 && !merr_is_set(err) ? merr_set_errno(err, r, "sending guest memory") : r;
+	out_be64(s->out, WIRE_RAM_EOS);
+	return 0;
 }
 
 /* True if nothing of this unit was ever sent or re-protected. */
@@ -381,6 +360,11 @@ static uint64_t skip_holes(struct ram_file *b)
 		last = max_u64(last, unit + 1);
 	}
 	return skipped;
+}
+
+uint64_t ram_source_todo_pages(const struct ram_source *s)
+{
+	return ram_todo_pages(s->ram);
 }
 
 int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err)

@@ -33,8 +33,8 @@ struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest
 struct ram_source *ram_source_free(struct ram_source *s);
 void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque);
 
-/* The START section: MEM_SIZE list. */
-void ram_source_setup(struct ram_source *s);
+/* The body of a START section: MEM_SIZE list. */
+void ram_source_list(struct ram_source *s);
 
 /*
  * Fetch what became dirty; *ret_pages: how many pages are to be sent now, without those in units never touched. 0 or
@@ -42,10 +42,13 @@ void ram_source_setup(struct ram_source *s);
  */
 int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err);
 
+/* As the last sync found it, less what was sent since. */
+uint64_t ram_source_todo_pages(const struct ram_source *s);
+
 /*
- * Send every page in `todo` in one section of TYPE (PART or END). STOPPED: the guest is, so nothing needs
- * re-protection.
+ * Send every page in `todo`: the body of one section. STOPPED: the guest is, so nothing needs re-protection. The caller
+ * flushes before the next one.
  */
-int ram_source_pass(struct ram_source *s, uint8_t type, bool stopped, struct merr *err);
+int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err);
 
 #endif

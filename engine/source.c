@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/ram-handler.h"
 #include "engine/switchover-ack.h"
 
 /* Between two looks at events and, while the guest is paused, heartbeats. */
@@ -130,17 +131,17 @@ static void publish_sync(struct source *s, uint64_t now)
 
 	/* What the last pass left is what became dirty during it. */
 	if (s->last_sync_ns && span > 0)
-		stats_set(st, dirty_pages_rate, s->left_pages * NS_PER_SEC / span);
+		stats_set(st, dirty_pages_rate, ram_todo_pages(&s->ram) * NS_PER_SEC / span);
 	s->last_sync_ns = now;
 	stats_add(st, dirty_sync_count, 1);
-	stats_set(st, remaining_bytes, s->left_pages * WIRE_PAGE_SIZE);
+	stats_set(st, remaining_bytes, s->left_bytes);
 }
 
 int source_sync(struct source *s)
 {
 	int r;
 
-	r = ram_source_sync(s->sender, &s->left_pages, &s->err);
+	r = handlers_pending(&s->handlers, true, &s->left_bytes, &s->err);
 	if (r < 0)
 		return r;
 	publish_sync(s, clock_now_ns());
@@ -192,6 +193,20 @@ static int open_guest(struct source *s)
 	return 0;
 }
 
+/* What the stream consists of, but for the library's sections. */
+static int register_handlers(struct source *s)
+{
+	int r;
+
+	s->sender = ram_source_new(&s->ram, s->out, &s->guest, s->m->stats,
+				   s->features & HELLO_FEATURE_RUNS);
+	if (!s->sender)
+		return merr_set_errno(&s->err, -ENOMEM, "sender");
+	ram_source_on_tick(s->sender, source_tick, s);
+	r = ram_source_register(&s->handlers, s->sender, &s->err);
+	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);
+}
+
 static int setup(struct source *s)
 {
 	int r;
@@ -214,16 +229,12 @@ static int setup(struct source *s)
 	if (r < 0)
 		return r;
 	report_handover(s->m, HANDOVER_PRECOPY, false);
-	s->sender = ram_source_new(&s->ram, s->out, &s->guest, s->m->stats,
-				   s->features & HELLO_FEATURE_RUNS);
-	if (!s->sender)
-		return merr_set_errno(&s->err, -ENOMEM, "sender");
-	ram_source_on_tick(s->sender, source_tick, s);
-	r = guest_dirty_start(&s->guest, &s->ram, &s->err);
-	if (r < 0)
-		return r;
-	ram_source_setup(s->sender);
-	return source_sync(s);
+	r = register_handlers(s);
+	if (r == 0)
+		r = guest_dirty_start(&s->guest, &s->ram, &s->err);
+	if (r == 0)
+		r = handlers_setup(&s->handlers, s->out, &s->err);
+	return r < 0 ? r : source_sync(s);
 }
 
 static void publish_pass(struct source *s, uint64_t bytes, uint64_t pages, uint64_t ns)
@@ -265,7 +276,7 @@ static int pass(struct source *s)
 	uint64_t start_pages = pages_sent(s);
 	int r;
 
-	r = ram_source_pass(s->sender, WIRE_SECTION_PART, false, &s->err);
+	r = handlers_iterate(&s->handlers, s->out, source_tick, s, &s->err);
 	if (r == 0)
 		r = drain(s);
 	if (r < 0)
@@ -280,7 +291,7 @@ static bool converged(struct source *s)
 {
 	uint64_t given = atomic_load(&s->m->switchover_bps);
 	struct convergence_input in = {
-		.left_bytes = s->left_pages * WIRE_PAGE_SIZE,
+		.left_bytes = s->left_bytes,
 		.bandwidth_bps = given ? given : s->bandwidth_bps,
 		.limit_us = atomic_load(&s->m->downtime_limit_ms) * 1000,
 	};
@@ -314,12 +325,7 @@ static enum source_end migrate(struct source *s)
 	stats_set(s->m->stats, setup_took_ms, (clock_now_ns() - start_ns) / NS_PER_MS);
 	report_status(s->m, MIGRATION_STATUS_ACTIVE);
 	r = precopy(s);
-	if (r < 0) {
-		if (out_error(s->out))
-			(void)stream_failed(s, r);
-		return SOURCE_REVOKED;
-	}
-	return source_switchover(s);
+	return r < 0 ? SOURCE_REVOKED : source_switchover(s);
 }
 
 /* Before RELEASE: the library takes the guest back, whatever state it was in. */
@@ -329,6 +335,8 @@ static void revoke(struct source *s)
 	enum migration_status status = MIGRATION_STATUS_FAILED;
 
 	guest_link_no_cancel(&s->guest);
+	if (s->out && out_error(s->out))
+		(void)stream_failed(s, out_error(s->out));
 	/* If it cannot be told, it sees the channel close and does the same. */
 	if (s->guest.conn && guest_abort(&s->guest, NULL, &ignored) == 0)
 		report_handover(s->m, HANDOVER_RUNNING, false);
@@ -372,7 +380,7 @@ static void finish(struct source *s, enum source_end end)
 
 static void source_done(struct source *s)
 {
-	s->sender = ram_source_free(s->sender);
+	handlers_done(&s->handlers);
 	s->out = out_free(s->out);
 	s->in = in_free(s->in);
 	s->chan = chan_free(s->chan);

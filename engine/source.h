@@ -4,7 +4,9 @@
 #define MIGD_ENGINE_SOURCE_H
 
 #include "engine/convergence.h"
+#include "engine/globalstate.h"
 #include "engine/guest-link.h"
+#include "engine/handler.h"
 #include "engine/in.h"
 #include "engine/migration.h"
 #include "engine/opening.h"
@@ -20,11 +22,13 @@ struct source {
 	struct chan *chan;
 	struct out *out;
 	struct in *in;			/* the return path */
+	struct handlers handlers;	/* all that is sent in sections */
 	struct ram_source *sender;
+	struct globalstate run_state;
 	struct convergence convergence;
 	uint64_t features;		/* enum hello_feature, of both sides */
 	uint64_t bandwidth_bps;		/* of the last pass */
-	uint64_t left_pages;		/* after the last sync */
+	uint64_t left_bytes;		/* of all handlers, after the last sync */
 	uint64_t last_sync_ns;
 	uint64_t last_tick_ns;
 	bool guest_paused;		/* by this migration: heartbeats keep the lease */

@@ -19,7 +19,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "engine/globalstate.h"
 
 /* vCPUs park within microseconds; a VMM whose device code holds one longer than this fails the attempt. */
 #define PAUSE_DEADLINE_MS 2000
@@ -30,17 +29,12 @@
 /* After COMMIT: how long to wait on this connection before asking over a new one. */
 #define ACTIVE_TIMEOUT_MS 10000
 
-/* Device sections count up from here; 1 is `ram`. */
-#define FIRST_DEVICE_SECTION_ID 16
-#define GLOBALSTATE_SECTION_ID 2
-
 /* A copy buffer for device state on its way from the library's memfd to the stream. */
 #define COPY_BYTES 65536
 
 struct blackout {
 	uint64_t start_ns;	/* the library's request to park */
 	uint64_t mark_ns;	/* the end of the last measured part */
-	enum migd_guest_run_state before;
 	struct attach_state_save_reply state;
 	int state_fd;
 };
@@ -64,7 +58,7 @@ static int pause_guest(struct source *s, struct blackout *b)
 	if (r < 0)
 		return r;
 	s->guest_paused = true;
-	b->before = rep.run_state_before;
+	s->run_state.state = rep.run_state_before;
 	stats_set(s->m->stats, blackout_pause_us, lap_us(b));
 	report_handover(s->m, HANDOVER_PAUSED, false);
 	return 0;
@@ -91,7 +85,8 @@ static int wait_for_continue(struct source *s)
 	return 0;
 }
 
-static int send_state(struct source *s, struct blackout *b)
+/* The library's sections, from its memfd. */
+static int send_library_state(struct source *s, const struct blackout *b)
 {
 	_cleanup_free_ uint8_t *buf = malloc(COPY_BYTES);
 	uint64_t at = 0, n;
@@ -99,9 +94,6 @@ static int send_state(struct source *s, struct blackout *b)
 
 	if (!buf)
 		return merr_set_errno(&s->err, -ENOMEM, "device state");
-	command_begin(s->out, WIRE_CMD_PACKAGED, 4);
-	out_be32(s->out, (uint32_t)(GLOBALSTATE_SECTION_LEN + b->state.len + 1));
-	globalstate_send(s->out, GLOBALSTATE_SECTION_ID, b->before);
 	for (; at < b->state.len; at += n) {
 		n = b->state.len - at < COPY_BYTES ? b->state.len - at : COPY_BYTES;
 		r = fd_pread_full(b->state_fd, buf, n, at);
@@ -110,13 +102,32 @@ static int send_state(struct source *s, struct blackout *b)
 		out_ref(s->out, buf, n);
 		r = out_flush(s->out);
 		if (r < 0)
-			return merr_set_errno(&s->err, r, "sending device state");
+			return r;
 	}
+	return 0;
+}
+
+/* One package of known length: the engine's sections, then the library's. */
+static int send_state(struct source *s, const struct blackout *b)
+{
+	struct buf own = { 0 };
+	int r;
+
+	r = handlers_save(&s->handlers, &own, NULL, &s->err);
+	if (r == 0) {
+		command_begin(s->out, WIRE_CMD_PACKAGED, 4);
+		out_be32(s->out, (uint32_t)(own.len + b->state.len + 1));
+		out_bytes(s->out, own.data, own.len);
+		r = send_library_state(s, b);
+	}
+	buf_done(&own);
+	if (r < 0)
+		return r;
 	out_u8(s->out, WIRE_EOF);	/* of the package */
 	out_u8(s->out, WIRE_EOF);	/* of the stream's sections */
 	r = out_flush(s->out);
 	s->stream_ended = r == 0;
-	return r < 0 ? merr_set_errno(&s->err, r, "sending device state") : 0;
+	return r;
 }
 
 /* Everything that is still missing over there. */
@@ -126,7 +137,8 @@ static int send_rest(struct source *s, struct blackout *b)
 	uint64_t before = out_offset(s->out);
 	int r;
 
-	r = guest_state_fetch(&s->guest, FIRST_DEVICE_SECTION_ID, &b->state, &b->state_fd, &s->err);
+	r = guest_state_fetch(&s->guest, handlers_free_id(&s->handlers), &b->state, &b->state_fd,
+			      &s->err);
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_save_us, lap_us(b));
@@ -137,7 +149,7 @@ static int send_rest(struct source *s, struct blackout *b)
 	stats_set(st, blackout_sync_us, lap_us(b));
 	out_limit(s->out, false);
 	command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
-	r = ram_source_pass(s->sender, WIRE_SECTION_END, true, &s->err);
+	r = handlers_complete(&s->handlers, s->out, &s->err);
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_ram_us, lap_us(b));

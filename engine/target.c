@@ -21,17 +21,12 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "engine/globalstate.h"
+#include "engine/ram-handler.h"
 #include "engine/return-path.h"
 #include "engine/switchover-ack.h"
 
-/* A source that sends nothing for so long, while it should, is taken for dead. */
-#define IDLE_TIMEOUT_MS 60000
-
 /* After an error was sent: so long the source's bytes are still taken, so that it reads the error and no reset. */
 #define DRAIN_MS 2000
-
-#define RAM_SECTION "ram"
 
 void target_disconnect(struct target *t)
 {
@@ -111,6 +106,19 @@ static int receive_config(struct target *t)
 	return r < 0 ? merr_set_errno(&t->err, r, "answering the source") : 0;
 }
 
+/* What the stream may consist of, but for the library's sections. */
+static int register_handlers(struct target *t)
+{
+	int r;
+
+	t->receiver = (struct ram_target){ .ram = &t->ram,
+					   .in = t->in,
+					   .runs = t->hello.features & HELLO_FEATURE_RUNS };
+	t->run_state = (struct globalstate){ .live = true, .required = true };
+	r = ram_target_register(&t->handlers, &t->receiver, &t->err);
+	return r < 0 ? r : globalstate_register(&t->handlers, &t->run_state, &t->err);
+}
+
 /* From here on the guest in the library is this migration's; before, another may still come. */
 static int begin(struct target *t)
 {
@@ -128,161 +136,8 @@ static int begin(struct target *t)
 	r = ram_target_init(&t->ram);
 	if (r < 0)
 		return merr_set_errno(&t->err, r, "bitmaps");
-	t->receiver = (struct ram_target){ .ram = &t->ram,
-					   .in = t->in,
-					   .runs = t->hello.features & HELLO_FEATURE_RUNS };
-	return ram_target_clear(&t->ram, &t->err);
-}
-
-static int section_start(struct target *t)
-{
-	char idstr[256];
-	uint32_t id = in_be32(t->in), instance, version;
-
-	if (in_str8(t->in, "section idstr", idstr) < 0)
-		return in_error(t->in);
-	instance = in_be32(t->in);
-	version = in_be32(t->in);
-	if (in_error(t->in))
-		return in_error(t->in);
-	if (strcmp(idstr, RAM_SECTION) != 0 || instance != 0)
-		return in_fail(t->in, -EBADMSG, "unknown section '%s' instance %u", idstr, instance);
-	if (version != WIRE_RAM_VERSION)
-		return in_fail(t->in, -EBADMSG, "section 'ram': version %u instead of %u", version,
-			       WIRE_RAM_VERSION);
-	if (t->receiver.listed)
-		return in_fail(t->in, -EBADMSG, "section 'ram' starts twice");
-	t->ram_section = id;
-	return ram_target_receive(&t->receiver, true);
-}
-
-static int section_more(struct target *t)
-{
-	uint32_t id = in_be32(t->in);
-
-	if (in_error(t->in))
-		return in_error(t->in);
-	if (!t->receiver.listed || id != t->ram_section)
-		return in_fail(t->in, -EBADMSG, "section id %u was never announced", id);
-	return ram_target_receive(&t->receiver, false);
-}
-
-static int footer(struct target *t)
-{
-	uint8_t type = in_u8(t->in);
-	uint32_t id = in_be32(t->in);
-
-	if (!in_error(t->in) && (type != WIRE_FOOTER || id != t->ram_section))
-		return in_fail(t->in, -EBADMSG, "section 'ram': its footer is missing or another's "
-			       "(0x%02x, id %u)", type, id);
-	return in_error(t->in);
-}
-
-/* PACKAGED: globalstate, the library's sections, EOF. */
-static int receive_package(struct target *t, bool *ret_live, uint64_t *ret_load_us)
-{
-	_cleanup_close_ int fd = -1;
-	uint32_t len = in_be32(t->in);
-	uint64_t start;
-	int r;
-
-	if (in_error(t->in))
-		return in_error(t->in);
-	if (len > WIRE_PACKAGE_MAX || len < GLOBALSTATE_SECTION_LEN + 1)
-		return in_fail(t->in, -EBADMSG, "package: field 'length': %u bytes (%u to %u)", len,
-			       GLOBALSTATE_SECTION_LEN + 1, WIRE_PACKAGE_MAX);
-	start = in_offset(t->in);
-	if (globalstate_receive(t->in, ret_live) < 0)
-		return in_error(t->in);
-	len -= (uint32_t)(in_offset(t->in) - start) + 1;
-	fd = fd_memfd("migd-state", max_u64(len, 1));
-	if (fd < 0)
-		return in_fail(t->in, fd, "device state: %s", strerror(-fd));
-	if (in_to_file(t->in, fd, 0, len, "device state") < 0)
-		return in_error(t->in);
-	if (in_u8(t->in) != WIRE_EOF)
-		return in_fail(t->in, -EBADMSG, "package: no end mark");
-	start = clock_now_ns();
-	r = guest_state_give(&t->guest, fd, len, ret_load_us, &t->err);
-	/* The call included: that is what the guest waits for. */
-	*ret_load_us = (clock_now_ns() - start) / NS_PER_US;
-	return r;
-}
-
-/* The source waits until all before the PING is in memory. */
-static int answer_ping(struct target *t, uint16_t len)
-{
-	uint32_t value;
-	int r;
-
-	if (command_expect(t->in, WIRE_CMD_PING, len, sizeof(value)) < 0)
-		return in_error(t->in);
-	value = in_be32(t->in);
-	if (in_error(t->in))
-		return in_error(t->in);
-	r = rp_send_be32(t->chan, WIRE_RP_PONG, value);
-	return r < 0 ? in_fail(t->in, r, "answering the source: %s", strerror(-r)) : 0;
-}
-
-static int receive_command(struct target *t, bool *loaded, bool *ret_live, uint64_t *ret_load_us)
-{
-	uint16_t command, len;
-
-	if (command_read(t->in, &command, &len) < 0)
-		return in_error(t->in);
-	switch (command) {
-	case WIRE_CMD_SWITCHOVER_START:
-		return command_expect(t->in, command, len, 0);
-	case WIRE_CMD_PING:
-		return answer_ping(t, len);
-	case WIRE_CMD_PACKAGED:
-		if (*loaded || command_expect(t->in, command, len, 4) < 0)
-			return in_fail(t->in, -EBADMSG, "a second package");
-		*loaded = true;
-		return receive_package(t, ret_live, ret_load_us);
-	default:
-		return in_fail(t->in, -EBADMSG, "command 0x%x out of place", command);
-	}
-}
-
-/* Everything up to the EOF of the main stream. */
-static int receive_stream(struct target *t, bool *ret_live, uint64_t *ret_load_us)
-{
-	bool loaded = false;
-	uint8_t type;
-	int r;
-
-	in_timeout(t->in, IDLE_TIMEOUT_MS);
-	for (;;) {
-		r = guest_link_poll(&t->guest, &t->err);
-		if (r < 0)
-			return r;
-		type = in_u8(t->in);
-		if (in_error(t->in))
-			return in_error(t->in);
-		switch (type) {
-		case WIRE_SECTION_START:
-			r = section_start(t);
-			break;
-		case WIRE_SECTION_PART:
-		case WIRE_SECTION_END:
-			r = section_more(t);
-			break;
-		case WIRE_COMMAND:
-			r = receive_command(t, &loaded, ret_live, ret_load_us);
-			break;
-		case WIRE_EOF:
-			if (!loaded)
-				return in_fail(t->in, -EBADMSG, "the stream ended without device state");
-			return 0;
-		default:
-			return in_fail(t->in, -EBADMSG, "section type 0x%02x is unknown", type);
-		}
-		if (r == 0 && type != WIRE_COMMAND)
-			r = footer(t);
-		if (r < 0)
-			return r;
-	}
+	r = register_handlers(t);
+	return r < 0 ? r : ram_target_clear(&t->ram, &t->err);
 }
 
 /* The source's first connection. */
@@ -308,8 +163,6 @@ static int await_source(struct target *t)
 /* Up to LOADED. */
 static int receive(struct target *t)
 {
-	uint64_t load_us = 0;
-	bool live = false;
 	int r;
 
 	r = await_source(t);
@@ -322,15 +175,15 @@ static int receive(struct target *t)
 	if (r == 0)
 		r = switchover_ack_send(t, true);
 	if (r == 0)
-		r = receive_stream(t, &live, &load_us);
+		r = target_receive_stream(t);
 	if (r == 0)
-		r = guest_loaded(&t->guest, !live, &t->err);
+		r = guest_loaded(&t->guest, !t->run_state.live, &t->err);
 	if (r < 0)
 		return r;
 	report_handover(t->m, HANDOVER_LOADED, false);
-	stats_set(t->m->stats, blackout_load_us, load_us);
+	stats_set(t->m->stats, blackout_load_us, t->load_us);
 	/* If this does not arrive, nothing is lost: the source goes on with its guest. */
-	(void)rp_send_id_be64(t->chan, WIRE_RP_LOADED, t->guest.id, load_us);
+	(void)rp_send_id_be64(t->chan, WIRE_RP_LOADED, t->guest.id, t->load_us);
 	return 0;
 }
 
@@ -388,6 +241,7 @@ static int open_guest(struct target *t)
 
 static void target_done(struct target *t)
 {
+	handlers_done(&t->handlers);
 	target_disconnect(t);
 	guest_link_done(&t->guest);
 	ram_done(&t->ram);

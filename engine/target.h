@@ -3,7 +3,9 @@
 #ifndef MIGD_ENGINE_TARGET_H
 #define MIGD_ENGINE_TARGET_H
 
+#include "engine/globalstate.h"
 #include "engine/guest-link.h"
+#include "engine/handler.h"
 #include "engine/migration.h"
 #include "engine/opening.h"
 #include "engine/ram-target.h"
@@ -13,13 +15,16 @@ struct target {
 	struct migration *m;
 	struct guest_link guest;
 	struct ram ram;
+	struct handlers handlers;	/* all that comes in sections, but for the library's */
 	struct ram_target receiver;
+	struct globalstate run_state;
 	struct chan *chan;
 	struct in *in;
 	struct hello hello;
 	bool begun;		/* the library is INCOMING, or further */
 	bool switchover_acked;	/* engine/switchover-ack.h */
-	uint32_t ram_section;	/* its id, as START said */
+	bool state_given;	/* the package came, and the library took its sections */
+	uint64_t load_us;	/* what that took */
 	struct merr err;
 };
 
@@ -29,6 +34,9 @@ struct target {
  */
 int target_accept(struct target *t, int cancel_fd);
 void target_disconnect(struct target *t);
+
+/* Everything from the description up to the stream's EOF: engine/target-stream.c. */
+int target_receive_stream(struct target *t);
 
 /*
  * LOADED, or RUNNING, or whatever a successor finds: stay until both sides know who runs the guest. True: it runs here.

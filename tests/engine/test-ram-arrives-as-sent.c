@@ -18,8 +18,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/fd.h"
-#include "engine/ram-source.h"
-#include "engine/ram-target.h"
+#include "engine/ram-handler.h"
 
 #define N_PAGES 8192ULL
 #define BLOCK_BYTES (N_PAGES * WIRE_PAGE_SIZE)
@@ -67,32 +66,18 @@ static void *send_all(void *opaque)
 	struct guest_link none = { .cancel_fd = -1 };
 	struct out *out = out_new(s->chan, &rate, stats, -1);
 	struct ram_source *src = ram_source_new(s->ram, out, &none, stats, s->runs);
+	struct handlers hs = { 0 };
 
-	ram_source_setup(src);
-	s->result = out_flush(out);
+	s->result = ram_source_register(&hs, src, NULL);
+	if (s->result == 0)
+		s->result = handlers_setup(&hs, out, NULL);
 	/* A stopped guest needs no library. */
 	if (s->result == 0)
-		s->result = ram_source_pass(src, WIRE_SECTION_END, true, NULL);
-	ram_source_free(src);
+		s->result = handlers_complete(&hs, out, NULL);
+	handlers_done(&hs);
 	out_free(out);
 	free(stats);
 	return NULL;
-}
-
-/* A section's head up to its body; returns the type. */
-static uint8_t section_head(struct in *in)
-{
-	uint8_t type = in_u8(in);
-	char idstr[256];
-
-	assert_int_equal(in_be32(in), 1);
-	if (type == WIRE_SECTION_START) {
-		assert_int_equal(in_str8(in, "idstr", idstr), 0);
-		assert_string_equal(idstr, "ram");
-		assert_int_equal(in_be32(in), 0);
-		assert_int_equal(in_be32(in), 4);
-	}
-	return type;
 }
 
 static void receive_all(struct ram *ram, struct chan *chan, bool runs)
@@ -100,15 +85,15 @@ static void receive_all(struct ram *ram, struct chan *chan, bool runs)
 	struct merr err = MERR_INIT;
 	struct in *in = in_new(chan, NULL, &err);
 	struct ram_target t = { .ram = ram, .in = in, .runs = runs };
-	uint8_t type;
+	struct handlers hs = { 0 };
+	struct section_head head;
 
+	assert_int_equal(ram_target_register(&hs, &t, &err), 0);
 	do {
-		type = section_head(in);
-		if (ram_target_receive(&t, type == WIRE_SECTION_START) < 0)
+		if (section_head_read(in, in_u8(in), &head) < 0 || handlers_load(&hs, in, &head) != 1)
 			fail_msg("%s", err.msg);
-		assert_int_equal(in_u8(in), WIRE_FOOTER);
-		assert_int_equal(in_be32(in), 1);
-	} while (type != WIRE_SECTION_END);
+	} while (head.type != WIRE_SECTION_END);
+	handlers_done(&hs);
 	in_free(in);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parsers of a peer's stream: opening, RAM records, globalstate. The input's first byte chooses the parser and how the rest
+ * The parsers of a peer's stream: opening, sections of the engine's handlers, RAM records. The input's first byte chooses the parser and how the rest
  * is cut into pieces; the pieces arrive over a real socket.
  */
 /* LIBS: migd_engine */
@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "engine/globalstate.h"
 #include "engine/opening.h"
-#include "engine/ram-target.h"
+#include "engine/ram-handler.h"
 
 #define BLOCK_BYTES (1 * MIB)
 /* What a socketpair takes without a reader. */
@@ -35,18 +35,36 @@ static void ram_once(void)
 		abort();
 }
 
+/* Sections one after the other, and their end. */
+static void parse_sections(struct in *in, struct ram_target *t)
+{
+	struct globalstate g = { .live = true, .required = true };
+	struct handlers hs = { 0 };
+	struct section_head head;
+	uint8_t type;
+
+	if (ram_target_register(&hs, t, NULL) < 0 || globalstate_register(&hs, &g, NULL) < 0)
+		abort();
+	do {
+		type = in_u8(in);
+		if (type < WIRE_SECTION_START || type > WIRE_SECTION_FULL)
+			break;
+	} while (section_head_read(in, type, &head) == 0 && handlers_load(&hs, in, &head) == 1);
+	(void)handlers_load_done(&hs, in);
+	handlers_done(&hs);
+}
+
 static void parse(unsigned int which, struct in *in, struct chan *chan)
 {
 	struct ram_target t = { .ram = &ram, .in = in, .runs = which & 4 };
 	struct hello hello;
-	bool live;
 
 	switch (which & 3) {
 	case 0:
 		(void)opening_receive(in, chan, &hello);
 		break;
 	case 1:
-		(void)globalstate_receive(in, &live);
+		parse_sections(in, &t);
 		break;
 	default:
 		if (ram_target_receive(&t, true) == 0)

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The incoming stream, section by section, up to its EOF. What is the engine's goes to the registry's handlers; a package
+ * ends with the library's sections, which go to it as they are.
+ */
+#include "engine/target.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "engine/return-path.h"
+
+/* A source that sends nothing for so long, while it should, is taken for dead. */
+#define IDLE_TIMEOUT_MS 60000
+
+static int receive_section(struct target *t, uint8_t type)
+{
+	struct section_head head;
+	int r;
+
+	if (section_head_read(t->in, type, &head) < 0)
+		return in_error(t->in);
+	r = handlers_load(&t->handlers, t->in, &head);
+	if (r == 0)
+		return in_fail(t->in, -EBADMSG, "unknown section '%s' instance %u", head.idstr,
+			       head.instance);
+	return r < 0 ? r : 0;
+}
+
+/* The library's sections: HEAD, which was read already, and LEN bytes that follow it. */
+static int give_state(struct target *t, const struct buf *head, uint64_t len)
+{
+	_cleanup_close_ int fd = fd_memfd("migd-state", max_u64(head->len + len, 1));
+	uint64_t start;
+	int r;
+
+	if (fd < 0)
+		return in_fail(t->in, fd, "device state: %s", strerror(-fd));
+	r = fd_pwrite_full(fd, head->data, head->len, 0);
+	if (r < 0)
+		return in_fail(t->in, r, "device state: %s", strerror(-r));
+	if (in_to_file(t->in, fd, head->len, len, "device state") < 0)
+		return in_error(t->in);
+	if (in_u8(t->in) != WIRE_EOF)
+		return in_fail(t->in, -EBADMSG, "package: no end mark");
+	start = clock_now_ns();
+	r = guest_state_give(&t->guest, fd, head->len + len, &t->load_us, &t->err);
+	/* The call included: that is what the guest waits for. */
+	t->load_us = (clock_now_ns() - start) / NS_PER_US;
+	t->state_given = r == 0;
+	return r;
+}
+
+/* What is left of a package of LEN bytes that began at START; -EBADMSG: more of it was read than there is. */
+static int64_t package_left(struct target *t, uint64_t start, uint32_t len)
+{
+	uint64_t used = in_offset(t->in) - start;
+
+	if (in_error(t->in))
+		return in_error(t->in);
+	if (used > len)
+		return in_fail(t->in, -EBADMSG, "package: a section goes beyond its %u bytes", len);
+	return (int64_t)(len - used);
+}
+
+/* One section in a package. 1: a handler took it; 0: it is the library's first, its head is in UNREAD. */
+static int receive_packaged(struct target *t, struct buf *unread)
+{
+	uint8_t type = in_u8(t->in);
+	struct section_head head;
+	int r;
+
+	if (!in_error(t->in) && (type < WIRE_SECTION_START || type > WIRE_SECTION_FULL))
+		return in_fail(t->in, -EBADMSG, "package: section type 0x%02x", type);
+	if (section_head_read(t->in, type, &head) < 0)
+		return in_error(t->in);
+	r = handlers_load(&t->handlers, t->in, &head);
+	if (r == 0)
+		section_head_put(unread, &head);
+	return r;
+}
+
+/* PACKAGED: sections of the engine's, sections of the library's, EOF. */
+static int receive_package(struct target *t)
+{
+	uint32_t len = in_be32(t->in);
+	uint64_t start = in_offset(t->in);
+	struct buf unread = { 0 };
+	int64_t left;
+	int r = 1;
+
+	if (!in_error(t->in) && (len > WIRE_PACKAGE_MAX || len == 0))
+		return in_fail(t->in, -EBADMSG, "package: field 'length': %u bytes (1 to %u)", len,
+			       WIRE_PACKAGE_MAX);
+	for (;;) {
+		left = package_left(t, start, len);
+		if (left <= 1 || r <= 0)
+			break;
+		r = receive_packaged(t, &unread);
+	}
+	if (left < 1 && !in_error(t->in))
+		(void)in_fail(t->in, -EBADMSG, "package: no end mark");
+	if (!in_error(t->in) && unread.error)
+		(void)in_fail(t->in, unread.error, "package: out of memory");
+	r = in_error(t->in) ? in_error(t->in) : give_state(t, &unread, (uint64_t)left - 1);
+	buf_done(&unread);
+	return r;
+}
+
+/* The source waits until all before the PING is in memory. */
+static int answer_ping(struct target *t, uint16_t len)
+{
+	uint32_t value;
+	int r;
+
+	if (command_expect(t->in, WIRE_CMD_PING, len, sizeof(value)) < 0)
+		return in_error(t->in);
+	value = in_be32(t->in);
+	if (in_error(t->in))
+		return in_error(t->in);
+	r = rp_send_be32(t->chan, WIRE_RP_PONG, value);
+	return r < 0 ? in_fail(t->in, r, "answering the source: %s", strerror(-r)) : 0;
+}
+
+static int receive_command(struct target *t)
+{
+	uint16_t command, len;
+
+	if (command_read(t->in, &command, &len) < 0)
+		return in_error(t->in);
+	switch (command) {
+	case WIRE_CMD_SWITCHOVER_START:
+		return command_expect(t->in, command, len, 0);
+	case WIRE_CMD_PING:
+		return answer_ping(t, len);
+	case WIRE_CMD_PACKAGED:
+		if (t->state_given || command_expect(t->in, command, len, 4) < 0)
+			return in_fail(t->in, -EBADMSG, "a second package");
+		return receive_package(t);
+	default:
+		return in_fail(t->in, -EBADMSG, "command 0x%x out of place", command);
+	}
+}
+
+static int receive_end(struct target *t)
+{
+	if (handlers_load_done(&t->handlers, t->in) < 0)
+		return in_error(t->in);
+	if (!t->state_given)
+		return in_fail(t->in, -EBADMSG, "the stream ended without device state");
+	return 0;
+}
+
+int target_receive_stream(struct target *t)
+{
+	uint8_t type;
+	int r;
+
+	in_timeout(t->in, IDLE_TIMEOUT_MS);
+	for (;;) {
+		r = guest_link_poll(&t->guest, &t->err);
+		if (r < 0)
+			return r;
+		type = in_u8(t->in);
+		if (in_error(t->in))
+			return in_error(t->in);
+		switch (type) {
+		case WIRE_SECTION_START:
+		case WIRE_SECTION_PART:
+		case WIRE_SECTION_END:
+		case WIRE_SECTION_FULL:
+			r = receive_section(t, type);
+			break;
+		case WIRE_COMMAND:
+			r = receive_command(t);
+			break;
+		case WIRE_EOF:
+			return receive_end(t);
+		default:
+			return in_fail(t->in, -EBADMSG, "section type 0x%02x is unknown", type);
+		}
+		if (r < 0)
+			return r;
+	}
+}
