@@ -32,6 +32,7 @@
 #define ATTACH_CLEAR_PAGES_MAX 65536U	/* pages of one DIRTY_CLEAR: 256 MiB, 8 KiB of bits */
 #define ATTACH_INTERFACES_MAX 64U	/* names in one ANNOUNCE */
 #define ATTACH_CONFIG_MAX 60000U	/* a guest description (CONFIG_GET) */
+#define ATTACH_FEED_MAX 60000U	/* bytes of one STATE_FEED */
 
 /* error of the header: names, not the platform's numbers. attach_error_to_errno() and back. */
 enum attach_error {
@@ -136,6 +137,24 @@ enum attach_error {
 /* With a memfd of at least `len` bytes, as STATE_SAVE gave it. Every section must be consumed. */
 #define ATTACH_STATE_LOAD_FIELDS(F) F(u64, len)
 #define ATTACH_STATE_LOAD_REPLY_FIELDS(F) F(u64, took_us)
+/*
+ * A piece of a section's body from a stream that is not packaged. first: the piece begins the section that the other
+ * fields name. bytes: at most ATTACH_FEED_MAX. The worker has parsed the header, and parses the footer.
+ */
+#define ATTACH_STATE_FEED_FIELDS(F)                                                         \
+	F(u8, first)                                                                        \
+	F(str, name)                                                                        \
+	F(u32, instance)                                                                    \
+	F(u32, version)                                                                     \
+	F(u64, offset)	/* of the piece's first byte in the stream: for the texts of errors */ \
+	F(blob, bytes)
+/*
+ * done: the section is complete. consumed: bytes of the piece that were its own. Not done: the next piece begins with the
+ * bytes that were not consumed and has at least `needs` bytes, all of which the stream is bound to have.
+ */
+#define ATTACH_STATE_FEED_REPLY_FIELDS(F) F(u8, done) F(u32, consumed) F(u32, needs)
+/* All sections came. ram_only: it is no error if there was none; vCPUs and devices then stay as they are. */
+#define ATTACH_STATE_FEED_END_FIELDS(F) F(u8, ram_only)
 #define ATTACH_THROTTLE_FIELDS(F) F(u8, percent)
 
 /*
@@ -169,6 +188,8 @@ enum attach_error {
 	M(47, RETIRE, HANDOVER, HANDOVER_REPLY)		/* RELEASED>RETIRED */              \
 	M(48, RECLAIM, HANDOVER, HANDOVER_REPLY)	/* RELEASED>RUNNING: target NOT_ACTIVE */ \
 	M(49, THROTTLE, THROTTLE, EMPTY)                                                    \
+	M(50, STATE_FEED, STATE_FEED, STATE_FEED_REPLY)	/* a piece of a section, unpackaged */ \
+	M(51, STATE_FEED_END, STATE_FEED_END, STATE_LOAD_REPLY)                             \
 	M(96, QUERY, EMPTY, QUERY_REPLY)                                                    \
 	M(97, HEARTBEAT, EMPTY, EMPTY)                                                      \
 	M(98, EVENT, EVENT, EMPTY)			/* V->D and V->W; no reply */
@@ -237,6 +258,9 @@ struct attach_blob {
 	B(STATE_SAVE_REPLY, state_save_reply)        \
 	B(STATE_LOAD, state_load)                    \
 	B(STATE_LOAD_REPLY, state_load_reply)        \
+	B(STATE_FEED, state_feed)                    \
+	B(STATE_FEED_REPLY, state_feed_reply)        \
+	B(STATE_FEED_END, state_feed_end)            \
 	B(THROTTLE, throttle)
 
 /* `empty` has no field; a struct needs one in ISO C. */

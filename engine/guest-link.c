@@ -350,6 +350,71 @@ int guest_state_give(struct guest_link *g, int fd, uint64_t len, uint64_t *ret_u
 	return explain(g, r, "STATE_LOAD", err);
 }
 
+static int feed_request(const struct guest_section *begin, struct attach_state_feed *req, struct merr *err)
+{
+	size_t len;
+
+	if (!begin)
+		return 0;
+	len = strlen(begin->idstr);
+	if (len > ATTACH_STR_MAX)
+		return merr_set(err, -EINVAL,
+				"section '%s' instance %" PRIu32 " at offset %" PRIu64 ": there is no such device here",
+				begin->idstr, begin->instance, req->offset);
+	req->first = 1;
+	memcpy(req->name, begin->idstr, len + 1);
+	req->instance = begin->instance;
+	req->version = begin->version;
+	return 0;
+}
+
+/* What the library says of a piece of LEN bytes, checked: the caller moves on by it. */
+static int feed_reply(struct conn_msg *m, size_t len, struct guest_feed_result *ret, struct merr *err)
+{
+	struct attach_state_feed_reply rep;
+	int r = attach_state_feed_reply_decode(&m->body, &rep, err);
+
+	if (r < 0)
+		return r;
+	if (rep.consumed > len || rep.needs > ATTACH_FEED_MAX ||
+	    (!rep.done && len - rep.consumed >= rep.needs))
+		return merr_set(err, -EBADMSG, "consumed %u of %zu bytes and needs %u", rep.consumed, len, rep.needs);
+	*ret = (struct guest_feed_result){ .done = rep.done, .consumed = rep.consumed, .needs = rep.needs };
+	return 0;
+}
+
+int guest_state_feed(struct guest_link *g, const struct guest_section *begin, uint64_t offset, const uint8_t *bytes,
+		     size_t len, struct guest_feed_result *ret, struct merr *err)
+{
+	struct attach_state_feed req = { .offset = offset, .bytes = { .data = bytes, .len = (uint32_t)len } };
+	uint8_t body[ATTACH_FEED_MAX + 256];
+	struct wcur w = wcur_of(body, sizeof(body));
+	struct conn_msg m;
+	int r;
+
+	r = feed_request(begin, &req, err);
+	if (r < 0)
+		return r;
+	(void)attach_state_feed_encode(&w, &req);
+	r = call(g, ATTACH_STATE_FEED, &w, NULL, 0, &m, err);
+	if (r == 0) {
+		r = feed_reply(&m, len, ret, err);
+		conn_msg_done(&m);
+	}
+	return explain(g, r, "STATE_FEED", err);
+}
+
+int guest_state_feed_end(struct guest_link *g, bool ram_only, uint64_t *ret_us, struct merr *err)
+{
+	struct attach_state_feed_end req = { .ram_only = ram_only };
+	struct attach_state_load_reply rep;
+	int r = REQUEST(g, STATE_FEED_END, state_feed_end, &req, state_load_reply, &rep, err);
+
+	if (r == 0)
+		*ret_us = rep.took_us;
+	return r;
+}
+
 int guest_heartbeat(struct guest_link *g, struct merr *err)
 {
 	struct attach_empty none = {}, reply;

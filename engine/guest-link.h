@@ -48,6 +48,34 @@ int guest_pause(struct guest_link *g, uint64_t deadline_ms, struct attach_mig_pa
 int guest_state_fetch(struct guest_link *g, uint32_t first_section_id,
 		      struct attach_state_save_reply *ret, int *ret_fd, struct merr *err);
 int guest_state_give(struct guest_link *g, int fd, uint64_t len, uint64_t *ret_us, struct merr *err);
+
+/* A FULL section of a stream that is not packaged, as its header has it. */
+struct guest_section {
+	const char *idstr;
+	uint32_t instance;
+	uint32_t version;
+};
+
+struct guest_feed_result {
+	bool done;		/* the section is complete */
+	uint32_t consumed;	/* bytes that were the section's own */
+	uint32_t needs;		/* not done: the next piece must have so many bytes (at most a few hundred) */
+};
+
+/*
+ * A piece of a section's body: LEN (at most ATTACH_FEED_MAX) bytes that begin at OFFSET of the stream. BEGIN: the section
+ * at its first piece, else NULL. As long as it is not done, call again with the bytes from OFFSET + consumed on, at
+ * least `needs` of them: the stream is bound to have them (a section's footer, or the end mark, follows). After done,
+ * the footer is the caller's to check. An error has ended the handover at the target; its text names section, offset
+ * and field. A section that nobody here has is such an error.
+ */
+int guest_state_feed(struct guest_link *g, const struct guest_section *begin, uint64_t offset, const uint8_t *bytes,
+		     size_t len, struct guest_feed_result *ret, struct merr *err);
+/*
+ * All sections came: fails if a mandatory one did not. RAM_ONLY: none at all is fine (qemu -M none); vCPUs and devices
+ * then stay as they are. In place of guest_state_give().
+ */
+int guest_state_feed_end(struct guest_link *g, bool ram_only, uint64_t *ret_us, struct merr *err);
 int guest_heartbeat(struct guest_link *g, struct merr *err);
 int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct merr *err);
 

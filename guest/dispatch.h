@@ -85,5 +85,14 @@ int handle_dirty_stop(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_state_save(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_state_load(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_throttle(struct migd_guest *g, struct call *c, struct merr *err);
+/* Hold the vCPUs for a moment, so that their descriptors can be asked; let them go in any case. */
+int transfer_hold_vcpus(struct migd_guest *g, struct merr *err);
+void transfer_let_vcpus_go(struct migd_guest *g);
+/* Log what the last save or load went on from. */
+void transfer_log_notes(struct migd_guest *g);
+
+/* feed.c */
+int handle_state_feed(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_state_feed_end(struct migd_guest *g, struct call *c, struct merr *err);
 
 #endif

@@ -84,6 +84,7 @@ int handle_handover_begin(struct migd_guest *g, struct call *c, struct merr *err
 		return r;
 	g->mig.is_target = state == HANDOVER_EMPTY;
 	g->mig.state_loaded = false;
+	g->mig.feed = state_feed_free(g->mig.feed);
 	if (!g->mig.is_target)
 		undo_push(&g->mig.undo, undo_begin);
 	return reply_state(g, c, clock_now_ns());

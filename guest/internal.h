@@ -68,7 +68,8 @@ struct migration {
 	struct conn *conn;     /* NULL: none */
 	bool opened_as_target; /* the role MIG_OPEN gave */
 	bool is_target;        /* the role in the handover whose id is in the decision page */
-	bool state_loaded;     /* STATE_LOAD succeeded */
+	bool state_loaded;     /* STATE_LOAD or STATE_FEED_END succeeded */
+	struct state_feed *feed; /* sections come piece by piece; NULL: not */
 	uint64_t last_heard_ns;
 	struct pause_wait pause;
 	struct undo undo; /* outlives the channel in RELEASED */

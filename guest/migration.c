@@ -34,6 +34,8 @@ static const struct call_row rows[] = {
 	  handle_mig_abort },
 	{ ATTACH_STATE_SAVE, IN(PAUSED), handle_state_save },
 	{ ATTACH_STATE_LOAD, IN(INCOMING), handle_state_load },
+	{ ATTACH_STATE_FEED, IN(INCOMING), handle_state_feed },
+	{ ATTACH_STATE_FEED_END, IN(INCOMING), handle_state_feed_end },
 	{ ATTACH_HANDOVER_LOADED, IN(INCOMING) | IN(LOADED), handle_handover_loaded },
 	{ ATTACH_RELEASE, IN(PAUSED) | IN(RELEASED), handle_release },
 	{ ATTACH_ACTIVATE, IN(LOADED) | IN(RUNNING), handle_activate },
@@ -79,6 +81,7 @@ void migration_drop(struct migd_guest *g, const char *why)
 	if (!conn)
 		return;
 	handover_roll_back(g, why);
+	g->mig.feed = state_feed_free(g->mig.feed);
 	(void)conn_free(conn);
 }
 

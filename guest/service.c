@@ -84,6 +84,7 @@ static void *service_main(void *opaque)
 	handover_discard_at_exit(g);
 	g->control.conn = conn_free(g->control.conn);
 	g->mig.conn = conn_free(g->mig.conn);
+	g->mig.feed = state_feed_free(g->mig.feed);
 	return NULL;
 }
 

@@ -16,44 +16,12 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "guest/arch.h"
+#include "guest/owner.h"
 #include "guest/vmstate.h"
 
 #define SECTION_FULL 0x04
 #define SECTION_FOOTER 0x7e
 #define IDSTR_CAP 256
-
-/* A section's owner, architecture or device. */
-struct owner {
-	const char *name;
-	uint32_t instance;
-	const struct migd_vmstate *desc;
-	void *opaque;
-};
-
-static struct owner owner_at(struct arch_state *a, const struct guest_tables *t, size_t i)
-{
-	const struct arch_section *sections;
-	size_t n = arch_sections(a, &sections);
-	const struct guest_device *d;
-
-	if (i < n)
-		return (struct owner){ sections[i].name, sections[i].instance, sections[i].desc,
-				       sections[i].opaque };
-	d = &t->devices[i - n];
-	return (struct owner){ d->name, d->instance, d->desc, d->opaque };
-}
-
-static size_t owner_count(struct arch_state *a, const struct guest_tables *t)
-{
-	const struct arch_section *sections;
-
-	return arch_sections(a, &sections) + t->n_devices;
-}
-
-static bool owner_needed(const struct owner *o)
-{
-	return !o->desc->needed || o->desc->needed(o->opaque);
-}
 
 static int save_section(const struct owner *o, uint32_t id, struct buf *out, struct buf *vmdesc,
 			struct merr *err)
@@ -112,12 +80,9 @@ int guest_state_save(struct arch_state *a, const struct guest_tables *t, uint32_
 }
 
 struct load {
-	struct arch_state *arch;
-	const struct guest_tables *tables;
+	struct arrivals arrivals;
 	struct rcur in;
 	const uint8_t *origin;
-	bool *seen;	/* by owner */
-	size_t n_owners;
 	struct merr *err;
 };
 
@@ -164,26 +129,6 @@ static int parse_header(struct load *l, struct header *ret)
 	return 0;
 }
 
-static int find_owner(const struct load *l, const struct header *h, size_t offset, size_t *ret)
-{
-	for (size_t i = 0; i < l->n_owners; i++) {
-		struct owner o = owner_at(l->arch, l->tables, i);
-
-		if (o.instance != h->instance || strcmp(o.name, h->name) != 0)
-			continue;
-		if (l->seen[i])
-			return merr_set(l->err, -EPROTO,
-					"section '%s' instance %" PRIu32 ": comes a second time at offset %zu",
-					h->name, h->instance, offset);
-		*ret = i;
-		return 0;
-	}
-	return merr_set(l->err, -EINVAL,
-			"section '%s' instance %" PRIu32 " at offset %zu: there is no such device here: "
-			"start the target VMM with the devices of the source",
-			h->name, h->instance, offset);
-}
-
 static int parse_footer(struct load *l, const struct header *h)
 {
 	size_t offset = load_offset(l);
@@ -205,18 +150,16 @@ static int parse_footer(struct load *l, const struct header *h)
 
 static int load_section(struct load *l)
 {
-	size_t offset = load_offset(l), i = 0;
+	size_t offset = load_offset(l);
 	struct header h;
 	struct owner o;
 	int r;
 
 	r = parse_header(l, &h);
 	if (r == 0)
-		r = find_owner(l, &h, offset, &i);
+		r = arrivals_take(&l->arrivals, h.name, h.instance, offset, &o, l->err);
 	if (r < 0)
 		return r;
-	o = owner_at(l->arch, l->tables, i);
-	l->seen[i] = true;
 	r = vmstate_load(o.desc, o.opaque, h.version, &l->in, l->origin, l->err);
 	if (r == 0)
 		r = parse_footer(l, &h);
@@ -225,38 +168,23 @@ static int load_section(struct load *l)
 	return r;
 }
 
-/* What this side would save come what may must have come. */
-static int check_complete(const struct load *l)
-{
-	for (size_t i = 0; i < l->n_owners; i++) {
-		struct owner o = owner_at(l->arch, l->tables, i);
-
-		if (!l->seen[i] && !o.desc->needed)
-			return merr_set(l->err, -EPROTO,
-					"section '%s' instance %" PRIu32 " is missing: the source has no such device",
-					o.name, o.instance);
-	}
-	return 0;
-}
-
 int guest_state_load(struct arch_state *a, const struct guest_tables *t, const uint8_t *data,
 		     size_t len, struct merr *err)
 {
-	_cleanup_free_ bool *seen = NULL;
-	struct load l = { .arch = a, .tables = t, .in = rcur_of(data, len), .origin = data, .err = err };
-	int r = 0;
+	struct load l = { .in = rcur_of(data, len), .origin = data, .err = err };
+	int r;
 
-	l.n_owners = owner_count(a, t);
-	l.seen = seen = calloc(l.n_owners ? l.n_owners : 1, sizeof(*seen));
-	if (!seen)
-		return merr_set_errno(err, -ENOMEM, "loading the guest's state");
+	r = arrivals_init(&l.arrivals, a, t);
+	if (r < 0)
+		return merr_set_errno(err, r, "loading the guest's state");
 	arch_load_begin(a);
 	while (r == 0 && l.in.left)
 		r = load_section(&l);
 	if (r == 0)
-		r = check_complete(&l);
+		r = arrivals_check_complete(&l.arrivals, err);
 	if (r == 0)
 		r = arch_load_apply(a, err);
+	arrivals_done(&l.arrivals);
 	return r;
 }
 

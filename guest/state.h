@@ -7,6 +7,7 @@
 #define MIGD_GUEST_STATE_H
 
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/err.h"
 #include "guest/tables.h"
 
@@ -39,6 +40,27 @@ int guest_state_save(struct arch_state *a, const struct guest_tables *t, uint32_
  */
 int guest_state_load(struct arch_state *a, const struct guest_tables *t, const uint8_t *data,
 		     size_t len, struct merr *err);
+
+/*
+ * The same from a stream that is not packaged: whoever reads it parses each section's header and footer and feeds the body,
+ * which carries no length, in pieces of any size. OFFSETs are the stream's, for people. A failure is as guest_state_load()'s.
+ */
+struct state_feed;
+int state_feed_new(struct arch_state *a, const struct guest_tables *t, struct state_feed **ret, struct merr *err);
+struct state_feed *state_feed_free(struct state_feed *f);
+/* A section whose body begins at OFFSET. */
+int state_feed_begin(struct state_feed *f, const char *name, uint32_t instance, uint32_t version,
+		     uint64_t offset, struct merr *err);
+/*
+ * Take what IN has of the body. 0: the section is complete, the rest of IN is not its. -EAGAIN: feed what is left and more,
+ * at least *ret_needs bytes in all: they are its own, or the one byte behind it that shows its end.
+ */
+int state_feed_bytes(struct state_feed *f, struct rcur *in, size_t *ret_needs, struct merr *err);
+/*
+ * All came: check that, and write the architecture's state to KVM. RAM_ONLY: a stream without any device is fine, too; the
+ * vCPUs and devices then stay as they are.
+ */
+int state_feed_end(struct state_feed *f, bool ram_only, struct merr *err);
 
 /*
  * What the last save, load or resume went on from although it was not as it should be (an MSR that this KVM refuses but

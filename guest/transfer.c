@@ -20,7 +20,7 @@
  */
 #define ARRIVE_DEADLINE_NS (5 * NS_PER_SEC)
 
-static void log_notes(struct migd_guest *g)
+void transfer_log_notes(struct migd_guest *g)
 {
 	const char *notes = guest_state_notes(g->arch);
 
@@ -81,9 +81,9 @@ int handle_ram_table(struct migd_guest *g, struct call *c, struct merr *err)
 
 /*
  * Hold the vCPUs for a moment, so that their descriptors can be asked (an ioctl on a vCPU that runs
- * blocks until it stops). The caller lifts GATE_PROBE in any case.
+ * blocks until it stops). The caller lets them go in any case.
  */
-static int probe_begin(struct migd_guest *g, struct merr *err)
+int transfer_hold_vcpus(struct migd_guest *g, struct merr *err)
 {
 	int r;
 
@@ -93,6 +93,11 @@ static int probe_begin(struct migd_guest *g, struct merr *err)
 		return merr_set_errno(err, r, "vCPU %d does not come to migd_guest_vcpu_run()",
 				      gate_straggler(&g->gate));
 	return 0;
+}
+
+void transfer_let_vcpus_go(struct migd_guest *g)
+{
+	gate_open(&g->gate, GATE_PROBE);
 }
 
 /* ---- the description ---- */
@@ -105,10 +110,10 @@ int handle_config_get(struct migd_guest *g, struct call *c, struct merr *err)
 
 	if (CALL_DECODE(c, empty, &req, err) < 0)
 		return -EBADMSG;
-	r = probe_begin(g, err);
+	r = transfer_hold_vcpus(g, err);
 	if (r >= 0)
 		r = guest_config_get(g->arch, &g->tables, &out, err);
-	gate_open(&g->gate, GATE_PROBE);
+	transfer_let_vcpus_go(g);
 	if (r >= 0)
 		r = CALL_REPLY(c, config, .config = { .data = out.data, .len = (uint32_t)out.len });
 	buf_done(&out);
@@ -122,10 +127,10 @@ int handle_config_check(struct migd_guest *g, struct call *c, struct merr *err)
 
 	if (CALL_DECODE(c, config, &req, err) < 0)
 		return -EBADMSG;
-	r = probe_begin(g, err);
+	r = transfer_hold_vcpus(g, err);
 	if (r >= 0)
 		r = guest_config_check(g->arch, &g->tables, req.config.data, req.config.len, err);
-	gate_open(&g->gate, GATE_PROBE);
+	transfer_let_vcpus_go(g);
 	return r;
 }
 
@@ -244,7 +249,7 @@ static int save(struct migd_guest *g, struct call *c, uint32_t first_id, struct 
 	if (r < 0)
 		return merr_set_errno(err, r, "the VMM is not ready to be saved");
 	r = guest_state_save(g->arch, &g->tables, first_id, sections, vmdesc, &n, err);
-	log_notes(g);
+	transfer_log_notes(g);
 	if (r < 0)
 		return r;
 	r = seal_state(sections, vmdesc, &c->fds[0], err);
@@ -300,13 +305,13 @@ static int read_state(int fd, uint64_t len, uint8_t **ret, struct merr *err)
 
 static int load(struct migd_guest *g, const uint8_t *data, size_t len, struct merr *err)
 {
-	int r = probe_begin(g, err);
+	int r = transfer_hold_vcpus(g, err);
 
 	if (r >= 0) {
 		r = guest_state_load(g->arch, &g->tables, data, len, err);
-		log_notes(g);
+		transfer_log_notes(g);
 	}
-	gate_open(&g->gate, GATE_PROBE);
+	transfer_let_vcpus_go(g);
 	return r;
 }
 
@@ -321,7 +326,7 @@ int handle_state_load(struct migd_guest *g, struct call *c, struct merr *err)
 
 	if (CALL_DECODE(c, state_load, &req, err) < 0)
 		return -EBADMSG;
-	if (g->mig.state_loaded)
+	if (g->mig.state_loaded || g->mig.feed)
 		return merr_set(err, -EBADFD, "STATE_LOAD: the state was loaded already");
 	r = read_state(fd, req.len, &data, err);
 	if (r < 0)

@@ -1,203 +1,201 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loading by description: a peer's bytes (WIRE.md 2) into our structs, nothing taken on trust. */
-#include "guest/vmstate-walk.h"
+#include "guest/vmstate-load.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-struct load {
-	struct rcur *in;
-	const uint8_t *origin;
-	struct merr *err;
-};
-
-static int load_body(const struct load *l, const struct migd_vmstate *d, uint8_t *opaque,
-		     uint32_t version, const struct vms_path *path);
-
-static size_t load_offset(const struct load *l)
+static struct vms_frame *top(struct vms_loader *l)
 {
-	return (size_t)(l->in->p - l->origin);
+	return &l->frames[l->depth - 1];
 }
 
-/* LEN bytes, or NULL with the error set. */
-static const uint8_t *take(const struct load *l, size_t len, const struct vms_path *path)
+/* An error at what the innermost frame does. */
+static int fail(struct vms_loader *l, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int fail(struct vms_loader *l, int code, const char *fmt, ...)
 {
-	size_t left = l->in->left;
-	const uint8_t *p = rcur_bytes(l->in, len);
+	const struct vms_path *path = NULL;
+	va_list ap;
 
-	if (!p)
-		(void)vms_fail(path, load_offset(l), l->err, -EPROTO,
-			       "the data ends here: %zu bytes are needed, %zu are left", len, left);
-	return p;
-}
-
-static uint64_t read_be(const uint8_t *p, size_t size)
-{
-	switch (size) {
-	case 1:
-		return *p;
-	case 2:
-		return load_be16(p);
-	case 4:
-		return load_be32(p);
-	default:
-		return load_be64(p);
+	for (unsigned int i = 0; i < l->depth; i++) {
+		if (!l->frames[i].at.name)
+			continue;
+		l->frames[i].at.up = path;
+		path = &l->frames[i].at;
 	}
+	va_start(ap, fmt);
+	code = vms_failv(path, l->offset, l->err, code, fmt, ap);
+	va_end(ap);
+	return code;
 }
 
-static void store_native(uint8_t *at, uint64_t v, size_t size)
+static const uint8_t *advance(struct vms_loader *l, size_t n)
 {
-	uint32_t v32 = (uint32_t)v;
-	uint16_t v16 = (uint16_t)v;
-
-	switch (size) {
-	case 1:
-		*at = (uint8_t)v;
-		break;
-	case 2:
-		memcpy(at, &v16, sizeof(v16));
-		break;
-	case 4:
-		memcpy(at, &v32, sizeof(v32));
-		break;
-	default:
-		memcpy(at, &v, sizeof(v));
-		break;
-	}
+	l->offset += n;
+	return rcur_bytes(l->in, n);
 }
 
-static uint64_t load_native(const uint8_t *at, size_t size)
+/* There is less than LEN: more may come, or not. */
+static int short_of(struct vms_loader *l, size_t len)
 {
-	uint64_t v64;
-	uint32_t v32;
-	uint16_t v16;
-
-	switch (size) {
-	case 1:
-		return *at;
-	case 2:
-		memcpy(&v16, at, sizeof(v16));
-		return v16;
-	case 4:
-		memcpy(&v32, at, sizeof(v32));
-		return v32;
-	default:
-		memcpy(&v64, at, sizeof(v64));
-		return v64;
-	}
+	if (l->final)
+		return fail(l, -EPROTO, "the data ends here: %zu bytes are needed, %zu are left", len,
+			    l->in->left);
+	l->needs = len;
+	return -EAGAIN;
 }
 
-static int load_scalar(const struct load *l, const struct migd_vmstate_field *f, uint8_t *at,
-		       const struct vms_path *path)
+static int push(struct vms_loader *l, const struct migd_vmstate *d, uint8_t *opaque, uint32_t version)
 {
-	const struct vms_kind *kind = vms_kind(f->kind);
-	size_t offset = load_offset(l);
-	const uint8_t *p = take(l, f->size, path);
-	uint64_t theirs, ours;
-
-	if (!p)
-		return -EPROTO;
-	theirs = read_be(p, f->size);
-	if (kind->equal) {
-		ours = load_native(at, f->size);
-		if (theirs != ours)
-			return vms_fail(path, offset, l->err, -EINVAL,
-					"must be equal on both sides, but is %" PRIu64
-					" at the source and %" PRIu64 " here",
-					theirs, ours);
-		return 0;
-	}
-	if (f->kind == MIGD_VMS_BOOL)
-		theirs = theirs != 0;
-	store_native(at, theirs, f->size);
+	if (l->depth == VMSTATE_DEPTH_MAX)
+		return fail(l, -EINVAL, "descriptions are nested deeper than %d", VMSTATE_DEPTH_MAX);
+	l->frames[l->depth++] = (struct vms_frame){
+		.desc = d, .opaque = opaque, .version = version, .phase = VMS_ENTER };
 	return 0;
 }
 
-static int load_element(const struct load *l, const struct migd_vmstate_field *f, uint8_t *at,
-			const struct vms_path *path)
+/* ---- elements ---- */
+
+static void element_done(struct vms_frame *fr)
 {
-	const uint8_t *p;
+	fr->at.index++;
+	fr->done = 0;
+}
+
+static int load_scalar(struct vms_loader *l, struct vms_frame *fr, uint8_t *at)
+{
+	const struct migd_vmstate_field *f = fr->field;
+	uint64_t theirs, ours;
+
+	if (l->in->left < f->size)
+		return short_of(l, f->size);
+	theirs = vms_read_be(l->in->p, f->size);
+	if (vms_kind(f->kind)->equal) {
+		ours = vms_get(at, f->size);
+		if (theirs != ours)
+			return fail(l, -EINVAL,
+				    "must be equal on both sides, but is %" PRIu64
+				    " at the source and %" PRIu64 " here",
+				    theirs, ours);
+	} else {
+		vms_put(at, f->kind == MIGD_VMS_BOOL ? theirs != 0 : theirs, f->size);
+	}
+	(void)advance(l, f->size);
+	element_done(fr);
+	return 0;
+}
+
+/* LEN raw bytes, as they come; AT NULL: to nowhere. */
+static int load_raw(struct vms_loader *l, struct vms_frame *fr, uint8_t *at, size_t len)
+{
+	size_t left = len - fr->done;
+	size_t n = min_u64(left, l->in->left);
+
+	if (l->final && n < left)
+		return short_of(l, left);
+	if (at && n)
+		memcpy(at + fr->done, l->in->p, n);
+	(void)advance(l, n);
+	fr->done += n;
+	if (n < left)
+		return short_of(l, 1);
+	element_done(fr);
+	return 0;
+}
+
+static int load_element(struct vms_loader *l, struct vms_frame *fr)
+{
+	const struct migd_vmstate_field *f = fr->field;
+	uint8_t *at = fr->array.base + fr->at.index * f->size;
 
 	switch (f->kind) {
 	case MIGD_VMS_STRUCT:
 		/* No version on the wire: the nested description's own. */
-		return load_body(l, f->vmsd, at, f->vmsd->version, path);
+		return push(l, f->vmsd, at, f->vmsd->version);
 	case MIGD_VMS_BUFFER:
+		return load_raw(l, fr, at, f->size);
 	case MIGD_VMS_UNUSED:
-		p = take(l, f->size, path);
-		if (!p)
-			return -EPROTO;
-		if (f->kind == MIGD_VMS_BUFFER)
-			memcpy(at, p, f->size);
-		return 0;
+		return load_raw(l, fr, NULL, f->size);
 	default:
-		return load_scalar(l, f, at, path);
+		return load_scalar(l, fr, at);
 	}
 }
 
-static int load_field(const struct load *l, const struct migd_vmstate_field *f, uint8_t *opaque,
-		      const struct vms_path *up)
+/* ---- fields ---- */
+
+static void next_field(struct vms_frame *fr)
 {
-	struct vms_path path = { .up = up, .name = f->name };
-	struct vms_array a;
+	fr->field++;
+	fr->in_field = false;
+	fr->at = (struct vms_path){ 0 };
+}
+
+static int begin_field(struct vms_loader *l, struct vms_frame *fr)
+{
+	const struct migd_vmstate_field *f = fr->field;
 	const char *why;
-	int r;
 
-	r = vms_field_array(f, opaque, &a, &why);
-	if (r < 0)
-		return vms_fail(&path, load_offset(l), l->err, -EPROTO, "%s", why);
-	path.is_array = a.n > 1;
-	for (size_t i = 0; i < a.n; i++) {
-		path.index = i;
-		r = load_element(l, f, a.base + i * f->size, &path);
-		if (r < 0)
-			return r;
+	fr->at = (struct vms_path){ .name = f->name };
+	if (f->flags & MIGD_VMS_MUST_EXIST) {
+		if (!f->exists(fr->opaque, fr->version))
+			return fail(l, -EINVAL, "the values before it are not valid together");
+		next_field(fr);
+		return 0;
 	}
+	if (!vms_field_present(f, fr->opaque, fr->version)) {
+		next_field(fr);
+		return 0;
+	}
+	if (vms_field_array(f, fr->opaque, &fr->array, &why) < 0)
+		return fail(l, -EPROTO, "%s", why);
+	fr->at.is_array = fr->array.n > 1;
+	fr->in_field = true;
+	fr->done = 0;
 	return 0;
 }
 
-static int load_fields(const struct load *l, const struct migd_vmstate *d, uint8_t *opaque,
-		       uint32_t version, const struct vms_path *path)
+static int step_fields(struct vms_loader *l, struct vms_frame *fr)
 {
-	int r;
-
-	for (const struct migd_vmstate_field *f = d->fields; f->kind != MIGD_VMS_END; f++) {
-		if (f->flags & MIGD_VMS_MUST_EXIST) {
-			struct vms_path at = { .up = path, .name = f->name };
-
-			if (!f->exists(opaque, version))
-				return vms_fail(&at, load_offset(l), l->err, -EINVAL,
-						"the values before it are not valid together");
-			continue;
-		}
-		if (!vms_field_present(f, opaque, version))
-			continue;
-		r = load_field(l, f, opaque, path);
-		if (r < 0)
-			return r;
-	}
+	if (fr->in_field && fr->at.index < fr->array.n)
+		return load_element(l, fr);
+	if (fr->in_field)
+		next_field(fr);
+	if (fr->field->kind != MIGD_VMS_END)
+		return begin_field(l, fr);
+	fr->at = (struct vms_path){ 0 };
+	fr->phase = VMS_SUBSECTIONS;
 	return 0;
 }
+
+/* ---- subsections ---- */
 
 /*
- * The name of a subsection of D that comes next, without moving on: a marker, and a name that begins with D's
- * and is longer. Anything else is left for the enclosing description (WIRE.md 2.4).
+ * Does a subsection of D come next: a marker, and a name that begins with D's and is longer? Anything else is left for the
+ * enclosing description (WIRE.md 2.4). -EAGAIN if that cannot be said yet.
  */
-static bool peek_subsection(const struct rcur *in, const struct migd_vmstate *d, char *ret_name)
+static int peek_subsection(struct vms_loader *l, const struct migd_vmstate *d)
 {
-	struct rcur peek = *in;
-	size_t parent = strlen(d->name);
-	uint8_t marker = rcur_u8(&peek);
-	uint8_t len = rcur_u8(&peek);
-	const uint8_t *name = rcur_bytes(&peek, len);
+	const uint8_t *p = l->in->p;
+	size_t left = l->in->left, parent = strlen(d->name);
 
-	if (!name || marker != VMS_SUBSECTION || len <= parent ||
-	    memcmp(name, d->name, parent) != 0)
+	if (left && p[0] != VMS_SUBSECTION)
 		return false;
+	if (left > 1 && p[1] <= parent)
+		return false;
+	if (left > 2 && memcmp(p + 2, d->name, min_u64(left - 2, parent)) != 0)
+		return false;
+	l->needs = left < 2 ? left + 1 : 2U + p[1];
+	if (left >= 2 && left >= l->needs)
+		return true;
+	return l->final ? false : -EAGAIN;
+}
+
+/* The printable form of the next subsection's name. */
+static void subsection_name(const uint8_t *name, size_t len, char *ret)
+{
 	for (size_t i = 0; i < len; i++)
-		ret_name[i] = name[i] >= ' ' && name[i] < 0x7f ? (char)name[i] : '?';
-	ret_name[len] = '\0';
-	return true;
+		ret[i] = name[i] >= ' ' && name[i] < 0x7f ? (char)name[i] : '?';
+	ret[len] = '\0';
 }
 
 static int find_subsection(const struct migd_vmstate *d, const char *name)
@@ -208,84 +206,150 @@ static int find_subsection(const struct migd_vmstate *d, const char *name)
 	return -ENOENT;
 }
 
-static int load_subsections(const struct load *l, const struct migd_vmstate *d, uint8_t *opaque,
-			    const struct vms_path *up)
+static int begin_subsection(struct vms_loader *l, struct vms_frame *fr)
 {
+	size_t len = l->in->p[1];
 	char name[UINT8_MAX + 1];
-	uint64_t seen = 0;
+	uint32_t version;
+	int i;
 
-	while (peek_subsection(l->in, d, name)) {
-		struct vms_path path = { .up = up };
-		size_t offset = load_offset(l);
-		int i = find_subsection(d, name), r;
-		uint32_t version;
-
-		if (i < 0)
-			return vms_fail(up, offset, l->err, -EINVAL,
-					"subsection '%s' is not known here: the target is older",
-					name);
-		if (seen & 1ULL << i)
-			return vms_fail(up, offset, l->err, -EPROTO,
-					"subsection '%s' comes twice", name);
-		seen |= 1ULL << i;
-		path.name = d->subsections[i]->name;
-		(void)rcur_bytes(l->in, 2 + strlen(name));
-		version = rcur_be32(l->in);
-		if (l->in->bad)
-			return vms_fail(&path, offset, l->err, -EPROTO,
-					"the data ends in a subsection's header");
-		r = load_body(l, d->subsections[i], opaque, version, &path);
-		if (r < 0)
-			return r;
+	subsection_name(l->in->p + 2, len, name);
+	i = find_subsection(fr->desc, name);
+	if (i < 0)
+		return fail(l, -EINVAL,
+			    "subsection '%s' is not known here: the target is older", name);
+	if (fr->seen & 1ULL << i)
+		return fail(l, -EPROTO, "subsection '%s' comes twice", name);
+	fr->at = (struct vms_path){ .name = fr->desc->subsections[i]->name };
+	if (l->in->left < 2 + len + 4) {
+		if (l->final)
+			return fail(l, -EPROTO, "the data ends in a subsection's header");
+		return short_of(l, 2 + len + 4);
 	}
-	return 0;
+	fr->seen |= 1ULL << i;
+	version = load_be32(l->in->p + 2 + len);
+	(void)advance(l, 2 + len + 4);
+	return push(l, fr->desc->subsections[i], fr->opaque, version);
 }
 
-static int check_version(const struct load *l, const struct migd_vmstate *d, uint32_t version,
-			 const struct vms_path *path)
-{
-	if (version > d->version)
-		return vms_fail(path, load_offset(l), l->err, -EINVAL,
-				"'%s' has version %" PRIu32 " at the source, this side knows up to %" PRIu32
-				": the target must be at least as new as the source",
-				d->name, version, d->version);
-	if (version < d->minimum_version)
-		return vms_fail(path, load_offset(l), l->err, -EINVAL,
-				"'%s' has version %" PRIu32 " at the source, this side needs at least %" PRIu32,
-				d->name, version, d->minimum_version);
-	return 0;
-}
-
-static int load_body(const struct load *l, const struct migd_vmstate *d, uint8_t *opaque,
-		     uint32_t version, const struct vms_path *path)
+static int step_subsections(struct vms_loader *l, struct vms_frame *fr)
 {
 	int r;
 
-	r = check_version(l, d, version, path);
+	fr->at = (struct vms_path){ 0 };
+	r = peek_subsection(l, fr->desc);
+	if (r == 0)
+		fr->phase = VMS_LEAVE;
+	return r <= 0 ? r : begin_subsection(l, fr);
+}
+
+/* ---- descriptions ---- */
+
+static int check_version(struct vms_loader *l, const struct vms_frame *fr)
+{
+	const struct migd_vmstate *d = fr->desc;
+
+	if (fr->version > d->version)
+		return fail(l, -EINVAL,
+			    "'%s' has version %" PRIu32 " at the source, this side knows up to %" PRIu32
+			    ": the target must be at least as new as the source",
+			    d->name, fr->version, d->version);
+	if (fr->version < d->minimum_version)
+		return fail(l, -EINVAL,
+			    "'%s' has version %" PRIu32 " at the source, this side needs at least %" PRIu32,
+			    d->name, fr->version, d->minimum_version);
+	return 0;
+}
+
+/* -EAGAIN has a meaning here: nobody else may say it. */
+static int hook_code(int r)
+{
+	return r == -EAGAIN ? -EIO : r;
+}
+
+static int enter(struct vms_loader *l, struct vms_frame *fr)
+{
+	const struct migd_vmstate *d = fr->desc;
+	int r = check_version(l, fr);
+
 	if (r == 0 && d->pre_load) {
-		r = d->pre_load(opaque);
+		r = hook_code(d->pre_load(fr->opaque));
 		if (r < 0)
-			return vms_fail(path, load_offset(l), l->err, r,
-					"pre_load of '%s' failed: %s", d->name, strerror(-r));
+			return fail(l, r, "pre_load of '%s' failed: %s", d->name, strerror(-r));
 	}
-	if (r == 0)
-		r = load_fields(l, d, opaque, version, path);
-	if (r == 0)
-		r = load_subsections(l, d, opaque, path);
-	if (r == 0 && d->post_load) {
-		r = d->post_load(opaque, version);
-		if (r < 0)
-			return vms_fail(path, load_offset(l), l->err, r,
-					"post_load of '%s' refused what it got: %s", d->name,
-					strerror(-r));
-	}
+	fr->phase = VMS_FIELDS;
+	fr->field = d->fields;
 	return r;
+}
+
+static int leave(struct vms_loader *l, struct vms_frame *fr)
+{
+	const struct migd_vmstate *d = fr->desc;
+	int r = 0;
+
+	if (d->post_load) {
+		r = hook_code(d->post_load(fr->opaque, fr->version));
+		if (r < 0)
+			return fail(l, r, "post_load of '%s' refused what it got: %s", d->name,
+				    strerror(-r));
+	}
+	l->depth--;
+	if (l->depth && top(l)->phase == VMS_FIELDS)
+		element_done(top(l));
+	return 0;
+}
+
+static int step(struct vms_loader *l)
+{
+	struct vms_frame *fr = top(l);
+
+	switch (fr->phase) {
+	case VMS_ENTER:
+		return enter(l, fr);
+	case VMS_FIELDS:
+		return step_fields(l, fr);
+	case VMS_SUBSECTIONS:
+		return step_subsections(l, fr);
+	default:
+		return leave(l, fr);
+	}
+}
+
+void vms_loader_begin(struct vms_loader *l, const struct migd_vmstate *d, void *opaque, uint32_t version,
+		      uint64_t offset)
+{
+	l->depth = 0;
+	l->offset = offset;
+	(void)push(l, d, opaque, version);
+}
+
+int vms_loader_feed(struct vms_loader *l, struct rcur *in, bool final, struct merr *err)
+{
+	int r = 0;
+
+	l->in = in;
+	l->final = final;
+	l->err = err;
+	while (r == 0 && l->depth)
+		r = step(l);
+	l->in = NULL;
+	l->err = NULL;
+	return r;
+}
+
+void vms_loader_done(struct vms_loader *l)
+{
+	l->depth = 0;
 }
 
 int vmstate_load(const struct migd_vmstate *d, void *opaque, uint32_t version, struct rcur *in,
 		 const uint8_t *origin, struct merr *err)
 {
-	struct load l = { .in = in, .origin = origin, .err = err };
+	struct vms_loader l;
+	int r;
 
-	return load_body(&l, d, opaque, version, NULL);
+	vms_loader_begin(&l, d, opaque, version, (uint64_t)(in->p - origin));
+	r = vms_loader_feed(&l, in, true, err);
+	vms_loader_done(&l);
+	return r;
 }

@@ -94,31 +94,6 @@ static void json_field_end(struct buf *json, const struct migd_vmstate_field *f,
 	buf_printf(json, "%s, \"size\": %zu}", f->kind == MIGD_VMS_STRUCT ? "}" : "", size);
 }
 
-static void save_scalar(struct buf *bytes, const uint8_t *at, size_t size)
-{
-	uint64_t v64;
-	uint32_t v32;
-	uint16_t v16;
-
-	switch (size) {
-	case 1:
-		buf_u8(bytes, *at);
-		break;
-	case 2:
-		memcpy(&v16, at, sizeof(v16));
-		buf_be16(bytes, v16);
-		break;
-	case 4:
-		memcpy(&v32, at, sizeof(v32));
-		buf_be32(bytes, v32);
-		break;
-	default:
-		memcpy(&v64, at, sizeof(v64));
-		buf_be64(bytes, v64);
-		break;
-	}
-}
-
 static int save_element(const struct save *s, const struct migd_vmstate_field *f, uint8_t *at,
 			const struct vms_path *path)
 {
@@ -139,7 +114,7 @@ static int save_element(const struct save *s, const struct migd_vmstate_field *f
 		buf_u8(s->bytes, *at != 0);
 		break;
 	default:
-		save_scalar(s->bytes, at, f->size);
+		vms_add_be(s->bytes, vms_get(at, f->size), f->size);
 		break;
 	}
 	return 0;

@@ -3,7 +3,7 @@
 #include "guest/vmstate-walk.h"
 
 #include <errno.h>
-#include <stdarg.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/cleanup.h"
@@ -48,18 +48,14 @@ bool vms_field_present(const struct migd_vmstate_field *f, void *opaque, uint32_
 static size_t field_count(const struct migd_vmstate_field *f, const uint8_t *opaque)
 {
 	const uint8_t *at = opaque + f->count_offset;
-	uint32_t n32;
-	uint16_t n16;
 
 	switch (f->flags & VMS_VARRAY_FLAGS) {
 	case MIGD_VMS_VARRAY_U8:
-		return *at;
+		return vms_get(at, 1);
 	case MIGD_VMS_VARRAY_U16:
-		memcpy(&n16, at, sizeof(n16));
-		return n16;
+		return vms_get(at, 2);
 	case MIGD_VMS_VARRAY_U32:
-		memcpy(&n32, at, sizeof(n32));
-		return n32;
+		return vms_get(at, 4);
 	default:
 		return f->count;
 	}
@@ -104,23 +100,31 @@ static void path_format(const struct vms_path *path, char *text, size_t cap, siz
 	}
 }
 
-int vms_fail(const struct vms_path *path, size_t offset, struct merr *err, int code, const char *fmt,
-	     ...)
+int vms_failv(const struct vms_path *path, uint64_t offset, struct merr *err, int code, const char *fmt,
+	      va_list ap)
 {
 	char text[PATH_TEXT_MAX];
 	size_t len = 0;
-	va_list ap;
 
 	if (merr_is_set(err))
 		return code;
-	va_start(ap, fmt);
 	code = merr_setv(err, code, fmt, ap);
-	va_end(ap);
 	if (path) {
 		path_format(path, text, sizeof(text), &len);
 		(void)merr_prefix(err, "field '%s'", text);
 	}
 	if (offset != VMS_NO_OFFSET)
-		(void)merr_prefix(err, "offset %zu", offset);
+		(void)merr_prefix(err, "offset %" PRIu64, offset);
+	return code;
+}
+
+int vms_fail(const struct vms_path *path, uint64_t offset, struct merr *err, int code, const char *fmt,
+	     ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	code = vms_failv(path, offset, err, code, fmt, ap);
+	va_end(ap);
 	return code;
 }

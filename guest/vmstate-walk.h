@@ -3,6 +3,8 @@
 #ifndef MIGD_GUEST_VMSTATE_WALK_H
 #define MIGD_GUEST_VMSTATE_WALK_H
 
+#include <stdarg.h>
+
 #include "guest/vmstate.h"
 
 #define VMS_VARRAY_FLAGS (MIGD_VMS_VARRAY_U8 | MIGD_VMS_VARRAY_U16 | MIGD_VMS_VARRAY_U32)
@@ -21,6 +23,12 @@ struct vms_kind {
 /* NULL: there is no such kind. */
 const struct vms_kind *vms_kind(uint32_t kind);
 
+/* A number of SIZE bytes (1, 2, 4, 8) on the wire, and in a struct at any alignment; vmstate-value.c. */
+uint64_t vms_read_be(const uint8_t *p, size_t size);
+void vms_add_be(struct buf *bytes, uint64_t v, size_t size);
+uint64_t vms_get(const uint8_t *at, size_t size);
+void vms_put(uint8_t *at, uint64_t v, size_t size);
+
 bool vms_field_present(const struct migd_vmstate_field *f, void *opaque, uint32_t version);
 
 /* Where the walk is: a chain on the C stack, innermost first. */
@@ -35,9 +43,11 @@ struct vms_path {
  * Record a failure at PATH (NULL: the description as a whole): "field 'a.b[2]': TEXT", or with an OFFSET other than
  * VMS_NO_OFFSET "offset 81: field 'a.b[2]': TEXT". Keeps an error that ERR already has. Returns CODE.
  */
-#define VMS_NO_OFFSET SIZE_MAX
-int vms_fail(const struct vms_path *path, size_t offset, struct merr *err, int code, const char *fmt,
+#define VMS_NO_OFFSET UINT64_MAX
+int vms_fail(const struct vms_path *path, uint64_t offset, struct merr *err, int code, const char *fmt,
 	     ...) __attribute__((format(printf, 5, 6)));
+int vms_failv(const struct vms_path *path, uint64_t offset, struct merr *err, int code, const char *fmt,
+	      va_list ap) __attribute__((format(printf, 5, 0)));
 
 /* An array that F describes in a struct, as it is now. */
 struct vms_array {
