@@ -49,6 +49,8 @@ struct device_type {
 	void (*activate)(struct device *dev);
 	int (*release)(struct device *dev);
 	int (*reclaim)(struct device *dev);
+	/* Announce the guest on the network, if the device's id is among these; none: in any case. */
+	void (*announce)(struct device *dev, const char *const *ids, size_t n_ids);
 };
 
 struct device {

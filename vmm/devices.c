@@ -11,7 +11,7 @@
 
 const struct device_type *const device_types[] = {
 	&reset_type,	&serial_type, &rtc_type,	&i8042_type,	  &exit_port_type,
-	&poweroff_type, &sleep_type,  &virtio_blk_type, &virtio_rng_type, NULL,
+	&poweroff_type, &sleep_type,  &virtio_blk_type, &virtio_net_type, &virtio_rng_type, NULL,
 };
 
 /* Devices at I/O ports, where a PC has them (payload-abi.h has those that are ours). */
@@ -65,6 +65,11 @@ int devices_create(struct machine *m, const struct options *opt)
 	}
 	for (unsigned int i = 0; i < opt->n_disks; i++) {
 		int r = create_virtio(m, &virtio_blk_type, i);
+		if (r < 0)
+			return r;
+	}
+	for (unsigned int i = 0; i < opt->n_nets; i++) {
+		int r = create_virtio(m, &virtio_net_type, i);
 		if (r < 0)
 			return r;
 	}

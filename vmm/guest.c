@@ -120,6 +120,14 @@ static void on_request(void *opaque, enum migd_guest_event what)
 	}
 }
 
+static void on_announce(void *opaque, const char *const *interfaces, size_t n)
+{
+	struct machine *m = opaque;
+	for (size_t i = 0; i < m->n_devices; i++)
+		if (m->devices[i]->type->announce)
+			m->devices[i]->type->announce(m->devices[i], interfaces, n);
+}
+
 static const struct migd_guest_hooks hooks = {
 	.size = sizeof(hooks),
 	.quiesce = on_quiesce,
@@ -132,6 +140,7 @@ static const struct migd_guest_hooks hooks = {
 	.discard = on_discard,
 	.log = on_log,
 	.request = on_request,
+	.announce = on_announce,
 };
 
 static int add_ram(struct machine *m)

@@ -174,6 +174,17 @@ static int set_disk(struct options *opt, const char *option, const char *value)
 	return 0;
 }
 
+static int set_net(struct options *opt, const char *option, const char *value)
+{
+	if (opt->n_nets == OPTIONS_NETS_MAX)
+		return fail(-EINVAL, "--%s: there can be at most %d interfaces", option,
+			    OPTIONS_NETS_MAX);
+	int r = net_options_parse(option, value, opt->n_nets, &opt->nets[opt->n_nets]);
+	if (r == 0)
+		opt->n_nets++;
+	return r;
+}
+
 static int set_memory_file(struct options *opt, const char *option, const char *value)
 {
 	(void)option;
@@ -230,6 +241,7 @@ static const struct option_row rows[] = {
 	  "working-set=SIZE, rate=PAGES/S, arg0=N ... arg7=N" },
 	{ "serial", "FILE|stdio", set_serial, "where the serial port goes (nowhere)" },
 	{ "disk", "FILE[,id=ID]", set_disk, "a virtio disk; may be given several times" },
+	{ "net", "tap=IFNAME[,mac=MAC][,id=ID]", set_net, "a virtio network interface on a tap" },
 	{ "memory-file", "PATH", set_memory_file, "make guest RAM this file, on a tmpfs" },
 	{ "hugetlb", NULL, set_hugetlb, "guest RAM in 2 MiB huge pages" },
 	{ "dirty-ring", "ENTRIES", set_dirty_ring, "track writes by KVM's dirty ring, not its log" },
@@ -282,6 +294,9 @@ static int check_together(const struct options *opt)
 		return fail(-EINVAL, "--initrd and --append need --kernel");
 	if (opt->hugetlb && opt->memory_file)
 		return fail(-EINVAL, "--hugetlb and --memory-file exclude each other");
+	if (opt->n_disks + opt->n_nets > OPTIONS_VIRTIO_MAX)
+		return fail(-EINVAL, "--disk and --net: there can be at most %d together",
+			    OPTIONS_VIRTIO_MAX);
 	const uint8_t *image;
 	size_t len;
 	if (opt->boot == BOOT_PAYLOAD && payload_find(opt->payload, &image, &len) < 0)

@@ -6,7 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define OPTIONS_DISKS_MAX 7	/* with the entropy device, as many as there are virtio windows */
+#include "vmm/options-net.h"
+
+#define OPTIONS_VIRTIO_MAX 7	/* disks and networks: with the entropy device, as many as there are virtio windows */
+#define OPTIONS_DISKS_MAX OPTIONS_VIRTIO_MAX
+#define OPTIONS_NETS_MAX OPTIONS_VIRTIO_MAX
 #define OPTIONS_CPUS_MAX 64
 #define OPTIONS_PAYLOAD_ARGS 8
 
@@ -45,6 +49,8 @@ struct options {
 	const char *serial;		/* NULL: output goes nowhere; "stdio"; a file */
 	struct disk_options disks[OPTIONS_DISKS_MAX];
 	unsigned int n_disks;
+	struct net_options nets[OPTIONS_NETS_MAX];
+	unsigned int n_nets;
 	const char *memory_file;	/* NULL: memfd */
 	bool hugetlb;
 	uint32_t dirty_ring_entries;	/* 0: dirty log */

@@ -50,8 +50,8 @@
 
 /*
  * virtio-mmio (virtio 1.2, section 4.2: register layout version 2, VIRTIO_F_VERSION_1, split
- * rings). Window k belongs to the k-th device: the disks in command line order, then the entropy
- * device. An absent window reads as zero. Interrupts: a level, high while InterruptStatus is not
+ * rings). Window k belongs to the k-th device: the disks in command line order, the network
+ * interfaces likewise, then the entropy device. An absent window reads as zero. Interrupts: a level, high while InterruptStatus is not
  * zero, at GSI 5 + k (I/O APIC pin and PIC line of that number).
  */
 #define PAYLOAD_VIRTIO_GPA     0xd0000000

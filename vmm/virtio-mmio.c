@@ -11,7 +11,6 @@
 #define MMIO_MAGIC 0x74726976	/* "virt" */
 #define MMIO_VERSION 2
 #define MMIO_VENDOR 0x6469676d	/* "mgid" */
-#define QUEUE_INDEX 0		/* the only queue there is */
 
 static int virtio_post_load(void *opaque, uint32_t version)
 {
@@ -31,7 +30,7 @@ static const struct migd_vmstate_field virtqueue_fields[] = {
 	MIGD_VMS_FIELD_END,
 };
 
-static const struct migd_vmstate virtqueue_state = {
+const struct migd_vmstate virtqueue_state = {
 	.name = "virtqueue", .version = 1, .minimum_version = 1, .fields = virtqueue_fields
 };
 
@@ -76,8 +75,9 @@ static void set_half(uint64_t *value, uint32_t select, uint32_t part)
 /* The struct virtqueue registers work on; a scratch one if the guest selected a queue that does not exist. */
 static struct virtqueue *selected(struct virtio *v, struct virtqueue *none)
 {
+	struct virtqueue *q = virtio_queue(v, v->queue_sel);
 	*none = (struct virtqueue){ 0 };
-	return v->queue_sel == QUEUE_INDEX ? &v->queue : none;
+	return q ? q : none;
 }
 
 static uint32_t read_device_features(struct virtio *v)
@@ -92,7 +92,7 @@ static uint32_t read_device_id(struct virtio *v)
 
 static uint32_t read_queue_max(struct virtio *v)
 {
-	return v->queue_sel == QUEUE_INDEX ? VIRTQUEUE_LEN_MAX : 0;
+	return virtio_queue(v, v->queue_sel) ? VIRTQUEUE_LEN_MAX : 0;
 }
 
 static uint32_t read_queue_ready(struct virtio *v)
@@ -141,7 +141,7 @@ static void write_queue_ready(struct virtio *v, uint32_t value)
 
 static void write_notify(struct virtio *v, uint32_t value)
 {
-	if (value == QUEUE_INDEX)
+	if (virtio_queue(v, value))
 		virtio_kick(v);
 }
 

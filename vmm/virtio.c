@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A virtio device's life and its queue, served on the I/O thread. */
+/* A virtio device's life and its queues, on the I/O thread. */
 #include "vmm/virtio.h"
 
 #include <errno.h>
@@ -17,9 +17,21 @@ void virtio_kick(struct virtio *v)
 	(void)!write(v->kick.fd, &(uint64_t){ 1 }, sizeof(uint64_t));
 }
 
-static bool is_live(const struct virtio *v)
+static uint32_t n_queues(const struct virtio *v)
 {
-	return v->queue.ready && v->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+	return v->ops->n_queues ? v->ops->n_queues : 1;
+}
+
+struct virtqueue *virtio_queue(struct virtio *v, uint32_t index)
+{
+	if (index == 0)
+		return &v->queue;
+	return index < n_queues(v) ? &v->more[index - 1] : NULL;
+}
+
+static bool is_live(const struct virtio *v, const struct virtqueue *q)
+{
+	return q->ready && v->status & VIRTIO_CONFIG_S_DRIVER_OK &&
 	       !(v->status & VIRTIO_CONFIG_S_NEEDS_RESET);
 }
 
@@ -34,7 +46,7 @@ static void break_device(struct virtio *v)
 }
 
 /* Locked, and again when it returns; in between the request is served. */
-static void serve_one(struct virtio *v)
+static void serve_one(struct virtio *v, struct virtqueue *q)
 {
 	struct device *dev = v->dev;
 	struct virtq_chain *chain = v->chain;
@@ -50,7 +62,7 @@ static void serve_one(struct virtio *v)
 	(void)pthread_cond_broadcast(&v->idle);
 	for (unsigned int i = 0; i < n; i++)
 		chain->iov[i] = original[i];
-	if (virtqueue_push(&v->queue, dev->machine, chain, written))
+	if (virtqueue_push(q, dev->machine, chain, written))
 		v->interrupt_status |= VIRTIO_MMIO_INT_VRING;
 	device_update_irq(dev);
 }
@@ -59,19 +71,47 @@ static void kicked(void *opaque, uint32_t events)
 {
 	struct virtio *v = opaque;
 	struct device *dev = v->dev;
+	struct virtqueue *q = virtio_queue(v, v->ops->serve_queue);
 	(void)events;
 	(void)!read(v->kick.fd, &(uint64_t){ 0 }, sizeof(uint64_t));
 	(void)pthread_mutex_lock(&dev->lock);
-	while (is_live(v) && !io_pausing(dev->machine->io) &&
+	while (is_live(v, q) && !io_pausing(dev->machine->io) &&
 	       (!v->ops->may_serve || v->ops->may_serve(v))) {
-		int r = virtqueue_pop(&v->queue, dev->machine, v->chain);
+		int r = virtqueue_pop(q, dev->machine, v->chain);
 		if (r < 0)
 			break_device(v);
 		if (r <= 0)
 			break;
-		serve_one(v);
+		serve_one(v, q);
 	}
 	(void)pthread_mutex_unlock(&dev->lock);
+}
+
+static void fill_locked(struct virtio *v, struct virtqueue *q, const void *data, size_t len)
+{
+	struct virtq_chain *c = v->chain;
+	struct iovec original[VIRTQUEUE_LEN_MAX];
+	int r = is_live(v, q) ? virtqueue_pop(q, v->dev->machine, c) : 0;
+	if (r < 0)
+		break_device(v);
+	if (r <= 0)
+		return;
+	struct iovec *in = c->iov + c->n_out;
+	bool fits = iov_len(in, c->n_in) >= len;
+	memcpy(original, in, c->n_in * sizeof(*in));
+	if (fits)
+		(void)iov_write_front(in, c->n_in, data, len);
+	memcpy(in, original, c->n_in * sizeof(*in));
+	if (virtqueue_push(q, v->dev->machine, c, fits ? (uint32_t)len : 0))
+		v->interrupt_status |= VIRTIO_MMIO_INT_VRING;
+	device_update_irq(v->dev);
+}
+
+void virtio_fill(struct virtio *v, uint32_t index, const void *data, size_t len)
+{
+	(void)pthread_mutex_lock(&v->dev->lock);
+	fill_locked(v, virtio_queue(v, index), data, len);
+	(void)pthread_mutex_unlock(&v->dev->lock);
 }
 
 int virtio_init(struct virtio *v, struct device *dev, const struct virtio_ops *ops)
@@ -105,7 +145,8 @@ void virtio_reset(struct device *dev)
 	v->status = 0;
 	while (v->serving)
 		(void)pthread_cond_wait(&v->idle, &dev->lock);
-	v->queue = (struct virtqueue){ 0 };
+	for (uint32_t i = 0; i < n_queues(v); i++)
+		*virtio_queue(v, i) = (struct virtqueue){ 0 };
 	v->driver_features = 0;
 	v->device_features_sel = v->driver_features_sel = v->queue_sel = 0;
 	v->interrupt_status = 0;

@@ -216,7 +216,8 @@ class Vmm(Process):
     """A migd-vmm. `.mem` is the guest's memory, seen from outside."""
 
     def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", working_set=None,
-                 rate=None, args=None, hugetlb=False, incoming=False, listen=False, extra=(), attached=True):
+                 rate=None, args=None, hugetlb=False, incoming=False, listen=False, extra=(), attached=True,
+                 netns=None):
         self.name = name
         self.daemon = daemon
         label = label or f"vmm-{daemon.name}-{name}"
@@ -235,7 +236,7 @@ class Vmm(Process):
             "--serial", self.serial, *(["--hugetlb"] if hugetlb else ["--memory-file", self.memory_file]),
             *(["--payload", payload] if payload else []),
             *(f"--payload-arg={k}={v}" for k, v in payload_args.items() if v is not None),
-            *(["--incoming"] if incoming else []), *extra])
+            *(["--incoming"] if incoming else []), *extra], netns=netns)
         if attached and not listen:
             self.wait_attached()
         if attached:
