@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "engine/kernels/kernels.h"
 #include "engine/wire.h"
 
 /* The unit in which untouched memory is skipped: a huge page's worth, eight words of a bitmap. */
@@ -32,6 +33,7 @@ struct ram_source {
 	struct out *out;
 	struct guest_link *guest;
 	struct stats_page *stats;
+	const struct kernels *kernels;
 	bool runs;
 	ram_tick_fn tick;
 	void *tick_opaque;
@@ -50,7 +52,7 @@ struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest
 	if (!s)
 		return NULL;
 	*s = (struct ram_source){
-		.ram = ram, .out = out, .guest = guest, .stats = stats, .runs = runs
+		.ram = ram, .out = out, .guest = guest, .stats = stats, .kernels = kernels_best(), .runs = runs
 	};
 	s->buffer = aligned_alloc(WIRE_PAGE_SIZE, (size_t)BUFFER_PAGES * WIRE_PAGE_SIZE);
 	return s->buffer ? s : ram_source_free(s);
@@ -129,13 +131,14 @@ static void send_data(struct ram_source *s, const struct ram_file *b, uint64_t p
 static void send_buffer(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n,
 			const uint8_t *data)
 {
+	const struct kernels *k = s->kernels;
 	uint64_t from = 0, to;
 	bool zero;
 
 	while (from < n) {
-		zero = ram_is_zero(data + from * WIRE_PAGE_SIZE, WIRE_PAGE_SIZE);
+		zero = k->is_zero(data + from * WIRE_PAGE_SIZE, WIRE_PAGE_SIZE);
 		for (to = from + 1; to < n; to++)
-			if (ram_is_zero(data + to * WIRE_PAGE_SIZE, WIRE_PAGE_SIZE) != zero)
+			if (k->is_zero(data + to * WIRE_PAGE_SIZE, WIRE_PAGE_SIZE) != zero)
 				break;
 		if (zero)
 			send_zero(s, b, page + from, to - from);

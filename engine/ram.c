@@ -163,17 +163,3 @@ bool ram_is_data(const struct ram_file *b, uint64_t page, uint64_t *ret_end)
 							WIRE_PAGE_SIZE) / WIRE_PAGE_SIZE);
 	return data;
 }
-
-bool ram_is_zero(const void *p, size_t len)
-{
-	const uint64_t *w = p;
-	uint64_t any;
-
-	/* A page with content nearly always shows it in its first line; only then look on, eight words at a time. */
-	for (size_t i = 0; i < len / sizeof(*w); i += 8) {
-		any = w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] | w[i + 7];
-		if (any)
-			return false;
-	}
-	return true;
-}

@@ -68,7 +68,4 @@ uint64_t ram_todo_pages(const struct ram *ram);
  */
 bool ram_is_data(const struct ram_file *b, uint64_t page, uint64_t *ret_end);
 
-/* True if LEN bytes (a multiple of 64) are all zero. */
-bool ram_is_zero(const void *p, size_t len);
-
 #endif
