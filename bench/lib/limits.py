@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine's limit: what the raw transfer of bench/limits.c reaches."""
+"""The machine's limit: what the raw transfer of bench/limits.c reaches; and the kernels of bench/kernels.c."""
 import json
 import subprocess
 
@@ -24,6 +24,16 @@ def _run(program, *args):
 def transfer(program, ram):
     """Each method once: [{"method", "framing", "gbps", "cpu_s_per_gib", ...}]."""
     return _run(program, "xfer", ram)
+
+
+def kernels(program):
+    """{"zero-avx2": GB/s, "xbzrle-avx2": GB/s, ..., "xbzrle-decode": GB/s} of the kernels that this CPU has."""
+    done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+    if done.returncode:
+        raise LimitError(f"kernels: {done.stderr.strip()}")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {f"{key.removesuffix('_gbps')}-{line['kernel']}": line[key]
+            for line in lines for key in line if key.endswith("_gbps")}
 
 
 def zero_scan(program, ram):

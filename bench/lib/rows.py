@@ -33,6 +33,7 @@ def at_most(most, text=None):
 
 
 GIB4_PAGES = (4 << 30) // 4096
+KERNELS = ("scalar", "sse2", "avx2", "avx512bw")
 WORKER_MIB = 16 + 3 * GIB4_PAGES / 8 / (1 << 20)
 
 ROWS = (
@@ -49,6 +50,8 @@ ROWS = (
     Row("blackout-128m-50ms", "ms", "lower", "blackout-128m-50ms", "blackout_ms", (times(0.5, "peer"),)),
     Row("worker-rss", "MiB", "lower", "idle", "worker_mib", (at_most(WORKER_MIB, "<= 16 MiB + 3 bits/page"),)),
     Row("daemon-rss", "MiB", "lower", "idle", "daemon_mib", (at_most(4),)),
+    *(Row(f"kernel-zero-{k}", "GB/s", "higher", "kernels", f"zero-{k}") for k in KERNELS),
+    *(Row(f"kernel-xbzrle-{k}", "GB/s", "higher", "kernels", f"xbzrle-{k}") for k in (*KERNELS, "decode")),
 )
 
 

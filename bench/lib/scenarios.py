@@ -208,6 +208,17 @@ class Blackout(Scenario):
         }
 
 
+class Kernels(Scenario):
+    """No guest: the loops over every byte of memory, each version that this CPU has."""
+    sides = ("ours",)
+
+    def prepare(self):
+        pass
+
+    def ours(self):
+        return limits.kernels(self.context.programs["kernels"])
+
+
 def _blackout(mib, limit_ms=300):
     return lambda context: Blackout(context, mib << 20, limit_ms)
 
@@ -221,4 +232,5 @@ SCENARIOS = {
     "blackout-128m": _blackout(128),
     "blackout-16m-50ms": _blackout(16, 50),
     "blackout-128m-50ms": _blackout(128, 50),
+    "kernels": Kernels,
 }
