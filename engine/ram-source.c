@@ -14,10 +14,6 @@
 #include "engine/kernels/kernels.h"
 #include "engine/wire.h"
 
-/* The unit in which untouched memory is skipped: a huge page's worth, eight words of a bitmap. */
-#define UNIT_PAGES 512U
-#define UNIT_WORDS (UNIT_PAGES / BITMAP_WORD_BITS)
-
 /* Pages of short runs are gathered here before they are sent; fits a core's second-level cache. */
 #define BUFFER_PAGES 64U
 
@@ -204,9 +200,9 @@ static int send_copied(struct ram_source *s, const struct ram_file *b, uint64_t 
 	return 0;
 }
 
-/* Send N pages of memory that was touched. */
+/* Send N pages; by reference only what has no holes, for populating a mapping allocates them. */
 static int send_pages(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n,
-		      struct merr *err)
+		      bool dense, struct merr *err)
 {
 	uint64_t k;
 	int r;
@@ -215,7 +211,7 @@ static int send_pages(struct ram_source *s, const struct ram_file *b, uint64_t p
 		/* A limited bandwidth is kept by smaller writes. */
 		k = max_u64(out_batch_bytes(s->out) / WIRE_PAGE_SIZE, WINDOW_MIN_PAGES);
 		k = min_u64(n, min_u64(k, WINDOW_PAGES));
-		r = k >= WINDOW_MIN_PAGES && !ram_is_huge(b) ? send_window(s, b, page, k) : 0;
+		r = dense && k >= WINDOW_MIN_PAGES && !ram_is_huge(b) ? send_window(s, b, page, k) : 0;
 		if (r == 0)
 			r = send_copied(s, b, page, n, &k, err);
 		if (r < 0)
@@ -243,12 +239,64 @@ static bool is_data(struct ram_source *s, const struct ram_file *b, uint64_t pag
 	return true;
 }
 
+static uint64_t unit_end(const struct ram_file *b, uint64_t unit)
+{
+	return min_u64(b->n_pages, (unit + 1) * RAM_UNIT_PAGES);
+}
+
+/* Look at the units of [first, end) that are about to be sent for the first time. */
+static void see_units(struct ram_source *s, struct ram_file *b, uint64_t first, uint64_t end)
+{
+	uint64_t page, unit, data_end;
+	bool dense;
+
+	for (page = first; (page = bitmap_next_set(b->todo, end, page)) < end; page = unit_end(b, unit)) {
+		unit = page / RAM_UNIT_PAGES;
+		if (b->units[unit] != RAM_UNIT_UNSEEN)
+			continue;
+		dense = is_data(s, b, unit * RAM_UNIT_PAGES, &data_end) && data_end >= unit_end(b, unit);
+		b->units[unit] = dense ? RAM_UNIT_DENSE : RAM_UNIT_NEW;
+	}
+}
+
+/* What a run of pages in `todo` is, as far as it is alike. */
+struct stretch {
+	uint64_t end;
+	bool data;	/* false: a hole */
+	bool dense;	/* no hole in it, as far as is known */
+};
+
+/*
+ * Where a unit has been sent before nobody asks where its holes are: finding the end of dense memory costs the kernel 10 ns a
+ * page, and the guest may be standing still. Read by pread(), a hole is zeros and stays one.
+ */
+static struct stretch look(struct ram_source *s, const struct ram_file *b, uint64_t page)
+{
+	uint64_t unit = page / RAM_UNIT_PAGES, n_units = ram_n_units(b);
+	struct stretch st = { .data = true };
+
+	switch (b->units[unit]) {
+	case RAM_UNIT_NEW:
+		st.data = is_data(s, b, page, &st.end);
+		st.dense = st.data;
+		break;
+	case RAM_UNIT_MIXED:
+		st.end = unit_end(b, unit);
+		break;
+	default:
+		st.dense = true;
+		while (unit < n_units && b->units[unit] == RAM_UNIT_DENSE)
+			st.end = unit_end(b, unit++);
+	}
+	return st;
+}
+
 /* Send the `todo` pages of [first, end), holes as zeros, and take them off the list. */
 static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first, uint64_t end,
 			struct merr *err)
 {
-	uint64_t page = first, run_end, like_end = first, stop;
-	bool data = false;
+	struct stretch st = { .end = first };
+	uint64_t page = first, run_end, stop;
 	int r;
 
 	for (;;) {
@@ -257,16 +305,13 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 			return 0;
 		run_end = bitmap_next_clear(b->todo, end, page);
 		while (page < run_end) {
-			if (page >= like_end)
-				data = is_data(s, b, page, &like_end);
-			stop = min_u64(run_end, like_end);
-			if (data) {
-				r = send_pages(s, b, page, stop - page, err);
-				if (r < 0)
-					return r;
-			} else {
+			if (page >= st.end)
+				st = look(s, b, page);
+			stop = min_u64(run_end, st.end);
+			if (!st.data)
 				send_zero(s, b, page, stop - page);
-			}
+			else if ((r = send_pages(s, b, page, stop - page, st.dense, err)) < 0)
+				return r;
 			bitmap_clear_range(b->todo, page, stop - page);
 			page = stop;
 		}
@@ -280,7 +325,7 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 	int r;
 
 	for (;;) {
-		first = bitmap_next_set(b->todo, b->n_pages, first) / UNIT_PAGES * UNIT_PAGES;
+		first = bitmap_next_set(b->todo, b->n_pages, first) / RAM_UNIT_PAGES * RAM_UNIT_PAGES;
 		if (bitmap_next_set(b->todo, b->n_pages, first) == b->n_pages)
 			return 0;
 		end = min_u64(b->n_pages, first + ATTACH_CLEAR_PAGES_MAX);
@@ -290,13 +335,20 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 			if (r < 0)
 				return r;
 		}
-		for (uint64_t w = first / BITMAP_WORD_BITS; w < bitmap_words(end); w++)
-			b->sent[w] |= b->todo[w];
+		see_units(s, b, first, end);
 		r = send_stretch(s, b, first, end, err);
 		if (r < 0)
 			return r;
 		first = end;
 	}
+}
+
+/* What the pass before saw for the first time it has sent. */
+static void age_units(struct ram_file *b)
+{
+	for (uint64_t unit = 0, n = ram_n_units(b); unit < n; unit++)
+		if (b->units[unit] == RAM_UNIT_NEW)
+			b->units[unit] = RAM_UNIT_MIXED;
 }
 
 int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
@@ -306,6 +358,7 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 	s->data_block = NULL;
 	s->buffered = 0;
 	for (unsigned int i = 0; i < s->ram->n_blocks; i++) {
+		age_units(&s->ram->blocks[i]);
 		r = send_block(s, i, stopped, err);
 		if (r < 0)
 			return r;
@@ -314,26 +367,16 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 	return 0;
 }
 
-/* True if nothing of this unit was ever sent or re-protected. */
-static bool unit_unseen(const struct ram_file *b, uint64_t unit)
-{
-	uint64_t any = 0, words = bitmap_words(b->n_pages);
-
-	for (uint64_t w = unit * UNIT_WORDS; w < min_u64(words, (unit + 1) * UNIT_WORDS); w++)
-		any |= b->sent[w];
-	return any == 0;
-}
-
 /* Take the units of [first, end) off `todo` that were never looked at; all are holes. */
 static uint64_t skip_units(struct ram_file *b, uint64_t first, uint64_t end)
 {
 	uint64_t n, skipped = 0;
 
 	for (uint64_t unit = first; unit < end; unit++) {
-		if (!unit_unseen(b, unit))
+		if (b->units[unit] != RAM_UNIT_UNSEEN)
 			continue;
-		n = min_u64(UNIT_PAGES, b->n_pages - unit * UNIT_PAGES);
-		bitmap_clear_range(b->todo, unit * UNIT_PAGES, n);
+		n = unit_end(b, unit) - unit * RAM_UNIT_PAGES;
+		bitmap_clear_range(b->todo, unit * RAM_UNIT_PAGES, n);
 		skipped += n;
 	}
 	return skipped;
@@ -342,23 +385,23 @@ static uint64_t skip_units(struct ram_file *b, uint64_t first, uint64_t end)
 /* Drop what was never touched from `todo`; returns how many pages that were. */
 static uint64_t skip_holes(struct ram_file *b)
 {
-	uint64_t n_units = (b->n_pages + UNIT_PAGES - 1) / UNIT_PAGES, skipped = 0, end, last;
+	uint64_t n_units = ram_n_units(b), skipped = 0, end, last;
 	uint64_t page;
 
 	for (uint64_t unit = 0; unit < n_units; unit = last) {
-		page = bitmap_next_set(b->todo, b->n_pages, unit * UNIT_PAGES);
+		page = bitmap_next_set(b->todo, b->n_pages, unit * RAM_UNIT_PAGES);
 		if (page == b->n_pages)
 			break;
-		unit = page / UNIT_PAGES;
+		unit = page / RAM_UNIT_PAGES;
 		last = unit + 1;
-		if (!unit_unseen(b, unit))
+		if (b->units[unit] != RAM_UNIT_UNSEEN)
 			continue;
-		if (ram_is_data(b, unit * UNIT_PAGES, &end)) {
-			last = max_u64(last, end / UNIT_PAGES);
+		if (ram_is_data(b, unit * RAM_UNIT_PAGES, &end)) {
+			last = max_u64(last, end / RAM_UNIT_PAGES);
 			continue;
 		}
 		/* Whole units of the hole; the block's last one may be short. */
-		last = end == b->n_pages ? n_units : end / UNIT_PAGES;
+		last = end == b->n_pages ? n_units : end / RAM_UNIT_PAGES;
 		skipped += skip_units(b, unit, last);
 		last = max_u64(last, unit + 1);
 	}

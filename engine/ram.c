@@ -59,20 +59,24 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 	return 0;
 }
 
-/* Whole pages from the kernel: untouched parts of a bitmap cost nothing. */
-static uint64_t *bits_new(uint64_t n_pages)
+/* Whole pages from the kernel, zero: untouched parts of a bitmap cost nothing. */
+static void *table_new(uint64_t len)
 {
-	void *p = mmap(NULL, bitmap_words(n_pages) * sizeof(uint64_t), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static uint64_t *bits_free(uint64_t *bits, uint64_t n_pages)
+static void *table_free(void *p, uint64_t len)
 {
-	if (bits)
-		(void)munmap(bits, bitmap_words(n_pages) * sizeof(uint64_t));
+	if (p)
+		(void)munmap(p, len);
 	return NULL;
+}
+
+static uint64_t bits_len(const struct ram_file *b)
+{
+	return bitmap_words(b->n_pages) * sizeof(uint64_t);
 }
 
 int ram_source_init(struct ram *ram)
@@ -80,9 +84,9 @@ int ram_source_init(struct ram *ram)
 	for (size_t i = 0; i < ram->n_blocks; i++) {
 		struct ram_file *b = &ram->blocks[i];
 
-		b->todo = bits_new(b->n_pages);
-		b->sent = bits_new(b->n_pages);
-		if (!b->todo || !b->sent)
+		b->todo = table_new(bits_len(b));
+		b->units = table_new(ram_n_units(b));
+		if (!b->todo || !b->units)
 			return -ENOMEM;
 	}
 	return 0;
@@ -93,7 +97,7 @@ int ram_target_init(struct ram *ram)
 	for (size_t i = 0; i < ram->n_blocks; i++) {
 		struct ram_file *b = &ram->blocks[i];
 
-		b->filled = bits_new(b->n_pages);
+		b->filled = table_new(bits_len(b));
 		if (!b->filled)
 			return -ENOMEM;
 	}
@@ -105,9 +109,9 @@ void ram_done(struct ram *ram)
 	for (size_t i = 0; i < ram->n_blocks; i++) {
 		struct ram_file *b = &ram->blocks[i];
 
-		b->todo = bits_free(b->todo, b->n_pages);
-		b->sent = bits_free(b->sent, b->n_pages);
-		b->filled = bits_free(b->filled, b->n_pages);
+		b->todo = table_free(b->todo, bits_len(b));
+		b->units = table_free(b->units, ram_n_units(b));
+		b->filled = table_free(b->filled, bits_len(b));
 		dirty_map_done(&b->dirty);
 		b->fd = close_fd(b->fd);
 	}

@@ -12,6 +12,17 @@
 #include "base/err.h"
 #include "engine/wire.h"
 
+/* The unit in which untouched memory is skipped: a huge page's worth, eight words of a bitmap. */
+#define RAM_UNIT_PAGES 512U
+
+/* What the source knows about such a unit. It only ever goes up. */
+enum ram_unit {
+	RAM_UNIT_UNSEEN = 0,	/* nothing of it was ever re-protected, read or sent */
+	RAM_UNIT_NEW,		/* it has holes, and is sent for the first time in this pass */
+	RAM_UNIT_MIXED,		/* it had holes when it was sent for the first time, in an earlier pass */
+	RAM_UNIT_DENSE,		/* it had none */
+};
+
 struct ram_file {
 	char name[ATTACH_STR_MAX + 1];
 	int fd;			/* owned */
@@ -23,7 +34,7 @@ struct ram_file {
 
 	/* Source only. */
 	uint64_t *todo;		/* pages to look at in this pass */
-	uint64_t *sent;		/* pages whose last word to the destination was not "zero" */
+	uint8_t *units;		/* enum ram_unit of each RAM_UNIT_PAGES pages */
 	struct dirty_map dirty;	/* shared with the library */
 
 	/* Destination only. */
@@ -49,6 +60,11 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 int ram_source_init(struct ram *ram);
 int ram_target_init(struct ram *ram);
 void ram_done(struct ram *ram);
+
+static inline uint64_t ram_n_units(const struct ram_file *b)
+{
+	return (b->n_pages + RAM_UNIT_PAGES - 1) / RAM_UNIT_PAGES;
+}
 
 /* NULL: no such block. */
 struct ram_file *ram_find(struct ram *ram, const char *name);

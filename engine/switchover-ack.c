@@ -27,7 +27,7 @@ static int guest_runs(struct source *s, bool *ret)
 
 int switchover_ack_wait(struct source *s)
 {
-	bool runs;
+	bool runs = false;
 	int r;
 
 	if (s->switchover_acked ||
