@@ -135,8 +135,9 @@ static int check_hello(const struct attach_hello *h, struct merr *err)
 		return merr_set(err, -EBADMSG,
 				"HELLO: field 'handover_state': %u is no handover state",
 				h->handover_state);
-	if (h->n_vcpus == 0 || h->n_vcpus > VCPUS_MAX)
-		return merr_set(err, -EBADMSG, "HELLO: field 'n_vcpus': %u, expected 1 to %u",
+	/* None: a guest of nothing but memory. */
+	if (h->n_vcpus > VCPUS_MAX)
+		return merr_set(err, -EBADMSG, "HELLO: field 'n_vcpus': %u, expected 0 to %u",
 				h->n_vcpus, VCPUS_MAX);
 	return 0;
 }

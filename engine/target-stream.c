@@ -35,6 +35,7 @@ static int receive_section(struct target *t, uint8_t type)
 static int give_state(struct target *t, const struct buf *head, uint64_t len)
 {
 	_cleanup_close_ int fd = fd_memfd("migd-state", max_u64(head->len + len, 1));
+	bool none = head->len + len == 0;
 	uint64_t start;
 	int r;
 
@@ -48,7 +49,8 @@ static int give_state(struct target *t, const struct buf *head, uint64_t len)
 	if (in_u8(t->in) != WIRE_EOF)
 		return in_fail(t->in, -EBADMSG, "package: no end mark");
 	start = clock_now_ns();
-	r = guest_state_give(&t->guest, fd, head->len + len, &t->load_us, &t->err);
+	r = none ? guest_state_feed_end(&t->guest, false, &t->load_us, &t->err) :
+		   guest_state_give(&t->guest, fd, head->len + len, &t->load_us, &t->err);
 	/* The call included: that is what the guest waits for. */
 	t->load_us = (clock_now_ns() - start) / NS_PER_US;
 	t->state_given = r == 0;

@@ -184,6 +184,7 @@ struct check {
 	struct config_mismatches m;
 	struct merr *err;
 	bool got_arch, got_machine, got_vcpus;
+	bool ram_only;		/* the source has no vCPUs */
 	bool source_block[ATTACH_RAM_BLOCKS_MAX];	/* by the source's index: announced */
 	int local_block[ATTACH_RAM_BLOCKS_MAX];		/* by the source's index: ours, or -1 */
 	bool block_seen[ATTACH_RAM_BLOCKS_MAX];		/* by our index */
@@ -336,9 +337,10 @@ static int check_vcpus(struct check *c, struct config_record *rec)
 {
 	size_t n = rec->body.left / sizeof(uint32_t);
 
-	if (rec->body.left % sizeof(uint32_t) || n == 0 || n > GUEST_VCPUS_MAX)
-		return bad_record(c, rec, "not a list of 1 to 1024 vCPUs");
+	if (rec->body.left % sizeof(uint32_t) || n > GUEST_VCPUS_MAX)
+		return bad_record(c, rec, "not a list of at most 1024 vCPUs");
 	c->got_vcpus = true;
+	c->ram_only = n == 0;
 	if (n != c->t->n_vcpus) {
 		config_mismatch(&c->m, "vCPUs: %zu at the source, %zu here: "
 				"start the target VMM with as many", n, c->t->n_vcpus);
@@ -480,7 +482,8 @@ int guest_config_check(struct arch_state *a, const struct guest_tables *t, const
 	if (r < 0)
 		return r;
 	check_unseen(c);
-	r = arch_config_end(a, &c->m, err);
+	/* A guest without vCPUs describes none. */
+	r = c->ram_only ? 0 : arch_config_end(a, &c->m, err);
 	if (r < 0)
 		return r;
 	if (c->m.n > CONFIG_MISMATCHES_MAX)

@@ -391,8 +391,8 @@ int tables_freeze(struct migd_guest *g, struct merr *err)
 		return merr_set(err, -EINVAL, "migd_guest_set_kvm() was not called");
 	if (!t->n_blocks)
 		return merr_set(err, -EINVAL, "the guest has no RAM");
-	if (!t->n_vcpus)
-		return merr_set(err, -EINVAL, "the guest has no vCPU");
+	if (!t->n_vcpus && t->n_devices)
+		return merr_set(err, -EINVAL, "the guest has devices, but no vCPU");
 	for (size_t i = 0; i < t->n_blocks; i++)
 		if (!has_slot(t, i))
 			return merr_set(err, -EINVAL, "RAM block '%s' has no memory slot",

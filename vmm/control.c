@@ -103,7 +103,7 @@ static bool may_reset(struct machine *m)
 	(void)pthread_mutex_lock(&c->lock);
 	bool may = c->reason == END_NONE && !c->quiesced;
 	(void)pthread_mutex_unlock(&c->lock);
-	return may && reset_pending(m->reset);
+	return may && m->reset && reset_pending(m->reset);
 }
 
 static void handle_signals(struct machine *m)

@@ -112,7 +112,8 @@ static void on_log(void *opaque, int level, const char *text)
 static void on_request(void *opaque, enum migd_guest_event what)
 {
 	struct machine *m = opaque;
-	if (what == MIGD_GUEST_EVENT_RESET) {
+	/* A machine without vCPUs has nothing that a reset would change. */
+	if (what == MIGD_GUEST_EVENT_RESET && m->reset) {
 		reset_request(m);
 	} else if (what == MIGD_GUEST_EVENT_SHUTDOWN) {
 		machine_notify(m, MIGD_GUEST_EVENT_SHUTDOWN);
@@ -147,7 +148,7 @@ static int add_ram(struct machine *m)
 {
 	struct migd_guest_ram ram = {
 		.size = sizeof(ram),
-		.name = "ram",
+		.name = m->opt->memory_id,
 		.host = m->ram.host,
 		.len = m->ram.len,
 		.fd = m->ram.fd,

@@ -37,7 +37,7 @@ int machine_init(struct machine *m, const struct options *opt)
 		r = control_new(&m->control);
 	if (r == 0)
 		r = io_new(&m->io);
-	return r == 0 ? devices_create(m, opt) : r;
+	return r == 0 && !opt->ram_only ? devices_create(m, opt) : r;
 }
 
 void machine_done(struct machine *m)

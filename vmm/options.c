@@ -64,6 +64,26 @@ static int set_memory(struct options *opt, const char *option, const char *value
 	return value_size(option, value, &opt->memory_bytes);
 }
 
+static int set_memory_id(struct options *opt, const char *option, const char *value)
+{
+	size_t len = strlen(value);
+	if (len == 0 || len > NAME_MAX_BYTES)
+		return fail(-EINVAL, "--%s: a name has 1 to %d bytes, this one has %zu", option,
+			    NAME_MAX_BYTES, len);
+	opt->memory_id = value;
+	return 0;
+}
+
+static int set_machine(struct options *opt, const char *option, const char *value)
+{
+	opt->ram_only = strcmp(value, "none") == 0;
+	if (!opt->ram_only && strcmp(value, "pc") != 0)
+		return fail(-EINVAL, "--%s: there is no machine '%s'; there are pc and none", option, value);
+	if (opt->ram_only)
+		opt->n_cpus = 0;
+	return 0;
+}
+
 static int set_cpus(struct options *opt, const char *option, const char *value)
 {
 	uint64_t n;
@@ -230,6 +250,8 @@ static const struct option_row rows[] = {
 	{ "attach", "PATH", set_attach, "migd's attach socket; connected to until it is there" },
 	{ "attach-listen", "PATH", set_attach_listen, "make a socket for migd's guest-attach" },
 	{ "memory", "SIZE", set_memory, "guest RAM: bytes, or with a suffix K, M, G or T" },
+	{ "memory-id", "NAME", set_memory_id, "what the stream calls it (ram)" },
+	{ "machine", "pc|none", set_machine, "none: RAM only, as qemu -M none: no vCPU, no device" },
 	{ "cpus", "N", set_cpus, "vCPUs (1)" },
 	{ "incoming", NULL, set_incoming, "wait for a guest to arrive instead of booting one" },
 	{ "boot-sector", "FILE", set_boot_sector, "boot these 512 bytes in real mode" },
@@ -255,7 +277,8 @@ static int print_help(struct options *opt, const char *option, const char *value
 	(void)option;
 	(void)value;
 	puts("usage: migd-vmm --name NAME (--attach PATH | --attach-listen PATH) --memory SIZE\n"
-	     "                (--boot-sector FILE | --kernel BZIMAGE | --payload NAME | --incoming)\n"
+	     "                (--boot-sector FILE | --kernel BZIMAGE | --payload NAME | --machine none |\n"
+	     "                 --incoming)\n"
 	     "                [OPTION...]\n"
 	     "Runs a KVM guest that migd can migrate.\n");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -288,7 +311,9 @@ static int check_together(const struct options *opt)
 		return fail(-EINVAL, "--memory: %llu bytes are not %llu MiB or more in steps of %llu KiB",
 			    (unsigned long long)opt->memory_bytes, MEMORY_MIN / MIB,
 			    (unsigned long long)(unit / KIB));
-	if (opt->boot == BOOT_NONE && !opt->incoming)
+	if (opt->ram_only && (opt->boot != BOOT_NONE || opt->n_cpus || opt->n_disks || opt->serial))
+		return fail(-EINVAL, "--machine none has memory only: nothing to boot, no vCPUs, disks or serial port");
+	if (opt->boot == BOOT_NONE && !opt->incoming && !opt->ram_only)
 		return fail(-EINVAL, "nothing to run: give --boot-sector, --kernel, --payload or --incoming");
 	if (opt->boot != BOOT_LINUX && (opt->initrd_path || opt->cmdline[0]))
 		return fail(-EINVAL, "--initrd and --append need --kernel");
@@ -333,7 +358,7 @@ static int parse_all(struct options *opt, int argc, char **argv)
 
 int options_parse(struct options *ret, int argc, char **argv)
 {
-	struct options opt = { .n_cpus = 1, .cmdline = "" };
+	struct options opt = { .n_cpus = 1, .cmdline = "", .memory_id = "ram" };
 	int r = parse_all(&opt, argc, argv);
 	if (r == OPTIONS_RUN)
 		*ret = opt;

@@ -35,6 +35,7 @@ struct options {
 	uint64_t memory_bytes;
 	unsigned int n_cpus;
 	bool incoming;
+	bool ram_only;			/* --machine none: no vCPU, no device */
 
 	enum boot_kind boot;
 	const char *boot_path;		/* boot sector or bzImage */
@@ -52,6 +53,7 @@ struct options {
 	struct net_options nets[OPTIONS_NETS_MAX];
 	unsigned int n_nets;
 	const char *memory_file;	/* NULL: memfd */
+	const char *memory_id;		/* the RAM block's name in the stream */
 	bool hugetlb;
 	uint32_t dirty_ring_entries;	/* 0: dirty log */
 };

@@ -113,11 +113,14 @@ static int probe(struct arch_state *a, struct merr *err)
 
 static int make_vcpus(struct arch_state *a, const struct guest_tables *t)
 {
-	a->vcpus = calloc(t->n_vcpus, sizeof(*a->vcpus));
+	a->vcpus = calloc(t->n_vcpus + 1, sizeof(*a->vcpus));
 	a->sections = calloc(t->n_vcpus + 1, sizeof(*a->sections));
 	if (!a->vcpus || !a->sections)
 		return -ENOMEM;
 	a->n_vcpus = t->n_vcpus;
+	/* RAM only: nobody could tell the state of a VM without vCPUs. */
+	if (a->n_vcpus == 0)
+		return 0;
 	a->sections[a->n_sections++] = (struct arch_section){ "kvm-vm", 0, &x86_vm_vmstate, &a->vm };
 	for (size_t i = 0; i < t->n_vcpus; i++) {
 		struct x86_vcpu *v = &a->vcpus[i];
@@ -137,8 +140,6 @@ int arch_state_new(const struct guest_tables *t, struct arch_state **ret, struct
 	struct arch_state *a;
 	int r;
 
-	if (t->n_vcpus == 0)
-		return merr_set(err, -EINVAL, "a guest without vCPUs");
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return merr_set_errno(err, -ENOMEM, "the vCPUs' state");
@@ -151,7 +152,7 @@ int arch_state_new(const struct guest_tables *t, struct arch_state **ret, struct
 	r = make_vcpus(a, t);
 	if (r < 0)
 		(void)merr_set_errno(err, r, "the vCPUs' state");
-	else
+	else if (a->n_vcpus > 0)
 		r = probe(a, err);
 	if (r < 0) {
 		arch_state_free(a);
@@ -208,7 +209,7 @@ int arch_capture(struct arch_state *a, struct merr *err)
 	int r;
 
 	notes_clear(a);
-	r = x86_vm_capture(a, err);
+	r = a->n_vcpus > 0 ? x86_vm_capture(a, err) : 0;
 	for (size_t i = 0; r == 0 && i < a->n_vcpus; i++)
 		r = run_steps(&a->vcpus[i], capture_steps, ARRAY_SIZE(capture_steps), err);
 	return r;
@@ -270,6 +271,8 @@ int arch_load_apply(struct arch_state *a, struct merr *err)
 
 	for (size_t i = 0; r == 0 && i < a->n_vcpus; i++)
 		r = run_steps(&a->vcpus[i], adopt_steps, ARRAY_SIZE(adopt_steps), err);
+	if (a->n_vcpus == 0)
+		return 0;
 	if (r == 0)
 		r = x86_vm_apply(a, err);
 	for (size_t i = 0; r == 0 && i < a->n_vcpus; i++)

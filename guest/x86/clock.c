@@ -77,9 +77,9 @@ static bool same_boot(const uint8_t *source)
 int arch_clock_stopped(struct arch_state *a, struct merr *err)
 {
 	struct kvm_clock_data k = { 0 };
-	int r = x86_ioctl(a->vm_fd, KVM_GET_CLOCK, &k, err);
+	int r = a->n_vcpus > 0 ? x86_ioctl(a->vm_fd, KVM_GET_CLOCK, &k, err) : 0;
 
-	if (r < 0)
+	if (r < 0 || a->n_vcpus == 0)
 		return r;
 	a->vm.clock = (struct x86_clock){
 		.clock_ns = k.clock,
@@ -294,7 +294,7 @@ int arch_clock_resume(struct arch_state *a, bool loaded, struct merr *err)
 	struct merr wall = MERR_INIT;
 	int r;
 
-	if (loaded) {
+	if (loaded && a->n_vcpus > 0) {
 		r = clock_set(a, err);
 		if (r < 0)
 			return r;

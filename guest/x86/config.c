@@ -124,6 +124,8 @@ int arch_config_put(struct arch_state *a, struct buf *out, struct merr *err)
 	uint64_t mask;
 	int r;
 
+	if (a->n_vcpus == 0)
+		return 0;
 	r = put_cpuids(a, out, err);
 	if (r == 0)
 		r = x86_cpuid_xcr0_mask(a->vcpus[0].fd, &mask, err);
@@ -244,6 +246,9 @@ int arch_config_record(struct arch_state *a, const struct config_record *rec, st
 {
 	struct rcur body = rec->body;
 
+	/* That the source has vCPUs is reported from the list of them. */
+	if (a->n_vcpus == 0)
+		return 0;
 	switch (rec->kind) {
 	case X86_CONFIG_CPUID:
 	case X86_CONFIG_CPUID_DELTA:
@@ -340,6 +345,8 @@ int arch_config_end(struct arch_state *a, struct config_mismatches *m, struct me
 {
 	int r;
 
+	if (a->n_vcpus == 0)
+		return 0;
 	if (!a->source.got_tsc || !a->source.got_xsave)
 		return merr_set(err, -EPROTO, "the source's guest description lacks the %s",
 				a->source.got_tsc ? "XSAVE components" : "TSC frequency");

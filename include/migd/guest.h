@@ -232,8 +232,9 @@ int migd_guest_add_vcpu(struct migd_guest *guest, unsigned int index, int fd, st
 
 /*
  * Attach and serve: start the service thread. A guest whose role is INCOMING waits in
- * migd_guest_vcpu_run(). All vCPUs must have been added. -EINVAL: no KVM, no RAM, no vCPU, or a slot is
- * missing.
+ * migd_guest_vcpu_run(). All vCPUs must have been added. A guest may have neither vCPU nor device: it is then RAM only,
+ * and can be migrated from and to what knows nothing else (qemu -M none). -EINVAL: no KVM, no RAM, devices but no
+ * vCPU, or a slot is missing.
  */
 int migd_guest_start(struct migd_guest *guest);
 

@@ -217,7 +217,8 @@ class Vmm(Process):
 
     def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", working_set=None,
                  rate=None, args=None, hugetlb=False, incoming=False, listen=False, extra=(), attached=True,
-                 netns=None):
+                 netns=None, ram_only=None):
+        """ram_only: the RAM block's name; the guest is then nothing but memory (--machine none)."""
         self.name = name
         self.daemon = daemon
         label = label or f"vmm-{daemon.name}-{name}"
@@ -232,14 +233,15 @@ class Vmm(Process):
         self.hugetlb = hugetlb
         attach = ["--attach-listen", self.listen_path] if listen else ["--attach", daemon.attach_path]
         super().__init__(test, label, [
-            program("migd-vmm"), "--name", name, *attach, "--memory", memory, "--cpus", str(cpus),
-            "--serial", self.serial, *(["--hugetlb"] if hugetlb else ["--memory-file", self.memory_file]),
-            *(["--payload", payload] if payload else []),
+            program("migd-vmm"), "--name", name, *attach, "--memory", memory,
+            *(["--machine", "none", "--memory-id", ram_only] if ram_only else
+              ["--cpus", str(cpus), "--serial", self.serial]), *(["--hugetlb"] if hugetlb else ["--memory-file", self.memory_file]),
+            *(["--payload", payload] if payload and not ram_only else []),
             *(f"--payload-arg={k}={v}" for k, v in payload_args.items() if v is not None),
             *(["--incoming"] if incoming else []), *extra], netns=netns)
         if attached and not listen:
             self.wait_attached()
-        if attached:
+        if attached and not ram_only:
             _ = self.mem  # now: the VMM may be gone when somebody looks
 
     def wait_attached(self):

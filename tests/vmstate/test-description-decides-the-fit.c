@@ -226,8 +226,8 @@ static const struct {
 	{ unprintable, -EPROTO, "the source's guest description: record 3 (id 0): the name is not printable ASCII" },
 	{ far_block, -EPROTO, "the source's guest description: record 3 (id 64): a block's index out of range or twice" },
 	{ stray_slot, -EPROTO, "the source's guest description: record 4 (id 0): a slot of a block that was not announced" },
-	{ odd_vcpus, -EPROTO, "the source's guest description: record 5 (id 0): not a list of 1 to 1024 vCPUs" },
-	{ many_vcpus, -EPROTO, "the source's guest description: record 5 (id 0): not a list of 1 to 1024 vCPUs" },
+	{ odd_vcpus, -EPROTO, "the source's guest description: record 5 (id 0): not a list of at most 1024 vCPUs" },
+	{ many_vcpus, -EPROTO, "the source's guest description: record 5 (id 0): not a list of at most 1024 vCPUs" },
 	{ long_name, -EPROTO, "the source's guest description: record 6 (id 0): no name of 1 to 127 bytes" },
 	{ twice, -EPROTO, "the source's guest description: record 6 (id 0): a device comes twice" },
 };

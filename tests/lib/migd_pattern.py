@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Patterns in a named memory file: random, zero and hole pages, and what arrived of them elsewhere."""
+
+import hashlib
+import mmap
+import os
+import random
+
+PAGE = 4096
+
+
+def write(path, kind, seed=1):
+    """Fill an existing file: "random", "zero" (written zeros), "hole" (nothing), or "mixed": all of them, page by page."""
+    size = os.path.getsize(path)
+    rng = random.Random(seed)
+    with open(path, "r+b") as f:
+        for at in range(0, size, PAGE):
+            what = kind if kind != "mixed" else rng.choice(["random", "random", "zero", "hole", "sparse"])
+            if what == "random":
+                page = rng.randbytes(PAGE)
+            elif what == "sparse":
+                page = bytes(PAGE - 1) + b"\x01"
+            elif what == "zero":
+                page = bytes(PAGE)
+            else:
+                continue
+            f.seek(at)
+            f.write(page)
+
+
+def digest(path):
+    """SHA-256 of all of the file's bytes, holes as zeros."""
+    with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+        return hashlib.sha256(m).hexdigest()
+
+
+def allocated(path):
+    """Bytes that exist."""
+    return os.stat(path).st_blocks * 512
