@@ -25,8 +25,8 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(ZERO_BLOCKS)] = true,
 	/* deltas of pages sent before */
 	[CAP(XBZRLE)] = false,
-	/* vCPUs run less while the migration does not converge */
-	[CAP(AUTO_CONVERGE)] = false,
+	/* engine/source-throttle.c: vCPUs run less while the migration does not converge */
+	[CAP(AUTO_CONVERGE)] = true,
 	/* vCPUs wait when they dirty too much */
 	[CAP(DIRTY_LIMIT)] = false,
 	/* engine/switchover.c: the target says when the guest may be stopped */

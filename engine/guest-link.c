@@ -415,6 +415,14 @@ int guest_state_feed_end(struct guest_link *g, bool ram_only, uint64_t *ret_us, 
 	return r;
 }
 
+int guest_throttle(struct guest_link *g, unsigned int percent, struct merr *err)
+{
+	struct attach_throttle req = { .percent = (uint8_t)percent };
+	struct attach_empty reply;
+
+	return REQUEST(g, THROTTLE, throttle, &req, empty, &reply, err);
+}
+
 int guest_heartbeat(struct guest_link *g, struct merr *err)
 {
 	struct attach_empty none = {}, reply;

@@ -76,6 +76,8 @@ int guest_state_feed(struct guest_link *g, const struct guest_section *begin, ui
  * then stay as they are. In place of guest_state_give().
  */
 int guest_state_feed_end(struct guest_link *g, bool ram_only, uint64_t *ret_us, struct merr *err);
+/* Slow the vCPUs down by so much, 0 to 99; lifted by the library at every end. */
+int guest_throttle(struct guest_link *g, unsigned int percent, struct merr *err);
 int guest_heartbeat(struct guest_link *g, struct merr *err);
 int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct merr *err);
 

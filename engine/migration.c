@@ -20,6 +20,25 @@ bool migration_has_capability(const struct migration *m, enum migration_capabili
 	return false;
 }
 
+/* What of P is set, into the knob of the same name. */
+static void apply_throttle(struct throttle_knobs *k, const struct migration_parameters *p)
+{
+	if (p->has_throttle_trigger_threshold)
+		atomic_store(&k->threshold_percent, p->throttle_trigger_threshold);
+	if (p->has_cpu_throttle_initial)
+		atomic_store(&k->initial_percent, p->cpu_throttle_initial);
+	if (p->has_cpu_throttle_increment)
+		atomic_store(&k->increment_percent, p->cpu_throttle_increment);
+	if (p->has_max_cpu_throttle)
+		atomic_store(&k->max_percent, p->max_cpu_throttle);
+	if (p->has_cpu_throttle_tailslow)
+		atomic_store(&k->tailslow, p->cpu_throttle_tailslow);
+	if (p->has_vcpu_dirty_limit)
+		atomic_store(&k->vcpu_limit_mib, p->vcpu_dirty_limit);
+	if (p->has_x_vcpu_dirty_limit_period)
+		atomic_store(&k->vcpu_period_ms, p->x_vcpu_dirty_limit_period);
+}
+
 void migration_apply(struct migration *m, const struct migration_parameters *p)
 {
 	if (p->has_max_bandwidth)
@@ -28,6 +47,7 @@ void migration_apply(struct migration *m, const struct migration_parameters *p)
 		atomic_store(&m->downtime_limit_ms, p->downtime_limit);
 	if (p->has_avail_switchover_bandwidth)
 		atomic_store(&m->switchover_bps, p->avail_switchover_bandwidth);
+	apply_throttle(&m->throttle, p);
 }
 
 /* Queue a report of the state as it is now. Lock held. */

@@ -19,6 +19,7 @@
 #include "engine/link.h"
 #include "engine/rate.h"
 #include "engine/stats-page.h"
+#include "engine/throttle.h"
 #include "schema/types.h"
 
 enum resolve {
@@ -48,6 +49,7 @@ struct migration {
 	struct rate rate;			/* its limit only */
 	_Atomic uint64_t downtime_limit_ms;
 	_Atomic uint64_t switchover_bps;	/* avail-switchover-bandwidth; 0: estimate */
+	struct throttle_knobs throttle;
 	atomic_bool may_continue;		/* migrate-continue came */
 	atomic_bool wants_connection;		/* a CONNECT is not answered yet */
 	_Atomic int resolve;			/* enum resolve */

@@ -36,6 +36,8 @@ struct ram_source {
 	const struct ram_file *last_block;	/* of the last page record: CONTINUE (WIRE.md 3.1) */
 	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
 	uint64_t data_first, data_end;		/* pages [first, end); of this pass */
+	uint64_t n_syncs;
+	uint64_t dirtied_pages;			/* by all syncs but the first */
 	uint32_t buffered;			/* pages of the buffer that `out` refers to */
 	uint8_t *buffer;
 };
@@ -291,31 +293,36 @@ static struct stretch look(struct ram_source *s, const struct ram_file *b, uint6
 	return st;
 }
 
-/* Send the `todo` pages of [first, end), holes as zeros, and take them off the list. */
+/*
+ * Send the `todo` pages of [first, end), holes as zeros. They are taken off the list before they are read: a sync in
+ * mid-pass puts back what was written since. It may also add pages in units that nobody has looked at, and what was known
+ * to be a hole may be none any more.
+ */
 static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first, uint64_t end,
 			struct merr *err)
 {
+	uint64_t page = first, n_syncs = s->n_syncs, run_end, stop;
 	struct stretch st = { .end = first };
-	uint64_t page = first, run_end, stop;
 	int r;
 
-	for (;;) {
-		page = bitmap_next_set(b->todo, end, page);
-		if (page == end)
-			return 0;
-		run_end = bitmap_next_clear(b->todo, end, page);
-		while (page < run_end) {
-			if (page >= st.end)
-				st = look(s, b, page);
-			stop = min_u64(run_end, st.end);
-			if (!st.data)
-				send_zero(s, b, page, stop - page);
-			else if ((r = send_pages(s, b, page, stop - page, st.dense, err)) < 0)
-				return r;
-			bitmap_clear_range(b->todo, page, stop - page);
-			page = stop;
+	while ((page = bitmap_next_set(b->todo, end, page)) < end) {
+		if (s->n_syncs != n_syncs) {
+			n_syncs = s->n_syncs;
+			see_units(s, b, page, end);
+			st.end = page;
 		}
+		if (page >= st.end)
+			st = look(s, b, page);
+		run_end = bitmap_next_clear(b->todo, min_u64(end, st.end), page);
+		stop = st.data ? min_u64(run_end, page + WINDOW_PAGES) : run_end;
+		bitmap_clear_range(b->todo, page, stop - page);
+		if (!st.data)
+			send_zero(s, b, page, stop - page);
+		else if ((r = send_pages(s, b, page, stop - page, st.dense, err)) < 0)
+			return r;
+		page = stop;
 	}
+	return 0;
 }
 
 static int send_block(struct ram_source *s, unsigned int index, bool stopped, struct merr *err)
@@ -415,16 +422,23 @@ uint64_t ram_source_todo_pages(const struct ram_source *s)
 
 int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err)
 {
-	uint64_t skipped = 0;
+	uint64_t skipped = 0, fresh;
 	int r;
 
 	r = guest_dirty_sync(s->guest, err);
 	if (r < 0)
 		return r;
-	(void)ram_take_dirty(s->ram);
+	fresh = ram_take_dirty(s->ram);
 	for (size_t i = 0; i < s->ram->n_blocks; i++)
 		skipped += skip_holes(&s->ram->blocks[i]);
 	stats_set(s->stats, hole_pages, skipped);
+	if (s->n_syncs++ > 0)
+		s->dirtied_pages += fresh - min_u64(fresh, skipped);
 	*ret_pages = ram_todo_pages(s->ram);
 	return 0;
+}
+
+uint64_t ram_source_dirtied_pages(const struct ram_source *s)
+{
+	return s->dirtied_pages;
 }

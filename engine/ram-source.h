@@ -39,12 +39,14 @@ void ram_source_list(struct ram_source *s);
 
 /*
  * Fetch what became dirty; *ret_pages: how many pages are to be sent now, without those in units never touched. 0 or
- * -errno with ERR.
+ * -errno with ERR. The tick function may call it, in mid-pass.
  */
 int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err);
 
 /* As the last sync found it, less what was sent since. */
 uint64_t ram_source_todo_pages(const struct ram_source *s);
+/* How many pages the syncs found newly dirtied since the start, those of the first apart. */
+uint64_t ram_source_dirtied_pages(const struct ram_source *s);
 
 /*
  * Send every page in `todo`: the body of one section. STOPPED: the guest is, so nothing needs re-protection. The caller

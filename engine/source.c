@@ -146,7 +146,7 @@ int source_sync(struct source *s)
 		return r;
 	publish_sync(s, clock_now_ns());
 	report_pass(s->m, stats_get(s->m->stats, dirty_sync_count));
-	return 0;
+	return source_throttle_synced(s);
 }
 
 static int exchange_config(struct source *s)
@@ -193,6 +193,14 @@ static int open_guest(struct source *s)
 	return 0;
 }
 
+/* In mid-pass. A ram_tick_fn. */
+static int pass_tick(void *opaque)
+{
+	int r = source_tick(opaque);
+
+	return r < 0 ? r : source_throttle_tick(opaque);
+}
+
 /* What the stream consists of, but for the library's sections. */
 static int register_handlers(struct source *s)
 {
@@ -202,7 +210,7 @@ static int register_handlers(struct source *s)
 				   s->features & HELLO_FEATURE_RUNS);
 	if (!s->sender)
 		return merr_set_errno(&s->err, -ENOMEM, "sender");
-	ram_source_on_tick(s->sender, source_tick, s);
+	ram_source_on_tick(s->sender, pass_tick, s);
 	r = ram_source_register(&s->handlers, s->sender, &s->err);
 	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);
 }
@@ -357,6 +365,7 @@ static void revoke(struct source *s)
 
 static void finish(struct source *s, enum source_end end)
 {
+	source_throttle_ended(s);
 	switch (end) {
 	case SOURCE_REVOKED:
 		revoke(s);

@@ -13,6 +13,7 @@
 #include "engine/out.h"
 #include "engine/ram-source.h"
 #include "engine/return-path.h"
+#include "engine/source-throttle.h"
 
 /* Migration thread only. */
 struct source {
@@ -26,6 +27,7 @@ struct source {
 	struct ram_source *sender;
 	struct globalstate run_state;
 	struct convergence convergence;
+	struct source_throttle throttle;
 	uint64_t features;		/* enum hello_feature, of both sides */
 	uint64_t bandwidth_bps;		/* of the last pass */
 	uint64_t left_bytes;		/* of all handlers, after the last sync */

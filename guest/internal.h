@@ -97,7 +97,8 @@ struct outcome {
 
 struct throttle {
 	unsigned int percent; /* 0: off */
-	uint64_t next_ns;
+	uint64_t running_since_ns; /* when the last hold ends or ended */
+	uint64_t next_ns;          /* when the next one begins */
 };
 
 struct migd_guest {
@@ -193,6 +194,8 @@ void handover_discard_at_exit(struct migd_guest *g);
 
 /* ---- throttle.c ---- */
 
+/* How long vCPUs that ran for RAN_NS are held, to be throttled by PERCENT (1 to 99). */
+uint64_t throttle_hold_ns(unsigned int percent, uint64_t ran_ns);
 void throttle_set(struct migd_guest *g, unsigned int percent);
 void throttle_off(struct migd_guest *g);
 void throttle_tick(struct migd_guest *g, uint64_t now_ns);

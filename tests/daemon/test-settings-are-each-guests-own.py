@@ -6,7 +6,7 @@
 import migdtest
 from attach_peer import attached
 
-SUPPORTED = {"events", "return-path", "pause-before-switchover", "late-block-activate", "zero-blocks",
+SUPPORTED = {"auto-converge", "events", "return-path", "pause-before-switchover", "late-block-activate", "zero-blocks",
              "switchover-ack"}
 
 # What a capability is refused without.
