@@ -17,7 +17,7 @@ static int copy_text(const char *from, char *to, size_t cap, const char *what, s
 }
 
 /* By way of the URI, so that there is one place that knows what is right. */
-static int from_inet(const struct inet_socket_address *i, struct addr *ret, struct merr *err)
+static int parse_inet(const struct inet_socket_address *i, struct addr *ret, struct merr *err)
 {
 	char text[ADDR_HOST_MAX + ADDR_PORT_MAX + 64];
 	bool v6 = strchr(i->host, ':') != NULL;
@@ -39,7 +39,16 @@ static int from_inet(const struct inet_socket_address *i, struct addr *ret, stru
 		       i->port);
 	if (i->has_to)
 		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), ",to=%u", i->to);
-	r = addr_parse_uri(text, ret, err);
+	return addr_parse_uri(text, ret, err);
+}
+
+static int from_inet(const struct inet_socket_address *i, struct addr *ret, struct merr *err)
+{
+	int r;
+
+	if (i->has_mptcp && i->mptcp)
+		return merr_set(err, -ENOTSUP, "Multipath TCP is not supported; leave it out");
+	r = parse_inet(i, ret, err);
 	if (r < 0)
 		return r;
 	ret->ipv4 = i->has_ipv4 && i->ipv4;
@@ -49,12 +58,11 @@ static int from_inet(const struct inet_socket_address *i, struct addr *ret, stru
 		ret->ipv6 = true;
 	if (i->has_ipv6 && !i->ipv6 && !i->has_ipv4)
 		ret->ipv4 = true;
+	ret->numeric = i->has_numeric && i->numeric;
 	ret->keep_alive = i->has_keep_alive && i->keep_alive;
-	if ((i->has_mptcp && i->mptcp) || i->has_keep_alive_count || i->has_keep_alive_idle ||
-	    i->has_keep_alive_interval)
-		return merr_set(err, -ENOTSUP,
-				"Multipath TCP and the keep-alive details are not supported; leave "
-				"them out");
+	ret->keep_alive_count = i->keep_alive_count;
+	ret->keep_alive_idle = i->keep_alive_idle;
+	ret->keep_alive_interval = i->keep_alive_interval;
 	return 0;
 }
 
@@ -74,6 +82,20 @@ static int from_unix(const struct unix_socket_address *u, struct addr *ret, stru
 	return r;
 }
 
+static int from_fd(const struct fd_socket_address *f, struct addr *ret, struct merr *err)
+{
+	struct addr a = { .type = ADDR_FD };
+	int r;
+
+	if (!f->str[0])
+		return merr_set(err, -EINVAL,
+				"Parameter 'channels[0].addr.str' expects the name of a descriptor");
+	r = copy_text(f->str, a.text, sizeof(a.text), "channels[0].addr.str", err);
+	if (r == 0)
+		*ret = a;
+	return r;
+}
+
 static int from_socket(const struct socket_address *s, struct addr *ret, struct merr *err)
 {
 	switch (s->type) {
@@ -81,54 +103,127 @@ static int from_socket(const struct socket_address *s, struct addr *ret, struct 
 		return from_inet(&s->u.inet, ret, err);
 	case SOCKET_ADDRESS_TYPE_UNIX:
 		return from_unix(&s->u.unix_, ret, err);
+	case SOCKET_ADDRESS_TYPE_FD:
+		return from_fd(&s->u.fd, ret, err);
 	default:
 		return merr_set(err, -ENOTSUP,
-				"migration transport '%s' is not supported; use inet or unix",
+				"migration transport '%s' is not supported; use inet, unix or fd",
 				socket_address_type_str(s->type));
 	}
 }
 
+static int from_exec(const struct migration_exec_command *e, struct addr *ret, struct merr *err)
+{
+	struct addr a = { .type = ADDR_EXEC };
+
+	if (e->n_args == 0 || !e->args[0][0])
+		return merr_set(err, -EINVAL,
+				"Parameter 'channels[0].addr.args' expects a program's path, and its "
+				"arguments");
+	for (size_t i = 0; i < e->n_args; i++)
+		if (addr_add_arg(&a, e->args[i]) < 0)
+			return merr_set(err, -EINVAL,
+					"Parameter 'channels[0].addr.args' expects at most %d bytes",
+					ADDR_TEXT_MAX);
+	*ret = a;
+	return 0;
+}
+
+static int from_file(const struct file_migration_args *f, struct addr *ret, struct merr *err)
+{
+	struct addr a = { .type = ADDR_FILE, .offset = f->offset };
+	int r;
+
+	if (!f->filename[0])
+		return merr_set(err, -EINVAL,
+				"Parameter 'channels[0].addr.filename' expects a path");
+	if (f->offset > INT64_MAX)
+		return merr_set(err, -EINVAL,
+				"Parameter 'channels[0].addr.offset' expects at most %lld",
+				(long long)INT64_MAX);
+	r = copy_text(f->filename, a.text, sizeof(a.text), "channels[0].addr.filename", err);
+	if (r == 0)
+		*ret = a;
+	return r;
+}
+
+static int from_address(const struct migration_address *a, struct addr *ret, struct merr *err)
+{
+	switch (a->transport) {
+	case MIGRATION_ADDRESS_TYPE_SOCKET:
+		return from_socket(&a->u.socket, ret, err);
+	case MIGRATION_ADDRESS_TYPE_EXEC:
+		return from_exec(&a->u.exec, ret, err);
+	case MIGRATION_ADDRESS_TYPE_FILE:
+		return from_file(&a->u.file, ret, err);
+	default:
+		return merr_set(err, -ENOTSUP,
+				"migration transport '%s' is not supported; use socket, exec or file",
+				migration_address_type_str(a->transport));
+	}
+}
+
+/* At most one a type, and a main one (QEMU crashes without). */
 static int from_channels(const struct migration_channel *channels, size_t n, struct addr *ret,
 			 struct merr *err)
 {
-	const struct migration_channel *main_channel = NULL;
+	const struct migration_channel *by_type[MIGRATION_CHANNEL_TYPE__MAX] = { NULL };
 
 	for (size_t i = 0; i < n; i++) {
-		if (channels[i].channel_type != MIGRATION_CHANNEL_TYPE_MAIN)
-			return merr_set(
-				err, -ENOTSUP,
-				"channel type '%s' is not supported; give a 'main' channel only",
-				migration_channel_type_str(channels[i].channel_type));
-		if (main_channel)
-			return merr_set(err, -EINVAL, "Channel list has more than one main entry");
-		main_channel = &channels[i];
+		if (by_type[channels[i].channel_type])
+			return merr_set(err, -EINVAL, "Channel list has more than one %s entry",
+					migration_channel_type_str(channels[i].channel_type));
+		by_type[channels[i].channel_type] = &channels[i];
 	}
-	if (!main_channel)
+	if (!by_type[MIGRATION_CHANNEL_TYPE_MAIN])
 		return merr_set(err, -EINVAL, "Channel list has no main entry");
-	if (main_channel->addr.transport != MIGRATION_ADDRESS_TYPE_SOCKET)
+	if (by_type[MIGRATION_CHANNEL_TYPE_CPR])
 		return merr_set(err, -ENOTSUP,
-				"migration transport '%s' is not supported; use a socket",
-				migration_address_type_str(main_channel->addr.transport));
-	return from_socket(&main_channel->addr.u.socket, ret, err);
+				"channel type 'cpr' is not supported; give a 'main' channel only");
+	return from_address(&by_type[MIGRATION_CHANNEL_TYPE_MAIN]->addr, ret, err);
+}
+
+static int check_one_given(const char *uri, size_t n, struct merr *err)
+{
+	if (!uri != !n)
+		return 0;
+	return merr_set(err, -EINVAL, "%s",
+			uri ? "'uri' and 'channels' exclude each other; give one of them"
+			    : "Parameter 'uri' or 'channels' is needed: where to, e.g. "
+			      "tcp:HOST:PORT");
+}
+
+static void name(const struct addr *a, const char *uri, char *text)
+{
+	(void)addr_format(a, text, ADDRESS_TEXT_MAX);
+	if (uri && strlen(uri) < ADDRESS_TEXT_MAX)
+		memcpy(text, uri, strlen(uri) + 1);
 }
 
 int address_parse(const char *uri, const struct migration_channel *channels, size_t n,
 		  struct addr *ret, char *text, struct merr *err)
 {
-	int r;
+	int r = check_one_given(uri, n, err);
 
-	if (!uri == !n)
-		return merr_set(err, -EINVAL, "%s",
-				uri ? "'uri' and 'channels' exclude each other; give one of them"
-				    : "Parameter 'uri' or 'channels' is needed: where to, e.g. "
-				      "tcp:HOST:PORT");
-	r = uri ? addr_parse_uri(uri, ret, err) : from_channels(channels, n, ret, err);
-	if (r < 0)
-		return r;
-	(void)addr_format(ret, text, ADDRESS_TEXT_MAX);
-	if (uri && strlen(uri) < ADDRESS_TEXT_MAX)
-		memcpy(text, uri, strlen(uri) + 1);
-	return 0;
+	if (r == 0)
+		r = uri ? addr_parse_uri(uri, ret, err) : from_channels(channels, n, ret, err);
+	if (r == 0)
+		name(ret, uri, text);
+	return r;
+}
+
+int address_parse_incoming(const char *uri, const struct migration_channel *channels, size_t n,
+			   struct addr *ret, char *text, struct merr *err)
+{
+	int r = check_one_given(uri, n, err);
+
+	if (r == 0 && n > 1)
+		r = merr_set(err, -EINVAL, "Channel list must have only one entry");
+	if (r == 0)
+		r = uri ? addr_parse_uri(uri, ret, err) : from_address(&channels[0].addr, ret, err);
+	if (r == 0)
+		name(ret, uri, text);
+	return r;
 }
 
 int address_describe(const struct addr *a, struct socket_address *ret)

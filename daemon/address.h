@@ -7,8 +7,10 @@
 #include "schema/types.h"
 #include "transport/addr.h"
 
+struct guest;
+
 /* Room for any address as a URI. */
-#define ADDRESS_TEXT_MAX (sizeof(struct addr) + 16)
+#define ADDRESS_TEXT_MAX ADDR_FORMATTED_MAX
 
 /*
  * Exactly one of URI and CHANNELS (N of them) has to be there. *RET is checked, TEXT
@@ -16,6 +18,13 @@
  */
 int address_parse(const char *uri, const struct migration_channel *channels, size_t n,
 		  struct addr *ret, char *text, struct merr *err);
+
+/* The same for a destination: CHANNELS has one entry, whatever it is for. */
+int address_parse_incoming(const char *uri, const struct migration_channel *channels, size_t n,
+			   struct addr *ret, char *text, struct merr *err);
+
+/* Whether the kind of A is allowed, and fits G's capabilities and parameters (QMP.md 6.5). -EPERM, -EINVAL. */
+int address_check(const struct guest *g, const struct addr *a, struct merr *err);
 
 /* As query-migrate's socket-address shows it; free with socket_address_done(). -ENOMEM. */
 int address_describe(const struct addr *a, struct socket_address *ret);

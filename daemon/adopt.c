@@ -20,6 +20,7 @@
 #include "daemon/guest.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
+#include "daemon/publication.h"
 #include "daemon/registry.h"
 #include "daemon/settle.h"
 #include "daemon/state-dir.h"
@@ -44,6 +45,8 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 	m->exit_on_error = j->exit_on_error;
 	m->has_listen_addr = j->listen[0] && addr_parse_uri(j->listen, &m->listen_addr, NULL) == 0;
 	m->journaled = true;
+	if (j->outgoing && addr.type == ADDR_FILE && addr.offset == 0)
+		m->publication = publication_find(g->daemon->base, addr.text, m->id);
 	/*
 	 * A guess until ADOPT; without a worker, the guest's handover decides what becomes of it.
 	 */

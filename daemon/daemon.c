@@ -15,6 +15,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/adopt.h"
+#include "daemon/command.h"
+#include "daemon/fdset.h"
 #include "daemon/hello.h"
 #include "daemon/listen.h"
 #include "daemon/registry.h"
@@ -133,7 +135,9 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 
 	d->base = event_base_new();
 	d->registry = registry_new(d);
-	if (!d->base || !d->registry)
+	d->fdsets = fdsets_new();
+	d->allow_exec = o->allow_exec;
+	if (!d->base || !d->registry || !d->fdsets)
 		return merr_set(err, -ENOMEM, "out of memory");
 	raise_descriptor_limit();
 	r = state_dir_open(o->state_dir, &d->state, err);
@@ -190,6 +194,8 @@ struct daemon *daemon_free(struct daemon *d)
 	d->door = door_close(d->door);
 	d->registry = registry_free(d->registry);
 	worker_forget_dismissed();
+	command_forget_dropped();
+	d->fdsets = fdsets_free(d->fdsets);
 	d->qmp = qmp_server_free(d->qmp);
 	if (p->qmp_path)
 		(void)unlink(p->qmp_path);

@@ -14,6 +14,7 @@
 #include "qmp/server.h"
 
 struct door;
+struct fdsets;
 struct registry;
 struct state_dir;
 
@@ -23,6 +24,8 @@ struct daemon {
 	struct registry *registry;
 	struct door *door;
 	struct state_dir *state;
+	struct fdsets *fdsets;
+	bool allow_exec; /* QMP clients may run commands */
 	int exe_fd; /* this program, open since before it could be replaced: workers are started
 		       from it */
 };

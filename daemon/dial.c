@@ -126,7 +126,7 @@ static void finish(struct dial *d, int fd, const struct merr *err)
 static void fail(struct dial *d)
 {
 	struct merr err = MERR_INIT;
-	char text[sizeof(struct addr) + 8];
+	char text[ADDR_FORMATTED_MAX];
 
 	(void)merr_set_errno(&err, d->error, "Failed to connect to '%s'",
 			     strchr(addr_format(&d->lookup->addr, text, sizeof(text)), ':') + 1);

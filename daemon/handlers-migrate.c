@@ -31,12 +31,14 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 		return;
 	r = address_parse(args->has_uri ? args->uri : NULL, args->channels, args->n_channels, &addr,
 			  text, &err);
+	if (r == 0)
+		r = address_check(g, &addr, &err);
 	if (r == 0 && args->has_resume && args->resume)
 		r = merr_set(&err, -EINVAL,
 			     "Cannot resume: there is no paused post-copy migration of guest '%s'",
 			     g->name);
 	if (r == 0)
-		r = outgoing_start(g, text, &addr, &err);
+		r = outgoing_start(g, call, text, &addr, &err);
 	if (r < 0)
 		qmp_fail(call, &err);
 	else
@@ -52,8 +54,10 @@ void cmd_migrate_incoming(struct qmp_call *call, const struct migrate_incoming_a
 
 	if (!g)
 		return;
-	if (address_parse(args->has_uri ? args->uri : NULL, args->channels, args->n_channels, &addr,
-			  text, &err) < 0)
+	if (incoming_check(g, &err) < 0 ||
+	    address_parse_incoming(args->has_uri ? args->uri : NULL, args->channels,
+				   args->n_channels, &addr, text, &err) < 0 ||
+	    address_check(g, &addr, &err) < 0)
 		qmp_fail(call, &err);
 	else
 		incoming_start(g, text, &addr, !args->has_exit_on_error || args->exit_on_error,

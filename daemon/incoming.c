@@ -11,11 +11,12 @@
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/start.h"
+#include "daemon/stream.h"
 #include "qmp/server.h"
 #include "transport/sock.h"
 
 /* QMP.md 2.1; a guest that nothing has reached yet can be armed again after a failure. */
-static int check(const struct guest *g, struct merr *err)
+int incoming_check(const struct guest *g, struct merr *err)
 {
 	const struct migration *m = g->migration;
 	uint8_t phase = guest_handover(g, NULL);
@@ -71,7 +72,7 @@ static void on_started(struct migration *m, const struct merr *err)
 static void on_listening(void *opaque, int fd, const struct merr *err)
 {
 	struct migration *m = opaque;
-	char text[sizeof(struct addr) + 8];
+	char text[ADDR_FORMATTED_MAX];
 
 	m->dial = NULL;
 	if (fd < 0) {
@@ -86,21 +87,32 @@ static void on_listening(void *opaque, int fd, const struct merr *err)
 	start_worker(m);
 }
 
+/* A stream that is there at once. */
+static void start_local(struct migration *m)
+{
+	struct merr err = MERR_INIT;
+
+	if (stream_open(m, m->call, &err) < 0)
+		start_failed(m, &err);
+	else
+		start_worker(m);
+}
+
 void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,
 		    struct qmp_call *call)
 {
 	struct merr err = MERR_INIT;
 	struct migration *m = NULL;
 
-	if (check(g, &err) < 0 ||
-	    migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, &m, &err) < 0) {
+	if (migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, &m, &err) < 0) {
 		qmp_fail(call, &err);
 		return;
 	}
 	m->exit_on_error = exit_on_error;
 	m->on_started = on_started;
-	m->dial = dial_listen(g->daemon->base, &m->addr, on_listening, m);
-	if (!m->dial) {
+	if (addr_is_network(&m->addr))
+		m->dial = dial_listen(g->daemon->base, &m->addr, on_listening, m);
+	if (addr_is_network(&m->addr) && !m->dial) {
 		(void)migration_free(m);
 		(void)merr_set(&err, -ENOMEM, "out of memory");
 		qmp_fail(call, &err);
@@ -108,4 +120,6 @@ void incoming_start(struct guest *g, const char *uri, const struct addr *addr, b
 	}
 	m->call = call;
 	migration_install(g, m);
+	if (!addr_is_network(&m->addr))
+		start_local(m);
 }

@@ -10,8 +10,11 @@
 struct guest;
 struct qmp_call;
 
+/* QMP.md 2.1: whether G can begin to wait for a migration now. -errno with ERR. */
+int incoming_check(const struct guest *g, struct merr *err);
+
 /*
- * Listen on ADDR and start a worker for G. CALL is answered when the worker runs, or with what went
+ * After incoming_check(): listen on ADDR and start a worker for G. CALL is answered when the worker runs, or with what went
  * wrong: the guest can then be given another try.
  */
 void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,

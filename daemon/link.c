@@ -19,6 +19,7 @@
 #include "daemon/guest.h"
 #include "daemon/json.h"
 #include "daemon/migration.h"
+#include "daemon/publication.h"
 #include "daemon/settle.h"
 #include "daemon/worker.h"
 #include "engine/link.h"
@@ -65,6 +66,10 @@ static int describe_start(const struct migration *m, json_t **ret)
 		.version = LINK_VERSION,
 		.direction = m->direction,
 		.mode = m->mode,
+		.has_return_path = true,
+		.return_path = m->return_path,
+		.has_publish = true,
+		.publish = m->publishes,
 	};
 	int r;
 
@@ -104,8 +109,7 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 		[LINK_START_FD_STATS] = m->stats_fd,
 		[LINK_START_FD_ADOPT] = adopt_fd,
 		[LINK_START_FD_DECISION] = m->guest->decision_fd,
-		[LINK_START_FD_STREAM] =
-			m->direction == WORKER_DIRECTION_INCOMING ? m->listen_fd : m->stream_fd,
+		[LINK_START_FD_STREAM] = m->listen_fd >= 0 ? m->listen_fd : m->stream_fd,
 		[LINK_START_FD_VMM] = vmm_fd,
 	};
 	int r;
@@ -198,6 +202,36 @@ static int on_connect(struct migration *m, struct merr *err)
 			       on_dialled, m);
 	if (!m->dial)
 		answer_connection(m, -1, "out of memory");
+	return 0;
+}
+
+/* ---- publishing ---- */
+
+static void on_published(void *opaque, const struct merr *err)
+{
+	struct worker_published w = { .has_error = err != NULL };
+	_cleanup_json_ json_t *body = NULL;
+	struct migration *m = opaque;
+
+	w.error = err ? (char *)(uintptr_t)merr_msg(err) : NULL;
+	body = worker_published_to_json(&w);
+	if (body)
+		tell_worker(m, LINK_PUBLISHED, body, NULL, 0);
+}
+
+static int on_publish(struct migration *m, json_t *body, struct merr *err)
+{
+	struct merr why = MERR_INIT;
+
+	(void)body;
+	if (m->direction != WORKER_DIRECTION_OUTGOING)
+		return merr_set(err, -EBADMSG, "worker link: PUBLISH from an incoming migration");
+	if (m->publication) {
+		publication_publish(m->publication, on_published, m);
+		return 0;
+	}
+	(void)merr_set(&why, -ESRCH, "a migd that has ended since knew what was being written to");
+	on_published(m, &why);
 	return 0;
 }
 
@@ -340,6 +374,7 @@ static const struct message {
 	{ LINK_STATE, on_state },
 	{ LINK_PASS, on_pass },
 	{ LINK_CONNECT, on_connect_message },
+	{ LINK_PUBLISH, on_publish },
 	{ LINK_DONE, on_done },
 };
 

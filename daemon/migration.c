@@ -18,6 +18,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
+#include "daemon/publication.h"
 #include "daemon/settle.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
@@ -99,6 +100,7 @@ int migration_new(struct guest *g, enum worker_direction direction, const char *
 	m->mode = WORKER_MODE_FRESH;
 	m->status = MIGRATION_STATUS_NONE;
 	m->addr = *addr;
+	m->return_path = true;
 	m->stats_fd = m->stream_fd = m->library_fd = m->listen_fd = -1;
 	m->uri = strdup(uri);
 	m->peer = strdup(direction == WORKER_DIRECTION_OUTGOING ? uri : "");
@@ -118,6 +120,13 @@ int migration_new(struct guest *g, enum worker_direction direction, const char *
 	return 0;
 }
 
+/* What was written stays if it is a whole stream, or may still become one. */
+static bool is_written_for_nothing(const struct migration *m)
+{
+	return m->direction == WORKER_DIRECTION_OUTGOING &&
+	       status_in(m, TO(FAILED) | TO(CANCELLED) | TO(NONE));
+}
+
 void migration_release(struct migration *m)
 {
 	guest_forget_requests(m->guest, m);
@@ -127,6 +136,7 @@ void migration_release(struct migration *m)
 	m->library_fd = close_fd(m->library_fd);
 	m->listen_fd = close_fd(m->listen_fd);
 	m->has_listen_addr = false;
+	m->publication = publication_done(m->publication, !is_written_for_nothing(m));
 	if (m->journaled)
 		state_dir_forget(m->guest->daemon->state, m->id);
 	m->journaled = false;

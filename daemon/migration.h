@@ -25,6 +25,7 @@
 
 struct dial;
 struct guest;
+struct publication;
 struct qmp_call;
 struct worker;
 
@@ -56,6 +57,9 @@ struct migration {
 	struct worker *worker; /* NULL: none runs */
 	struct dial *dial;     /* a connection is being made */
 	int stream_fd;         /* for the worker's START; -1: it asks for one */
+	bool return_path;      /* the stream is bidirectional */
+	struct publication *publication; /* of a stream to a file or a command; or NULL */
+	bool publishes; /* outgoing: what was written counts once that is published */
 	int library_fd;        /* the worker's end of the migration channel, until START */
 	int listen_fd; /* incoming: kept for successors, so that a peer that comes back is not
 			  refused */

@@ -16,6 +16,7 @@ enum option_id {
 	OPT_ATTACH,
 	OPT_STATE_DIR,
 	OPT_LOG_LEVEL,
+	OPT_ALLOW_EXEC,
 	OPT_FOREGROUND,
 	OPT_HELP,
 	OPT_VERSION
@@ -26,6 +27,7 @@ static const struct option long_options[] = {
 	{ "attach", required_argument, NULL, OPT_ATTACH },
 	{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+	{ "allow-exec", no_argument, NULL, OPT_ALLOW_EXEC },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -41,6 +43,7 @@ const char *options_help(void)
 	       "  --attach PATH     Unix socket where VMMs register their guests\n"
 	       "  --state-dir DIR   what the next migd needs to take over running migrations;\n"
 	       "                    one daemon a directory (default " STATE_DIR_DEFAULT ")\n"
+	       "  --allow-exec      let QMP clients run commands as migd's user (exec: addresses)\n"
 	       "  --log-level L     emerg alert crit err warning notice info debug (default info)\n"
 	       "  --foreground      stay in the foreground instead of detaching from the terminal\n"
 	       "  --help            print this\n"
@@ -74,6 +77,9 @@ static int set_option(struct options *o, int id, const char *value, struct merr 
 		return 0;
 	case OPT_LOG_LEVEL:
 		return set_log_level(o, value, err);
+	case OPT_ALLOW_EXEC:
+		o->allow_exec = true;
+		return 0;
 	case OPT_FOREGROUND:
 		o->foreground = true;
 		return 0;

@@ -12,6 +12,7 @@ struct options {
 	const char *attach_path;
 	const char *state_dir;
 	int log_level;
+	bool allow_exec; /* exec: addresses */
 	bool foreground;
 	bool help, version; /* print and leave */
 };

@@ -9,6 +9,7 @@
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/start.h"
+#include "daemon/stream.h"
 
 static int check_run_state(const struct guest *g, struct merr *err)
 {
@@ -81,7 +82,22 @@ static void on_connected(void *opaque, int fd, const struct merr *err)
 	start_worker(m);
 }
 
-int outgoing_start(struct guest *g, const char *uri, const struct addr *addr, struct merr *err)
+/* A stream that is there at once. It failed: that is the migration's end, and the command's (QMP.md 2.1). */
+static int start_local(struct migration *m, struct qmp_call *call, struct merr *err)
+{
+	int r = stream_open(m, call, err);
+
+	if (r == 0) {
+		start_worker(m);
+		return 0;
+	}
+	m->on_started = NULL;
+	migration_finish(m, MIGRATION_STATUS_FAILED, err);
+	return r;
+}
+
+int outgoing_start(struct guest *g, struct qmp_call *call, const char *uri,
+		   const struct addr *addr, struct merr *err)
 {
 	struct migration *m;
 	int r = check(g, err);
@@ -92,12 +108,13 @@ int outgoing_start(struct guest *g, const char *uri, const struct addr *addr, st
 	if (r < 0)
 		return r;
 	m->on_started = on_started;
-	m->dial = dial_connect(g->daemon->base, &m->addr, 0, on_connected, m);
-	if (!m->dial) {
+	if (addr_is_network(&m->addr))
+		m->dial = dial_connect(g->daemon->base, &m->addr, 0, on_connected, m);
+	if (addr_is_network(&m->addr) && !m->dial) {
 		(void)migration_free(m);
 		return merr_set(err, -ENOMEM, "out of memory");
 	}
 	migration_install(g, m);
 	(void)migration_set_status(m, MIGRATION_STATUS_SETUP);
-	return 0;
+	return addr_is_network(&m->addr) ? 0 : start_local(m, call, err);
 }

@@ -159,8 +159,8 @@ static void start_successor(struct migration *m)
 	if (m->direction == WORKER_DIRECTION_OUTGOING) {
 		migration_set_handover(m, m->handover_id, HANDOVER_PHASE_RELEASED, NULL, true);
 		start_worker(m); /* it asks for a connection */
-	} else if (m->listen_fd >= 0) {
-		start_worker(m);
+	} else if (m->listen_fd >= 0 || !addr_is_network(&m->addr)) {
+		start_worker(m); /* without a place to be found at, an operator's word is all */
 	} else {
 		m->dial = dial_listen(m->guest->daemon->base,
 				      m->has_listen_addr ? &m->listen_addr : &m->addr,

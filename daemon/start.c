@@ -38,7 +38,7 @@ void start_failed(struct migration *m, const struct merr *err)
 
 static int record(struct migration *m, struct merr *err)
 {
-	char listen[sizeof(struct addr) + 16] = "";
+	char listen[ADDR_FORMATTED_MAX] = "";
 	const struct guest *g = m->guest;
 	struct journal j = {
 		.id = m->id,

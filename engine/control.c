@@ -147,6 +147,7 @@ static json_t *body_of(struct control *c, struct report *r)
 	case LINK_PASS:
 		return worker_pass_to_json(&pass);
 	case LINK_CONNECT:
+	case LINK_PUBLISH:
 		return json_object();
 	case LINK_DONE:
 		return worker_outcome_to_json(&outcome);
@@ -220,6 +221,8 @@ static void introduce(struct control *c)
 		send_report(c, &now);
 	else if (atomic_load(&c->m->wants_connection))
 		(void)link_send(c->link, LINK_CONNECT, NULL, NULL, 0);
+	else if (atomic_load(&c->m->wants_publish))
+		(void)link_send(c->link, LINK_PUBLISH, NULL, NULL, 0);
 }
 
 static void adopt(struct control *c)
@@ -264,6 +267,23 @@ static int take_connection(struct control *c, struct conn_msg *msg, json_t *body
 		(void)merr_set(&why, -EBADMSG, "the daemon sent no connection");
 	migration_answer_connect(c->m, merr_is_set(&why) ? -1 : conn_msg_take_fd(msg, 0), &why);
 	worker_connection_done(&answer);
+	return 0;
+}
+
+static int take_published(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct worker_published answer;
+	struct merr why = MERR_INIT;
+	int r;
+
+	(void)msg;
+	r = worker_published_from_json(body, &answer, err);
+	if (r < 0)
+		return r;
+	if (answer.has_error)
+		(void)merr_set(&why, -EIO, "%s", answer.error);
+	migration_answer_publish(c->m, &why);
+	worker_published_done(&answer);
 	return 0;
 }
 
@@ -316,6 +336,7 @@ static const struct {
 	{ LINK_PARAMETERS, take_parameters }, { LINK_CANCEL, take_cancel },
 	{ LINK_CONTINUE, take_continue },     { LINK_CONNECTION, take_connection },
 	{ LINK_RESOLVE, take_resolve },	      { LINK_FINISHED, take_finished },
+	{ LINK_PUBLISHED, take_published },
 };
 
 static int handle(struct control *c, struct conn_msg *msg, struct merr *err)

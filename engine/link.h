@@ -15,10 +15,12 @@
  *                      CONTINUE     {}               leave pre-switchover
  *                      CONNECTION   WorkerConnection + the connected socket, or an error
  *                      RESOLVE      WorkerResolve
+ *                      PUBLISHED    WorkerPublished  the answer to PUBLISH
  *                      FINISHED     {}               the outcome is recorded: the worker may exit
  *   worker -> daemon   STATE        WorkerState      status, error, handover: at each change
  *                      PASS         WorkerPass
  *                      CONNECT      {}               a (new) connection to the peer is wanted
+ *                      PUBLISH      {}               the stream is written and durable: give the file its name
  *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
  *                      DONE         WorkerOutcome    the last word; then it waits for FINISHED
  *   Nothing has a reply. All are events in conn's sense.
@@ -43,11 +45,13 @@ enum link_type {
 	LINK_CONNECTION,
 	LINK_RESOLVE,
 	LINK_FINISHED,
+	LINK_PUBLISHED,
 	LINK_STATE = 230,
 	LINK_PASS,
 	LINK_CONNECT,
 	LINK_ADOPT,
 	LINK_DONE,
+	LINK_PUBLISH,
 };
 
 /* Descriptors of START. All are always sent; an absent one is /dev/null's. */
@@ -56,7 +60,7 @@ enum link_start_fd {
 	LINK_START_FD_STATS,	/* memfd of a struct stats_page (engine/stats-page.h) */
 	LINK_START_FD_ADOPT,	/* listening socket in the state directory */
 	LINK_START_FD_DECISION,	/* the guest's decision page */
-	LINK_START_FD_STREAM,	/* outgoing: connected; incoming: listening */
+	LINK_START_FD_STREAM,	/* outgoing: to write to; incoming: a listening socket, or what to read from */
 	LINK_START_FD_VMM,	/* readable once the VMM's process is gone: a pidfd, or the like */
 	LINK_START_N_FDS,
 };

@@ -183,6 +183,45 @@ void migration_answer_connect(struct migration *m, int fd, const struct merr *er
 	wake_raise(m->answer_fd);
 }
 
+/* The answer to PUBLISH, if there is one: true, and *ret is the result. */
+static bool take_published(struct migration *m, int *ret, struct merr *err)
+{
+	LOCK_SCOPE(&m->lock);
+
+	if (!m->publish_answered)
+		return false;
+	*ret = merr_is_set(&m->publish_error) ? merr_copy(err, &m->publish_error) : 0;
+	return true;
+}
+
+int migration_publish(struct migration *m, uint64_t deadline_ns, struct merr *err)
+{
+	int r;
+
+	if (!atomic_exchange(&m->wants_publish, true)) {
+		LOCK_SCOPE(&m->lock);
+		queue(m, LINK_PUBLISH, 0);
+	}
+	while (!take_published(m, &r, err)) {
+		r = fd_wait(m->answer_fd, POLLIN, m->cancel_fd, deadline_ns);
+		wake_drain(m->answer_fd);
+		if (r == -ECANCELED)
+			return merr_set(err, r, "cancelled");
+		if (r < 0)
+			return -EAGAIN;
+	}
+	return r;
+}
+
+void migration_answer_publish(struct migration *m, const struct merr *err)
+{
+	LOCK_SCOPE(&m->lock);
+
+	m->publish_answered = true;
+	m->publish_error = *err;
+	wake_raise(m->answer_fd);
+}
+
 void migration_resolve(struct migration *m, enum resolve outcome)
 {
 	atomic_store(&m->resolve, (int)outcome);

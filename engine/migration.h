@@ -34,7 +34,7 @@ struct report;
 struct migration {
 	struct worker_start start;
 	int guest_fd;		/* the migration channel; the migration thread takes it */
-	int stream_fd;		/* connected (source), listening (target), or -1 */
+	int stream_fd;		/* source: to write to; target: listening, or to read from; or -1 */
 	int adopt_fd;		/* listening in the state directory, or -1 */
 	int decision_fd;	/* the guest's decision page, or -1 */
 	int vmm_fd;		/* readable once the VMM is gone, or -1 */
@@ -52,6 +52,7 @@ struct migration {
 	struct throttle_knobs throttle;
 	atomic_bool may_continue;		/* migrate-continue came */
 	atomic_bool wants_connection;		/* a CONNECT is not answered yet */
+	atomic_bool wants_publish;		/* a PUBLISH is not answered yet */
 	_Atomic int resolve;			/* enum resolve */
 
 	/* Both threads, under `lock`. */
@@ -68,6 +69,8 @@ struct migration {
 	bool connection_answered;
 	int connection_fd;			/* answer to CONNECT; -1: connection_error */
 	struct merr connection_error;
+	bool publish_answered;
+	struct merr publish_error;
 };
 
 bool migration_has_capability(const struct migration *m, enum migration_capability c);
@@ -91,6 +94,12 @@ void report_done(struct migration *m, bool guest_runs_here);
  * -ECANCELED: a `migrate-resolve` came instead; else why it failed, in ERR. Waits as long as it takes.
  */
 int migration_connect(struct migration *m, int *ret_fd, struct merr *err);
+
+/*
+ * Ask the daemon to publish what was written. 0: it is there to stay; -EAGAIN: not answered until DEADLINE_NS, ask again
+ * or give up; else why not, in ERR. -ECANCELED.
+ */
+int migration_publish(struct migration *m, uint64_t deadline_ns, struct merr *err);
 
 /* The two directions' threads: they report everything, report_done() last. */
 void source_run(struct migration *m);

@@ -8,7 +8,7 @@
 /* The state at one moment, on its way to the daemon. */
 struct report {
 	struct report *next;
-	enum link_type type;	/* STATE, PASS, CONNECT or DONE */
+	enum link_type type;	/* STATE, PASS, CONNECT, PUBLISH or DONE */
 	uint64_t pass;
 	enum migration_status status;
 	struct merr error;
@@ -23,6 +23,8 @@ struct report *report_take(struct migration *m);
 
 /* The answer to a CONNECT: FD (taken over), or -1 and ERR. */
 void migration_answer_connect(struct migration *m, int fd, const struct merr *err);
+/* The answer to a PUBLISH; ERR is not set: all is well. */
+void migration_answer_publish(struct migration *m, const struct merr *err);
 /* The operator's word. */
 void migration_resolve(struct migration *m, enum resolve outcome);
 

@@ -56,9 +56,20 @@ static void refuse(struct target *t, struct chan *chan, struct merr *why)
 		report_error(t->m, MIGRATION_STATUS_SETUP, why);
 }
 
+/* The next connection; a stream that was given as it is comes once. */
+static int next_stream(struct migration *m)
+{
+	socklen_t len = sizeof(int);
+	int listening = 0;
+
+	if (getsockopt(m->stream_fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening)
+		return accept4(m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	return TAKE_FD(m->stream_fd);
+}
+
 int target_accept(struct target *t, int cancel_fd)
 {
-	int fd = accept4(t->m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = next_stream(t->m);
 	struct chan *chan = fd < 0 ? NULL : chan_new(fd, cancel_fd);
 	struct merr why = MERR_INIT;
 	struct in *in = chan ? in_new(chan, t->m->stats, &why) : NULL;
@@ -67,13 +78,15 @@ int target_accept(struct target *t, int cancel_fd)
 
 	if (in) {
 		r = opening_receive(in, chan, &hello);
-		if (r < 0 && r != -ECANCELED)
+		if (r < 0 && r != -ECANCELED && t->m->stream_fd >= 0)
 			refuse(t, chan, &why);
+		else if (r < 0)
+			(void)merr_copy(&t->err, &why);
 	}
 	if (r < 0) {
 		(void)in_free(in);
 		(void)chan_free(chan);
-		return r == -ECANCELED ? r : -EAGAIN;
+		return r == -ECANCELED || t->m->stream_fd < 0 ? r : -EAGAIN;
 	}
 	target_disconnect(t);
 	merr_clear(&t->err);
@@ -156,8 +169,8 @@ static int await_source(struct target *t)
 			return t->err.code;
 		if (r > 0)
 			r = target_accept(t, t->m->cancel_fd);
-	} while (r != 0);
-	return 0;
+	} while (r != 0 && t->m->stream_fd >= 0);
+	return r;
 }
 
 /* Up to LOADED. */

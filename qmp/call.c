@@ -147,3 +147,13 @@ int qmp_call_take_fd(struct qmp_call *call)
 {
 	return fd_batch_take(&call->fds);
 }
+
+int qmp_call_name_fd(struct qmp_call *call, const char *name, int fd, struct merr *err)
+{
+	return named_fds_add(&call->session->named_fds, name, fd, err);
+}
+
+int qmp_call_take_named_fd(struct qmp_call *call, const char *name)
+{
+	return named_fds_take(&call->session->named_fds, name);
+}

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "qmp/fd-queue.h"
+#include "qmp/named-fd.h"
 #include "qmp/parser.h"
 #include "qmp/server.h"
 
@@ -44,6 +45,7 @@ struct qmp_session {
 	bool eof;
 	struct fd_queue fds;
 	struct fd_batch unclaimed;	/* came with a command that did not want them */
+	struct named_fds named_fds;
 
 	TAILQ_HEAD(, qmp_call) queue;	/* in-band, in order */
 	unsigned int n_queued;

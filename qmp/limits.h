@@ -34,5 +34,7 @@
  */
 #define QMP_MAX_FDS 16U
 #define QMP_MAX_FD_BATCHES 16U
+/* Names of one session for descriptors. */
+#define QMP_MAX_NAMED_FDS 64U
 
 #endif

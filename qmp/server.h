@@ -73,6 +73,12 @@ void *qmp_call_opaque(const struct qmp_call *call);
 const char *qmp_call_session_guest(const struct qmp_call *call);
 /* The first descriptor sent with the request, or -1; the caller owns it. */
 int qmp_call_take_fd(struct qmp_call *call);
+/*
+ * Descriptors with a name, of the call's session; closed with it. qmp_call_name_fd() takes FD over, and replaces one of that
+ * name; -E2BIG, -ENOMEM with ERR. qmp_call_take_named_fd(): the caller owns it; -ENOENT.
+ */
+int qmp_call_name_fd(struct qmp_call *call, const char *name, int fd, struct merr *err);
+int qmp_call_take_named_fd(struct qmp_call *call, const char *name);
 /* Answer {"return": VALUE}; takes over VALUE; NULL: {}. */
 void qmp_return(struct qmp_call *call, json_t *value);
 /* Answer an error; ERR's class and text. */

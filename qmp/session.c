@@ -165,6 +165,7 @@ static void release(struct qmp_session *s)
 	qmp_parser_done(&s->parser);
 	fd_queue_done(&s->fds);
 	fd_batch_done(&s->unclaimed);
+	named_fds_done(&s->named_fds);
 	buf_done(&s->out);
 	s->out_at = 0;
 	s->in_at = s->in_len = 0;
@@ -218,6 +219,7 @@ int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct
 	s->parser.limits = &qmp_parser_default_limits;
 	s->refs = 1;
 	TAILQ_INIT(&s->queue);
+	TAILQ_INIT(&s->named_fds.list);
 	TAILQ_INSERT_TAIL(&server->sessions, s, entry);
 	server->n_sessions++;
 	if (make_events(s) < 0 || send_greeting(s) < 0) {

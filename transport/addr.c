@@ -9,9 +9,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "transport/addr-local.h"
 
 #define TCP_FORM                                                      \
-	"expected tcp:HOST:PORT[,to=PORT][,ipv4][,ipv6][,keep-alive], " \
+	"expected tcp:HOST:PORT[,to=PORT][,ipv4][,ipv6][,numeric][,keep-alive], " \
 	"e.g. tcp:[::1]:4444"
 #define PORT_NUMBER_MAX 65535
 
@@ -52,18 +53,29 @@ static int span_copy(struct span s, char *ret, size_t cap)
 	return 0;
 }
 
-static int parse_port_number(struct span s, uint16_t *ret)
+/* Digits alone, and a number up to MAX. */
+static int parse_number(struct span s, uint64_t max, uint64_t *ret)
 {
-	unsigned int v = 0;
+	uint64_t v = 0;
 
-	if (s.len == 0 || s.len > 5)
+	if (s.len == 0 || s.len > 10)
 		return -EINVAL;
 	for (size_t i = 0; i < s.len; i++) {
 		if (s.p[i] < '0' || s.p[i] > '9')
 			return -EINVAL;
-		v = v * 10 + (unsigned int)(s.p[i] - '0');
+		v = v * 10 + (uint64_t)(s.p[i] - '0');
 	}
-	if (v > PORT_NUMBER_MAX)
+	if (v > max)
+		return -EINVAL;
+	*ret = v;
+	return 0;
+}
+
+static int parse_port_number(struct span s, uint16_t *ret)
+{
+	uint64_t v;
+
+	if (s.len > 5 || parse_number(s, PORT_NUMBER_MAX, &v) < 0)
 		return -EINVAL;
 	*ret = (uint16_t)v;
 	return 0;
@@ -84,6 +96,7 @@ static int parse_switch(struct span value, bool has_value, bool *ret)
 enum option_kind {
 	OPTION_SWITCH = 1,
 	OPTION_PORT,
+	OPTION_COUNT,
 	OPTION_ABSENT, /* QEMU's, not here */
 };
 
@@ -96,10 +109,10 @@ static const struct tcp_option {
 	{ "ipv4", OPTION_SWITCH, offsetof(struct addr, ipv4) },
 	{ "ipv6", OPTION_SWITCH, offsetof(struct addr, ipv6) },
 	{ "keep-alive", OPTION_SWITCH, offsetof(struct addr, keep_alive) },
-	{ "numeric", OPTION_ABSENT, 0 },
-	{ "keep-alive-count", OPTION_ABSENT, 0 },
-	{ "keep-alive-idle", OPTION_ABSENT, 0 },
-	{ "keep-alive-interval", OPTION_ABSENT, 0 },
+	{ "keep-alive-count", OPTION_COUNT, offsetof(struct addr, keep_alive_count) },
+	{ "keep-alive-idle", OPTION_COUNT, offsetof(struct addr, keep_alive_idle) },
+	{ "keep-alive-interval", OPTION_COUNT, offsetof(struct addr, keep_alive_interval) },
+	{ "numeric", OPTION_SWITCH, offsetof(struct addr, numeric) },
 	{ "mptcp", OPTION_ABSENT, 0 },
 };
 
@@ -117,6 +130,7 @@ static int parse_tcp_option(struct span text, struct addr *a, struct merr *err)
 	struct span value = text;
 	struct span name = span_cut(&value, '=');
 	const struct tcp_option *o = find_option(name);
+	uint64_t number;
 	char *member;
 
 	if (!o)
@@ -133,6 +147,13 @@ static int parse_tcp_option(struct span text, struct addr *a, struct merr *err)
 		return merr_set(err, -EINVAL,
 				"option '%s' expects a port number from 0 to 65535, not '%.*s'",
 				o->name, (int)value.len, value.p);
+	case OPTION_COUNT:
+		if (parse_number(value, UINT32_MAX, &number) < 0)
+			return merr_set(err, -EINVAL,
+					"option '%s' expects a number from 0 to %u, not '%.*s'",
+					o->name, UINT32_MAX, (int)value.len, value.p);
+		*(uint32_t *)(void *)member = (uint32_t)number;
+		return 0;
 	case OPTION_SWITCH:
 		if (parse_switch(value, has_value, (bool *)member) == 0)
 			return 0;
@@ -247,13 +268,19 @@ static const struct protocol {
 	const char *name;
 	enum addr_type type;
 	int (*parse)(struct span rest, struct addr *a, struct merr *err);
+	int (*parse_text)(const char *rest, struct addr *a, struct merr *err);
 } protocols[] = {
-	{ "tcp", ADDR_TCP, parse_tcp },
-	{ "unix", ADDR_UNIX, parse_unix },
+	{ "tcp", ADDR_TCP, parse_tcp, NULL },
+	{ "unix", ADDR_UNIX, parse_unix, NULL },
+	{ "fd", ADDR_FD, NULL, addr_parse_fd },
+	{ "exec", ADDR_EXEC, NULL, addr_parse_exec },
+	{ "file", ADDR_FILE, NULL, addr_parse_file },
 };
 
 /* QEMU has these. */
-static const char *const absent_protocols[] = { "vsock", "fd", "exec", "rdma", "file" };
+static const char *const absent_protocols[] = { "vsock", "rdma" };
+
+#define PROTOCOLS "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND or file:PATH"
 
 int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err)
 {
@@ -267,7 +294,8 @@ int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err)
 		if (!span_is(name, protocols[i].name))
 			continue;
 		a.type = protocols[i].type;
-		r = protocols[i].parse(rest, &a, err);
+		r = protocols[i].parse ? protocols[i].parse(rest, &a, err)
+				       : protocols[i].parse_text(rest.p, &a, err);
 		if (r < 0) {
 			(void)merr_prefix(err, "error parsing address '%s'", uri);
 			return r;
@@ -279,20 +307,31 @@ int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err)
 		if (span_is(name, absent_protocols[i]))
 			return merr_set(err, -ENOTSUP,
 					"migration protocol '%s' is not supported: %s; use "
-					"tcp:HOST:PORT or unix:PATH",
+					PROTOCOLS,
 					absent_protocols[i], uri);
 	return merr_set(err, -EINVAL,
-			"unknown migration protocol: %s; use tcp:HOST:PORT or unix:PATH", uri);
+			"unknown migration protocol: %s; use " PROTOCOLS, uri);
+}
+
+bool addr_is_network(const struct addr *a)
+{
+	return a->type == ADDR_TCP || a->type == ADDR_UNIX;
 }
 
 const char *addr_format(const struct addr *a, char *buf, size_t len)
 {
 	bool v6 = strchr(a->host, ':') != NULL;
 
-	if (a->type == ADDR_UNIX)
-		(void)snprintf(buf, len, "unix:%s", a->path);
-	else
+	switch (a->type) {
+	case ADDR_TCP:
 		(void)snprintf(buf, len, "tcp:%s%s%s:%s", v6 ? "[" : "", a->host, v6 ? "]" : "",
 			       a->port);
+		break;
+	case ADDR_UNIX:
+		(void)snprintf(buf, len, "unix:%s", a->path);
+		break;
+	default:
+		addr_format_local(a, buf, len);
+	}
 	return buf;
 }

@@ -12,10 +12,14 @@
 enum addr_type {
 	ADDR_TCP = 1,
 	ADDR_UNIX,
+	ADDR_FD,	/* a descriptor that a client passed */
+	ADDR_EXEC,	/* a command's standard input or output */
+	ADDR_FILE,
 };
 
 #define ADDR_HOST_MAX 253	/* RFC 1035: the longest domain name */
 #define ADDR_PORT_MAX 31	/* a number or a service name */
+#define ADDR_TEXT_MAX 4095	/* PATH_MAX - 1; a command as well has to do with that */
 
 struct addr {
 	enum addr_type type;
@@ -23,17 +27,34 @@ struct addr {
 	char port[ADDR_PORT_MAX + 1];
 	uint16_t to;			/* TCP listen: try ports up to this; 0 = only `port` */
 	bool ipv4, ipv6;		/* TCP: allowed families; both false = both allowed */
+	bool numeric;			/* TCP: look up no names */
 	bool keep_alive;
+	uint32_t keep_alive_count, keep_alive_idle, keep_alive_interval;	/* probes, s, s; 0: the system's */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];	/* UNIX */
+	char text[ADDR_TEXT_MAX + 1];	/* FD: name or number; FILE: path; EXEC: the arguments, each ended by NUL */
+	size_t n_args;			/* EXEC: arguments in `text`, at least one */
+	uint64_t offset;		/* FILE: bytes before the stream */
 };
 
 /*
- * Parse "tcp:HOST:PORT[,to=N][,ipv4][,ipv6][,keep-alive]" or "unix:PATH". -EINVAL with ERR saying what is wrong
- * and what a right one looks like; -ENOTSUP for a protocol of QEMU's that is not there (yet).
+ * Parse "tcp:HOST:PORT[,OPTION]...", "unix:PATH", "fd:NAME", "exec:COMMAND" or "file:PATH[,offset=SIZE]". -EINVAL with
+ * ERR saying what is wrong and what a right one looks like; -ENOTSUP for a protocol of QEMU's that is not there (yet).
  */
 int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err);
 
-/* "tcp:[::1]:4444", "unix:/run/x"; cut if BUF is too small. Returns BUF. */
+/* True for those that can be connected to, also again, and listened on: TCP and UNIX. */
+bool addr_is_network(const struct addr *a);
+
+/* Append an argument to an EXEC address. -E2BIG: `text` is full. */
+int addr_add_arg(struct addr *a, const char *arg);
+/* Argument I of an EXEC address. */
+const char *addr_arg(const struct addr *a, size_t i);
+
+/* Room for any address that addr_format() writes. */
+#define ADDR_FORMATTED_MAX (ADDR_TEXT_MAX + 64)
+/*
+ * "tcp:[::1]:4444", "unix:/run/x", "file:/x,offset=4096", "exec:" and the command; cut if BUF is too small. Returns BUF.
+ */
 const char *addr_format(const struct addr *a, char *buf, size_t len);
 
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A channel over a plain stream socket. */
+/* A channel over a plain stream socket, a pipe, or a file. */
 #include "transport/chan.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -22,12 +24,34 @@
 /* More than this in one sendmsg() gains nothing and would make cancelling slow. */
 #define IOV_PER_CALL 1024
 
+enum kind {
+	KIND_SOCKET = 1,
+	KIND_PIPE,	/* or whatever else has no place to return to */
+	KIND_FILE,
+};
+
 struct chan {
 	int fd;
+	enum kind kind;
+	uint8_t head[CHAN_HEAD_LEN];	/* KIND_FILE: what chan_commit() puts at `start` */
+	size_t head_len;		/* of it, as many as were written by now */
+	off_t start;
 	int cancel_fd;
 	int pipe_rd, pipe_wr;	/* -1 until the first splice */
 	size_t in_pipe;		/* bytes a cut-off splice left there */
 };
+
+/* A file that is only appended to cannot be completed at its head. */
+static enum kind kind_of(int fd)
+{
+	struct stat st;
+	int flags;
+
+	if (fstat(fd, &st) < 0 || S_ISSOCK(st.st_mode))
+		return KIND_SOCKET;
+	flags = fcntl(fd, F_GETFL);
+	return S_ISREG(st.st_mode) && flags >= 0 && !(flags & O_APPEND) ? KIND_FILE : KIND_PIPE;
+}
 
 struct chan *chan_new(int fd, int cancel_fd)
 {
@@ -38,7 +62,13 @@ struct chan *chan_new(int fd, int cancel_fd)
 		(void)close_fd(fd);
 		return NULL;
 	}
-	*c = (struct chan){ .fd = fd, .cancel_fd = cancel_fd, .pipe_rd = -1, .pipe_wr = -1 };
+	*c = (struct chan){ .fd = fd,
+			    .kind = kind_of(fd),
+			    .cancel_fd = cancel_fd,
+			    .pipe_rd = -1,
+			    .pipe_wr = -1 };
+	if (c->kind == KIND_FILE)
+		c->start = lseek(fd, 0, SEEK_CUR);
 	return c;
 }
 
@@ -84,19 +114,54 @@ static bool cancelled(const struct chan *c)
 	return c->cancel_fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
+/* The first bytes of a file's stream are kept, and zeros written in their place. */
+static int keep_head(struct chan *c, struct iovec **iov, size_t *n)
+{
+	static const uint8_t zeros[CHAN_HEAD_LEN];
+	ssize_t done;
+	size_t len;
+
+	while (*n > 0 && c->head_len < CHAN_HEAD_LEN) {
+		len = CHAN_HEAD_LEN - c->head_len;
+		if (len > (*iov)->iov_len)
+			len = (*iov)->iov_len;
+		done = write(c->fd, zeros, len);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return -errno;
+		memcpy(c->head + c->head_len, (*iov)->iov_base, (size_t)done);
+		c->head_len += (size_t)done;
+		iov_advance(iov, n, (size_t)done);
+	}
+	return 0;
+}
+
+static ssize_t write_some(struct chan *c, struct iovec *iov, size_t n)
+{
+	size_t n_now = n < IOV_PER_CALL ? n : IOV_PER_CALL;
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n_now };
+
+	if (c->kind == KIND_SOCKET)
+		return sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return writev(c->fd, iov, (int)n_now);
+}
+
 int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uint64_t deadline_ns)
 {
-	struct msghdr m;
 	ssize_t done;
 	int r;
 
 	iov_advance(&iov, &n, 0);
+	if (c->kind == KIND_FILE) {
+		r = keep_head(c, &iov, &n);
+		if (r < 0)
+			return r;
+	}
 	while (n > 0) {
 		if (cancelled(c))
 			return -ECANCELED;
-		m = (struct msghdr){ .msg_iov = iov,
-				     .msg_iovlen = n < IOV_PER_CALL ? n : IOV_PER_CALL };
-		done = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+		done = write_some(c, iov, n);
 		if (done >= 0) {
 			iov_advance(&iov, &n, (size_t)done);
 			continue;
@@ -121,7 +186,8 @@ ssize_t chan_read(struct chan *c, void *buf, size_t len, uint64_t deadline_ns)
 	int r;
 
 	for (;;) {
-		done = recv(c->fd, buf, len, MSG_DONTWAIT);
+		done = c->kind == KIND_SOCKET ? recv(c->fd, buf, len, MSG_DONTWAIT)
+					      : read(c->fd, buf, len);
 		if (done >= 0)
 			return done;
 		if (errno == EINTR)
@@ -207,7 +273,38 @@ int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uin
 	return 0;
 }
 
+static int commit_file(struct chan *c)
+{
+	ssize_t done;
+
+	if (c->start < 0)
+		return -ESPIPE;
+	/* What follows the head first: a crash in between leaves a file that nobody takes for a stream. */
+	if (fdatasync(c->fd) < 0)
+		return -errno;
+	done = pwrite(c->fd, c->head, c->head_len, c->start);
+	if (done < 0)
+		return -errno;
+	if ((size_t)done != c->head_len)
+		return -EIO;
+	return fsync(c->fd) < 0 ? -errno : 0;
+}
+
+int chan_commit(struct chan *c)
+{
+	switch (c->kind) {
+	case KIND_FILE:
+		return commit_file(c);
+	case KIND_PIPE:
+		c->fd = close_fd(c->fd);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
 void chan_shutdown_write(struct chan *c)
 {
-	(void)shutdown(c->fd, SHUT_WR);
+	if (c->kind == KIND_SOCKET)
+		(void)shutdown(c->fd, SHUT_WR);
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A channel: one bidirectional byte stream of a migration, plain (TLS comes as another kind behind the same calls).
+ * A channel: one byte stream of a migration, plain (TLS comes as another kind behind the same calls). A socket is
+ * bidirectional; a pipe or a file is read or written.
+ *
+ * A regular file is written so that a torn one is not taken for a whole one: its first CHAN_HEAD_LEN bytes, without
+ * which no reader takes it for a stream, are zeros until chan_commit() writes them.
  *
  * One thread writes and reads. Calls wait by poll, never in the system call itself; every wait ends when the
  * cancel descriptor becomes readable (-ECANCELED) or the deadline given passes (-ETIMEDOUT). While a write
@@ -20,8 +24,10 @@
 
 struct chan;
 
+#define CHAN_HEAD_LEN 8	/* a stream's magic and version */
+
 /*
- * Take over FD, a connected stream socket (made non-blocking). CANCEL_FD is borrowed; -1: none. NULL: no
+ * Take over FD (made non-blocking): a connected stream socket, one end of a pipe, or a file, from where it stands. CANCEL_FD is borrowed; -1: none. NULL: no
  * memory; FD is closed.
  */
 struct chan *chan_new(int fd, int cancel_fd);
@@ -50,7 +56,13 @@ bool chan_readable(const struct chan *c);
  */
 int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uint64_t deadline_ns);
 
-/* No more writes will follow: the peer sees the end of the stream. */
+/*
+ * Everything is written. A file: make that durable, its head last. A pipe: close it, so that its reader sees the end. A
+ * socket: nothing. Blocks as long as the disk takes. 0 or -errno: what was written cannot be relied on.
+ */
+int chan_commit(struct chan *c);
+
+/* No more writes will follow: a socket's peer sees the end of the stream. */
 void chan_shutdown_write(struct chan *c);
 
 #endif

@@ -17,7 +17,7 @@
 
 /* One migration at a time: its connections, and the reconnects that follow a lost one. */
 #define LISTEN_BACKLOG 16
-#define TEXT_MAX       (sizeof(struct addr) + 8)
+#define TEXT_MAX       ADDR_FORMATTED_MAX
 
 static int set_on(int fd, int level, int option)
 {
@@ -71,11 +71,14 @@ int sock_resolve(const struct addr *a, bool listen, struct sock_target targets[S
 	_cleanup_(cleanup_addrinfo) struct addrinfo *list = NULL;
 	int n = 0, r;
 
+	if (!addr_is_network(a))
+		return merr_set(err, -EOPNOTSUPP,
+				"only a tcp or unix address can be connected to again");
 	if (a->type == ADDR_UNIX) {
 		unix_target(a, &targets[0]);
 		return 1;
 	}
-	hints.ai_flags = listen ? AI_PASSIVE : AI_ADDRCONFIG;
+	hints.ai_flags = (listen ? AI_PASSIVE : AI_ADDRCONFIG) | (a->numeric ? AI_NUMERICHOST : 0);
 	r = getaddrinfo(a->host[0] ? a->host : NULL, a->port, &hints, &list);
 	/* Without any address but loopback's, AI_ADDRCONFIG hides even 127.0.0.1 and ::1. */
 	if (r == EAI_NONAME || r == EAI_ADDRFAMILY || r == EAI_NODATA) {
@@ -100,6 +103,26 @@ int sock_resolve(const struct addr *a, bool listen, struct sock_target targets[S
 	return n;
 }
 
+static int set_keep_alive(int fd, const struct addr *a)
+{
+	const struct {
+		int option;
+		uint32_t value;
+	} details[] = {
+		{ TCP_KEEPCNT, a->keep_alive_count },
+		{ TCP_KEEPIDLE, a->keep_alive_idle },
+		{ TCP_KEEPINTVL, a->keep_alive_interval },
+	};
+
+	if (!a->keep_alive)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(details); i++)
+		if (details[i].value && setsockopt(fd, IPPROTO_TCP, details[i].option,
+						   &details[i].value, sizeof(uint32_t)) < 0)
+			return -errno;
+	return set_on(fd, SOL_SOCKET, SO_KEEPALIVE);
+}
+
 static int new_socket(const struct addr *a, int family)
 {
 	_cleanup_close_ int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -109,8 +132,8 @@ static int new_socket(const struct addr *a, int family)
 		return -errno;
 	if (a->type == ADDR_TCP) {
 		r = set_on(fd, IPPROTO_TCP, TCP_NODELAY);
-		if (r == 0 && a->keep_alive)
-			r = set_on(fd, SOL_SOCKET, SO_KEEPALIVE);
+		if (r == 0)
+			r = set_keep_alive(fd, a);
 	}
 	return r < 0 ? r : TAKE_FD(fd);
 }

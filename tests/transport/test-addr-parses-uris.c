@@ -40,7 +40,50 @@ static const struct {
 	  "tcp:h:1" },
 	{ "unix:/run/x", { .type = ADDR_UNIX, .path = "/run/x" }, NULL },
 	{ "unix:a:b,to=1", { .type = ADDR_UNIX, .path = "a:b,to=1" }, NULL },
+	{ "tcp:h:1,numeric", { .type = ADDR_TCP, .host = "h", .port = "1", .numeric = true }, "tcp:h:1" },
+	{ "tcp:h:1,keep-alive-count=3,keep-alive-idle=4294967295,keep-alive-interval=0",
+	  { .type = ADDR_TCP, .host = "h", .port = "1", .keep_alive_count = 3,
+	    .keep_alive_idle = UINT32_MAX },
+	  "tcp:h:1" },
+	{ "fd:fd-mig", { .type = ADDR_FD, .text = "fd-mig" }, NULL },
+	{ "fd:12", { .type = ADDR_FD, .text = "12" }, NULL },
+	{ "file:/x", { .type = ADDR_FILE, .text = "/x" }, NULL },
+	{ "file:/x,y", { .type = ADDR_FILE, .text = "/x,y" }, NULL },
+	{ "file:/x,offset=4096", { .type = ADDR_FILE, .text = "/x", .offset = 4096 }, NULL },
+	{ "file:/x,offset=0x1000", { .type = ADDR_FILE, .text = "/x", .offset = 4096 },
+	  "file:/x,offset=4096" },
+	{ "file:/x,offset=4k", { .type = ADDR_FILE, .text = "/x", .offset = 4096 },
+	  "file:/x,offset=4096" },
+	{ "file:/x,offset=1.5M", { .type = ADDR_FILE, .text = "/x", .offset = 3 << 19 },
+	  "file:/x,offset=1572864" },
+	{ "file:/x,offset=7B", { .type = ADDR_FILE, .text = "/x", .offset = 7 }, "file:/x,offset=7" },
+	{ "file:/x,offset=7E", { .type = ADDR_FILE, .text = "/x", .offset = UINT64_C(7) << 60 },
+	  "file:/x,offset=8070450532247928832" },
 };
+
+static void test_commands(void **state)
+{
+	struct addr a, b = { .type = ADDR_EXEC };
+	char text[64];
+
+	(void)state;
+	assert_int_equal(addr_parse_uri("exec:cat > 'a b'", &a, NULL), 0);
+	assert_int_equal(a.type, ADDR_EXEC);
+	assert_int_equal(a.n_args, 3);
+	assert_string_equal(addr_arg(&a, 0), "/bin/sh");
+	assert_string_equal(addr_arg(&a, 1), "-c");
+	assert_string_equal(addr_arg(&a, 2), "cat > 'a b'");
+	assert_string_equal(addr_format(&a, text, sizeof(text)), "exec:cat > 'a b'");
+	assert_int_equal(addr_add_arg(&b, "/bin/tee"), 0);
+	assert_int_equal(addr_add_arg(&b, ""), 0);
+	assert_int_equal(addr_add_arg(&b, "x y"), 0);
+	assert_string_equal(addr_arg(&b, 1), "");
+	assert_string_equal(addr_arg(&b, 2), "x y");
+	assert_string_equal(addr_format(&b, text, sizeof(text)), "exec:/bin/tee  x y");
+	while (addr_add_arg(&b, "0123456789") == 0)
+		assert_in_range(b.n_args, 0, ADDR_TEXT_MAX / 11 + 4);
+	assert_string_equal(addr_arg(&b, b.n_args - 1), "0123456789");
+}
 
 static void test_right_uris(void **state)
 {
@@ -56,6 +99,12 @@ static void test_right_uris(void **state)
 		assert_string_equal(a.host, good[i].addr.host);
 		assert_string_equal(a.port, good[i].addr.port);
 		assert_string_equal(a.path, good[i].addr.path);
+		assert_string_equal(a.text, good[i].addr.text);
+		assert_int_equal(a.offset, good[i].addr.offset);
+		assert_int_equal(a.numeric, good[i].addr.numeric);
+		assert_int_equal(a.keep_alive_count, good[i].addr.keep_alive_count);
+		assert_int_equal(a.keep_alive_idle, good[i].addr.keep_alive_idle);
+		assert_int_equal(a.keep_alive_interval, good[i].addr.keep_alive_interval);
 		assert_int_equal(a.to, good[i].addr.to);
 		assert_int_equal(a.ipv4, good[i].addr.ipv4);
 		assert_int_equal(a.ipv6, good[i].addr.ipv6);
@@ -96,10 +145,24 @@ static const struct {
 	{ "tcp:h:1,ipv4=maybe", -EINVAL, "expects 'on' or 'off', not 'maybe'" },
 	{ "tcp:h:1,mptcp", -ENOTSUP, "'mptcp' is not supported" },
 	{ "unix:", -EINVAL, "the path of the Unix socket is missing" },
-	{ "exec:cat", -ENOTSUP, "'exec' is not supported" },
-	{ "fd:3", -ENOTSUP, "'fd' is not supported" },
+	{ "tcp:h:1,keep-alive-idle=-1", -EINVAL, "expects a number from 0 to 4294967295, not '-1'" },
+	{ "tcp:h:1,keep-alive-count=4294967296", -EINVAL, "expects a number" },
+	{ "fd:", -EINVAL, "invalid fd address" },
+	{ "exec:", -EINVAL, "the command is missing" },
+	{ "file:", -EINVAL, "the path of the file is missing" },
+	{ "file:,offset=1", -EINVAL, "the path of the file is missing" },
+	{ "file:/x,offset=", -EINVAL, "bad offset ''" },
+	{ "file:/x,offset=0x20M", -EINVAL, "bad offset '0x20M': Invalid argument" },
+	{ "file:/x,offset=0x", -EINVAL, "bad offset '0x'" },
+	{ "file:/x,offset=1Q", -EINVAL, "bad offset '1Q'" },
+	{ "file:/x,offset=1 ", -EINVAL, "bad offset '1 '" },
+	{ "file:/x,offset=1MB", -EINVAL, "bad offset '1MB'" },
+	{ "file:/x,offset=-1", -EINVAL, "bad offset '-1'" },
+	{ "file:/x,offset=1.5", -EINVAL, "bad offset '1.5'" },
+	{ "file:/x,offset=99999999999999999999", -EINVAL, "bad offset" },
+	{ "file:/x,offset=16E", -EINVAL, "out of range" },
+	{ "file:/x,offset=8E", -EINVAL, "out of range" },
 	{ "vsock:2:1", -ENOTSUP, "'vsock' is not supported" },
-	{ "file:/x", -ENOTSUP, "'file' is not supported" },
 	{ "rdma:h:1", -ENOTSUP, "'rdma' is not supported" },
 };
 
@@ -164,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_right_uris),
+		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_wrong_uris),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_format_is_cut),

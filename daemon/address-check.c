@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which transport is allowed, and can do what (QMP.md 6.4 and 6.5). In QEMU's order: the first that does not fit is the answer. */
+#include <errno.h>
+
+#include "daemon/address.h"
+#include "daemon/daemon.h"
+#include "daemon/guest.h"
+
+static bool has(const struct guest *g, enum migration_capability c)
+{
+	return g->capabilities[c];
+}
+
+/* Several channels to one place: a file has them only where each page has its own place. */
+static bool is_multi_channel(const struct guest *g, const struct addr *a)
+{
+	return addr_is_network(a) ||
+	       (a->type == ADDR_FILE && has(g, MIGRATION_CAPABILITY_MAPPED_RAM));
+}
+
+int address_check(const struct guest *g, const struct addr *a, struct merr *err)
+{
+	bool multifd = has(g, MIGRATION_CAPABILITY_MULTIFD);
+	bool preempt = has(g, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT);
+
+	if (a->type == ADDR_EXEC && !g->daemon->allow_exec)
+		return merr_set(err, -EPERM,
+				"An exec address runs a command as migd's user, which this migd was "
+				"not told to allow; start it with --allow-exec");
+	if (has(g, MIGRATION_CAPABILITY_MAPPED_RAM) && a->type != ADDR_FILE)
+		return merr_set(err, -EINVAL,
+				"Capability 'mapped-ram' needs a seekable transport: use file:PATH");
+	if ((multifd || preempt) && !is_multi_channel(g, a))
+		return merr_set(err, -EINVAL,
+				"Capability '%s' needs a multi-channel transport: use tcp:HOST:PORT or "
+				"unix:PATH",
+				multifd ? "multifd" : "postcopy-preempt");
+	if (multifd && g->parameters.direct_io && a->type != ADDR_FILE)
+		return merr_set(err, -EINVAL,
+				"Parameter 'direct-io' with capability 'multifd' needs extra "
+				"descriptors: use file:PATH");
+	if (g->parameters.mode == MIG_MODE_CPR_TRANSFER && a->type == ADDR_FILE)
+		return merr_set(err, -EINVAL,
+				"Mode 'cpr-transfer' needs a streamable transport: use unix:PATH");
+	return 0;
+}

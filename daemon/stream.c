@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening descriptors, commands and files. */
+#include "daemon/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "daemon/command.h"
+#include "daemon/daemon.h"
+#include "daemon/fdset.h"
+#include "daemon/guest.h"
+#include "daemon/migration.h"
+#include "daemon/publication.h"
+#include "qmp/server.h"
+
+#define FILE_MODE 0600
+
+static bool is_outgoing(const struct migration *m)
+{
+	return m->direction == WORKER_DIRECTION_OUTGOING;
+}
+
+/* ---- descriptors ---- */
+
+static int socket_option(int fd, int option)
+{
+	socklen_t len = sizeof(int);
+	int value = 0;
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? -errno : value;
+}
+
+static int check_socket(int fd, bool outgoing, const char *name, struct merr *err)
+{
+	if (socket_option(fd, SO_TYPE) != SOCK_STREAM)
+		return merr_set(err, -EPROTOTYPE,
+				"Descriptor '%s' is a socket, but no stream socket", name);
+	if (outgoing && socket_option(fd, SO_ACCEPTCONN) == 1)
+		return merr_set(err, -EINVAL,
+				"Descriptor '%s' is a listening socket; pass a connected one", name);
+	return 0;
+}
+
+static int check_access(int fd, bool outgoing, const char *name, struct merr *err)
+{
+	int flags = fcntl(fd, F_GETFL), unfit = outgoing ? O_RDONLY : O_WRONLY;
+
+	if (flags < 0)
+		return merr_set_errno(err, -errno, "descriptor '%s'", name);
+	if ((flags & O_ACCMODE) == unfit)
+		return merr_set(err, -EBADF, "Descriptor '%s' was opened for %s alone", name,
+				outgoing ? "reading" : "writing");
+	return 0;
+}
+
+static int find_fd(const struct migration *m, struct qmp_call *call)
+{
+	const char *name = m->addr.text;
+
+	/* A number is one that add-fd returned: no other of this process's is a client's to use. */
+	if (!is_outgoing(m) && name[0] >= '0' && name[0] <= '9')
+		return fdsets_dup(m->guest->daemon->fdsets, strtoll(name, NULL, 10));
+	return qmp_call_take_named_fd(call, name);
+}
+
+static int open_fd(struct migration *m, struct qmp_call *call, struct merr *err)
+{
+	_cleanup_close_ int fd = find_fd(m, call);
+	const char *name = m->addr.text;
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return merr_set(err, -ENOENT,
+				"File descriptor named '%s' not found in this session; use getfd",
+				name);
+	if (fstat(fd, &st) < 0)
+		return merr_set_errno(err, -errno, "descriptor '%s'", name);
+	m->return_path = S_ISSOCK(st.st_mode);
+	r = m->return_path ? check_socket(fd, is_outgoing(m), name, err)
+			   : check_access(fd, is_outgoing(m), name, err);
+	if (r < 0)
+		return r;
+	if (m->return_path && socket_option(fd, SO_ACCEPTCONN) == 1)
+		m->listen_fd = TAKE_FD(fd);
+	else
+		m->stream_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* ---- commands ---- */
+
+static int open_command(struct migration *m, struct merr *err)
+{
+	struct daemon *d = m->guest->daemon;
+	_cleanup_close_ int fd = -1;
+	struct command *c;
+	int r;
+
+	r = command_spawn(d->base, &m->addr, is_outgoing(m), &fd, &c, err);
+	if (r < 0)
+		return r;
+	m->publication = publication_of_command(d->base, c);
+	if (!m->publication)
+		return merr_set(err, -ENOMEM, "out of memory");
+	m->publishes = is_outgoing(m);
+	m->stream_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* ---- files ---- */
+
+static int seek(struct migration *m, int fd, struct merr *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return merr_set_errno(err, -errno, "'%s'", m->addr.text);
+	if (S_ISDIR(st.st_mode))
+		return merr_set_errno(err, -EISDIR, "'%s'", m->addr.text);
+	if (!S_ISREG(st.st_mode) && !m->addr.offset)
+		return 0;
+	if (is_outgoing(m) && S_ISREG(st.st_mode) && ftruncate(fd, (off_t)m->addr.offset) < 0)
+		return merr_set_errno(err, -errno, "Failed to truncate '%s'", m->addr.text);
+	if (lseek(fd, (off_t)m->addr.offset, SEEK_SET) < 0)
+		return merr_set_errno(err, -errno, "Failed to seek in '%s'", m->addr.text);
+	return 0;
+}
+
+static int open_in_place(struct migration *m, int *ret_fd, struct merr *err)
+{
+	int flags = is_outgoing(m) ? O_WRONLY | O_CREAT : O_RDONLY;
+	int64_t set;
+
+	if (fdsets_is_path(m->addr.text, &set))
+		return fdsets_open(m->guest->daemon->fdsets, set,
+				   is_outgoing(m) ? O_WRONLY : O_RDONLY, ret_fd, err);
+	/* O_NONBLOCK: a FIFO without its other end must not stop the daemon. */
+	*ret_fd = open(m->addr.text, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, FILE_MODE);
+	return *ret_fd < 0 ? merr_set_errno(err, -errno, "Failed to open '%s'", m->addr.text) : 0;
+}
+
+/* A new file, or one that would be replaced from its first byte on. */
+static bool is_replaced(const struct migration *m)
+{
+	struct stat st;
+	int64_t set;
+
+	return is_outgoing(m) && m->addr.offset == 0 && !fdsets_is_path(m->addr.text, &set) &&
+	       (stat(m->addr.text, &st) < 0 || S_ISREG(st.st_mode));
+}
+
+static int open_file(struct migration *m, struct merr *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (is_replaced(m)) {
+		r = publication_of_file(m->guest->daemon->base, m->addr.text, m->id,
+					&m->publication, &fd, err);
+		m->publishes = r == 0;
+	} else {
+		r = open_in_place(m, &fd, err);
+		if (r == 0)
+			r = seek(m, fd, err);
+	}
+	if (r < 0)
+		return r;
+	m->stream_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int stream_open(struct migration *m, struct qmp_call *call, struct merr *err)
+{
+	m->return_path = false;
+	switch (m->addr.type) {
+	case ADDR_FD:
+		return open_fd(m, call, err);
+	case ADDR_EXEC:
+		return open_command(m, err);
+	case ADDR_FILE:
+		return open_file(m, err);
+	default:
+		return merr_set(err, -EINVAL, "'%s' is a network address", m->uri);
+	}
+}
