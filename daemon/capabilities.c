@@ -23,8 +23,8 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(LATE_BLOCK_ACTIVATE)] = true,
 	/* no effect, in QEMU neither */
 	[CAP(ZERO_BLOCKS)] = true,
-	/* deltas of pages sent before */
-	[CAP(XBZRLE)] = false,
+	/* engine/ram-delta.c: deltas of pages sent before */
+	[CAP(XBZRLE)] = true,
 	/* engine/source-throttle.c: vCPUs run less while the migration does not converge */
 	[CAP(AUTO_CONVERGE)] = true,
 	/* vCPUs wait when they dirty too much */

@@ -63,6 +63,19 @@ static void fill_ram(const struct migration *m, int64_t total, struct migration_
 	};
 }
 
+static void fill_xbzrle(const struct migration *m, struct xbzrle_cache_stats *ret)
+{
+	*ret = (struct xbzrle_cache_stats){
+		.cache_size = (uint64_t)STAT(m, xbzrle_cache_bytes),
+		.bytes = STAT(m, xbzrle_bytes),
+		.pages = STAT(m, xbzrle_pages),
+		.cache_miss = STAT(m, xbzrle_misses),
+		.cache_miss_rate = (double)STAT(m, xbzrle_miss_ppm) / 1e6,
+		.encoding_rate = (double)STAT(m, xbzrle_encoding_milli) / 1e3,
+		.overflow = STAT(m, xbzrle_overflow),
+	};
+}
+
 static void fill_blackout(const struct migration *m, struct migration_blackout *ret)
 {
 	*ret = (struct migration_blackout){
@@ -90,6 +103,8 @@ static void fill_source(const struct migration *m, struct migration_info *ret)
 	ret->setup_time = STAT(m, setup_took_ms);
 	ret->has_ram = true;
 	fill_ram(m, ret->total_time, &ret->ram);
+	ret->has_xbzrle_cache = STAT(m, xbzrle_cache_bytes) > 0;
+	fill_xbzrle(m, &ret->xbzrle_cache);
 	ret->has_expected_downtime = !completed;
 	ret->expected_downtime = STAT(m, expected_downtime_ms);
 	ret->has_downtime = completed;

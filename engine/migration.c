@@ -45,6 +45,8 @@ void migration_apply(struct migration *m, const struct migration_parameters *p)
 		atomic_store(&m->rate.limit_bps, p->max_bandwidth);
 	if (p->has_downtime_limit)
 		atomic_store(&m->downtime_limit_ms, p->downtime_limit);
+	if (p->has_xbzrle_cache_size)
+		atomic_store(&m->xbzrle_cache_bytes, p->xbzrle_cache_size);
 	if (p->has_avail_switchover_bandwidth)
 		atomic_store(&m->switchover_bps, p->avail_switchover_bandwidth);
 	apply_throttle(&m->throttle, p);

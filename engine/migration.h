@@ -50,6 +50,7 @@ struct migration {
 	_Atomic uint64_t downtime_limit_ms;
 	_Atomic uint64_t switchover_bps;	/* avail-switchover-bandwidth; 0: estimate */
 	struct throttle_knobs throttle;
+	_Atomic uint64_t xbzrle_cache_bytes;
 	atomic_bool may_continue;		/* migrate-continue came */
 	atomic_bool wants_connection;		/* a CONNECT is not answered yet */
 	atomic_bool wants_publish;		/* a PUBLISH is not answered yet */

@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "engine/kernels/kernels.h"
+#include "engine/ram-records.h"
 #include "engine/wire.h"
 
 /* Pages of short runs are gathered here before they are sent; fits a core's second-level cache. */
@@ -29,11 +29,9 @@ struct ram_source {
 	struct out *out;
 	struct guest_link *guest;
 	struct stats_page *stats;
-	const struct kernels *kernels;
-	bool runs;
+	struct ram_records rec;
 	ram_tick_fn tick;
 	void *tick_opaque;
-	const struct ram_file *last_block;	/* of the last page record: CONTINUE (WIRE.md 3.1) */
 	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
 	uint64_t data_first, data_end;		/* pages [first, end); of this pass */
 	uint64_t n_syncs;
@@ -49,8 +47,9 @@ struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest
 
 	if (!s)
 		return NULL;
-	*s = (struct ram_source){
-		.ram = ram, .out = out, .guest = guest, .stats = stats, .kernels = kernels_best(), .runs = runs
+	*s = (struct ram_source){ .ram = ram, .out = out, .guest = guest, .stats = stats };
+	s->rec = (struct ram_records){
+		.out = out, .stats = stats, .kernels = kernels_best(), .runs = runs
 	};
 	s->buffer = aligned_alloc(WIRE_PAGE_SIZE, (size_t)BUFFER_PAGES * WIRE_PAGE_SIZE);
 	return s->buffer ? s : ram_source_free(s);
@@ -58,8 +57,10 @@ struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest
 
 struct ram_source *ram_source_free(struct ram_source *s)
 {
-	if (s)
+	if (s) {
 		free(s->buffer);
+		s->rec.delta = ram_delta_free(s->rec.delta);
+	}
 	free(s);
 	return NULL;
 }
@@ -70,80 +71,20 @@ void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque)
 	s->tick_opaque = opaque;
 }
 
+void ram_source_detect_zeros(struct ram_source *s, bool on)
+{
+	s->rec.all_in_full = !on;
+}
+
+int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_bytes)
+{
+	s->rec.delta = ram_delta_new(s->ram->total_bytes / WIRE_PAGE_SIZE, cache_bytes, s->stats);
+	return s->rec.delta ? 0 : -ENOMEM;
+}
+
 void ram_source_list(struct ram_source *s)
 {
-	struct out *out = s->out;
-
-	out_be64(out, s->ram->total_bytes | WIRE_RAM_MEM_SIZE);
-	for (size_t i = 0; i < s->ram->n_blocks; i++) {
-		out_str8(out, s->ram->blocks[i].name);
-		out_be64(out, s->ram->blocks[i].len);
-	}
-	out_be64(out, WIRE_RAM_EOS);
-}
-
-/* One record's head: address, flags, block name if it is another one than before, length of a run. */
-static void record(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n,
-		   uint64_t flags)
-{
-	uint64_t w = page * WIRE_PAGE_SIZE | flags;
-
-	if (s->runs)
-		w |= WIRE_RAM_RUN;
-	if (s->last_block == b)
-		w |= WIRE_RAM_CONTINUE;
-	out_be64(s->out, w);
-	if (s->last_block != b)
-		out_str8(s->out, b->name);
-	s->last_block = b;
-	if (s->runs)
-		out_be32(s->out, (uint32_t)n);
-	else if (flags & WIRE_RAM_ZERO)
-		out_u8(s->out, 0);
-}
-
-static void send_zero(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n)
-{
-	uint64_t step = s->runs ? WIRE_RUN_PAGES_MAX : 1;
-
-	stats_add(s->stats, duplicate_pages, n);
-	for (uint64_t k; n > 0; page += k, n -= k) {
-		k = min_u64(n, step);
-		record(s, b, page, k, WIRE_RAM_ZERO);
-	}
-}
-
-static void send_data(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n,
-		      const uint8_t *data)
-{
-	uint64_t step = s->runs ? n : 1;
-
-	stats_add(s->stats, normal_pages, n);
-	for (uint64_t k = 0; k < n; k += step) {
-		record(s, b, page + k, step, WIRE_RAM_PAGE);
-		out_ref(s->out, data + k * WIRE_PAGE_SIZE, step * WIRE_PAGE_SIZE);
-	}
-}
-
-/* Send N pages that are in DATA, zero stretches apart from the others. */
-static void send_buffer(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n,
-			const uint8_t *data)
-{
-	const struct kernels *k = s->kernels;
-	uint64_t from = 0, to;
-	bool zero;
-
-	while (from < n) {
-		zero = k->is_zero(data + from * WIRE_PAGE_SIZE, WIRE_PAGE_SIZE);
-		for (to = from + 1; to < n; to++)
-			if (k->is_zero(data + to * WIRE_PAGE_SIZE, WIRE_PAGE_SIZE) != zero)
-				break;
-		if (zero)
-			send_zero(s, b, page + from, to - from);
-		else
-			send_data(s, b, page + from, to - from, data + from * WIRE_PAGE_SIZE);
-		from = to;
-	}
+	ram_records_list(&s->rec, s->ram);
 }
 
 /* Send all that refers to the buffer or a window, and see to what else there is to do. */
@@ -152,6 +93,8 @@ static int flush(struct ram_source *s)
 	s->buffered = 0;
 	if (out_flush(s->out) < 0)
 		return out_error(s->out);
+	if (s->rec.delta)
+		ram_delta_adapt(s->rec.delta);
 	return s->tick ? s->tick(s->tick_opaque) : 0;
 }
 
@@ -170,7 +113,7 @@ static int send_window(struct ram_source *s, const struct ram_file *b, uint64_t 
 	if (p == MAP_FAILED)
 		return 0;
 	if (madvise(p, len, MADV_POPULATE_READ) == 0) {
-		send_buffer(s, b, page, n, p);
+		ram_records_pages(&s->rec, b, page, n, p);
 		r = flush(s);
 		if (r == 0)
 			r = 1;
@@ -198,8 +141,14 @@ static int send_copied(struct ram_source *s, const struct ram_file *b, uint64_t 
 		return merr_set_errno(err, r, "reading guest memory '%s' at page %llu", b->name,
 				      (unsigned long long)page);
 	s->buffered += (uint32_t)*ret_n;
-	send_buffer(s, b, page, *ret_n, data);
+	ram_records_copies(&s->rec, b, page, *ret_n, data);
 	return 0;
+}
+
+/* Whether pages may be sent as they are, be they written meanwhile. */
+static bool may_refer(const struct ram_source *s, const struct ram_file *b)
+{
+	return !ram_is_huge(b) && !ram_records_need_copies(&s->rec);
 }
 
 /* Send N pages; by reference only what has no holes, for populating a mapping allocates them. */
@@ -213,7 +162,7 @@ static int send_pages(struct ram_source *s, const struct ram_file *b, uint64_t p
 		/* A limited bandwidth is kept by smaller writes. */
 		k = max_u64(out_batch_bytes(s->out) / WIRE_PAGE_SIZE, WINDOW_MIN_PAGES);
 		k = min_u64(n, min_u64(k, WINDOW_PAGES));
-		r = dense && k >= WINDOW_MIN_PAGES && !ram_is_huge(b) ? send_window(s, b, page, k) : 0;
+		r = dense && k >= WINDOW_MIN_PAGES && may_refer(s, b) ? send_window(s, b, page, k) : 0;
 		if (r == 0)
 			r = send_copied(s, b, page, n, &k, err);
 		if (r < 0)
@@ -317,7 +266,7 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 		stop = st.data ? min_u64(run_end, page + WINDOW_PAGES) : run_end;
 		bitmap_clear_range(b->todo, page, stop - page);
 		if (!st.data)
-			send_zero(s, b, page, stop - page);
+			ram_records_zero(&s->rec, b, page, stop - page);
 		else if ((r = send_pages(s, b, page, stop - page, st.dense, err)) < 0)
 			return r;
 		page = stop;
@@ -363,6 +312,8 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 	int r;
 
 	s->data_block = NULL;
+	if (s->rec.delta)
+		ram_delta_pass(s->rec.delta);
 	s->buffered = 0;
 	for (unsigned int i = 0; i < s->ram->n_blocks; i++) {
 		age_units(&s->ram->blocks[i]);

@@ -13,10 +13,13 @@
  * Runs from 256 KiB up are mapped, populated and sent by reference, 2 MiB at a time; measured over loopback TCP on the
  * development machines, 2.9 GB/s at 0.33 CPU s/GB in the sender, against 2.1 at 0.44 for pread() into a buffer of
  * 256 KiB. Shorter ones go by such a buffer: a system call each costs less than a mapping. So does hugetlbfs, where a
- * look at a hole through a mapping would take a huge page.
+ * look at a hole through a mapping would take a huge page; and with xbzrle everything after the first pass, since what is
+ * sent must not change between encoding and sending.
  */
 #ifndef MIGD_ENGINE_RAM_SOURCE_H
 #define MIGD_ENGINE_RAM_SOURCE_H
+
+#include <stdatomic.h>
 
 #include "engine/guest-link.h"
 #include "engine/out.h"
@@ -33,6 +36,11 @@ struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest
 				  struct stats_page *stats, bool runs);
 struct ram_source *ram_source_free(struct ram_source *s);
 void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque);
+
+/* Before the first pass. OFF: zero pages are sent in full (memory never touched is skipped all the same). On at first. */
+void ram_source_detect_zeros(struct ram_source *s, bool on);
+/* Before the first pass: send differences (engine/ram-delta.h). CACHE_BYTES is borrowed and may change. -ENOMEM. */
+int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_bytes);
 
 /* The body of a START section: MEM_SIZE list. */
 void ram_source_list(struct ram_source *s);

@@ -10,7 +10,9 @@
 
 #include "base/bitmap.h"
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "engine/wire.h"
+#include "engine/xbzrle.h"
 
 static int punch(const struct ram_file *b, uint64_t offset, uint64_t len)
 {
@@ -32,10 +34,12 @@ int ram_target_clear(struct ram *ram, struct merr *err)
 	return 0;
 }
 
-/*
- * LEN bytes at OFFSET of a block in huge pages, one huge page mapped at a time: from the stream, or zeros.
- */
-static int fill_huge(struct in *in, const struct ram_file *b, uint64_t offset, uint64_t len, bool zero)
+/* Where the bytes come from that fill_huge() writes. */
+enum from { FROM_STREAM, FROM_ZEROS, FROM_BUFFER };
+
+/* LEN bytes at OFFSET of a block in huge pages, one huge page mapped at a time. BUFFER is for FROM_BUFFER. */
+static int fill_huge(struct in *in, const struct ram_file *b, uint64_t offset, uint64_t len,
+		     enum from from, const uint8_t *buffer)
 {
 	uint64_t page, at, n;
 	uint8_t *p;
@@ -54,8 +58,10 @@ static int fill_huge(struct in *in, const struct ram_file *b, uint64_t offset, u
 		if (madvise(p, b->page_size, MADV_POPULATE_WRITE) < 0)
 			r = in_fail(in, -errno, "block '%s': no huge page of %" PRIu64 " bytes left: %s",
 				    b->name, b->page_size, strerror(errno));
-		else if (zero)
+		else if (from == FROM_ZEROS)
 			memset(p + at, 0, n);
+		else if (from == FROM_BUFFER)
+			memcpy(p + at, buffer, n);
 		else
 			r = in_bytes(in, p + at, n);
 		(void)munmap(p, b->page_size);
@@ -67,7 +73,7 @@ static int receive_data(struct ram_target *t, struct ram_file *b, uint64_t offse
 {
 	bitmap_set_range(b->filled, offset / WIRE_PAGE_SIZE, len / WIRE_PAGE_SIZE);
 	if (ram_is_huge(b))
-		return fill_huge(t->in, b, offset, len, false);
+		return fill_huge(t->in, b, offset, len, FROM_STREAM, NULL);
 	return in_to_file(t->in, b->fd, b->fd_offset + offset, len, b->name);
 }
 
@@ -85,7 +91,7 @@ static int receive_zero(struct ram_target *t, struct ram_file *b, uint64_t offse
 		offset = page * WIRE_PAGE_SIZE;
 		len = (stop - page) * WIRE_PAGE_SIZE;
 		if (ram_is_huge(b)) {
-			r = fill_huge(t->in, b, offset, len, true);
+			r = fill_huge(t->in, b, offset, len, FROM_ZEROS, NULL);
 			if (r < 0)
 				return r;
 		} else {
@@ -97,6 +103,55 @@ static int receive_zero(struct ram_target *t, struct ram_file *b, uint64_t offse
 		bitmap_clear_range(b->filled, page, stop - page);
 		page = stop;
 	}
+}
+
+/* Put a page from memory of ours into the guest's. */
+static int write_page(struct ram_target *t, struct ram_file *b, uint64_t offset, const uint8_t *page)
+{
+	int r;
+
+	bitmap_set(b->filled, offset / WIRE_PAGE_SIZE);
+	if (ram_is_huge(b))
+		return fill_huge(t->in, b, offset, WIRE_PAGE_SIZE, FROM_BUFFER, page);
+	r = fd_pwrite_full(b->fd, page, WIRE_PAGE_SIZE, b->fd_offset + offset);
+	return r < 0 ? in_fail(t->in, r, "block '%s': writing a page: %s", b->name, strerror(-r)) : 0;
+}
+
+/* A difference to what the page holds now. */
+static int receive_xbzrle(struct ram_target *t, struct ram_file *b, uint64_t offset)
+{
+	uint8_t code[XBZRLE_PAGE], page[XBZRLE_PAGE];
+	uint8_t codec = in_u8(t->in);
+	uint16_t len = in_be16(t->in);
+	const char *why;
+	size_t at;
+	int r;
+
+	if (in_error(t->in))
+		return in_error(t->in);
+	if (codec != XBZRLE_CODEC)
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'xbzrle codec' is %u, not %u", codec,
+			       XBZRLE_CODEC);
+	if (len == 0 || len > sizeof(code))
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'xbzrle length': %u (1 to %u)", len,
+			       XBZRLE_PAGE);
+	if (in_bytes(t->in, code, len) < 0)
+		return in_error(t->in);
+	r = fd_pread_full(b->fd, page, sizeof(page), b->fd_offset + offset);
+	if (r < 0)
+		return in_fail(t->in, r, "block '%s': reading a page: %s", b->name, strerror(-r));
+	if (xbzrle_decode(code, len, page, &why, &at) < 0)
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'xbzrle data' of the page at 0x%" PRIx64
+			       " %s, at byte %zu of %u", offset, why, at, len);
+	return write_page(t, b, offset, page);
+}
+
+/* A ZERO record: one of a single page has a fill byte, which is 0. */
+static int receive_fill(struct ram_target *t, struct ram_file *b, uint64_t offset, uint64_t len, bool run)
+{
+	if (!run && in_u8(t->in) != 0 && !in_error(t->in))
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'fill' is not 0");
+	return in_error(t->in) ? in_error(t->in) : receive_zero(t, b, offset, len);
 }
 
 /* The block list: every block once, lengths equal to ours, the sum as announced. */
@@ -155,6 +210,14 @@ static int record_block(struct ram_target *t, uint64_t flags)
 	return 0;
 }
 
+/* Which flags beside CONTINUE make a page record. */
+static bool is_page_kind(const struct ram_target *t, uint64_t kind, bool run)
+{
+	if (kind == WIRE_RAM_XBZRLE)
+		return !run;
+	return (kind == WIRE_RAM_PAGE || kind == WIRE_RAM_ZERO) && (!run || t->runs);
+}
+
 /* A page record, of one page or of a run. */
 static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 {
@@ -162,7 +225,7 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 	bool run = flags & WIRE_RAM_RUN;
 	uint64_t n = 1, len;
 
-	if ((kind != WIRE_RAM_PAGE && kind != WIRE_RAM_ZERO) || (run && !t->runs))
+	if (!is_page_kind(t, kind, run))
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'flags': 0x%" PRIx64
 			       " is not a kind of record this side knows", flags);
 	if (!t->listed)
@@ -179,11 +242,16 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'address': %" PRIu64 " pages at 0x%"
 			       PRIx64 " are outside block '%s' of %" PRIu64 " bytes", n, offset,
 			       t->last->name, t->last->len);
-	if (kind == WIRE_RAM_PAGE)
-		return in_error(t->in) ? in_error(t->in) : receive_data(t, t->last, offset, len);
-	if (!run && in_u8(t->in) != 0 && !in_error(t->in))
-		return in_fail(t->in, -EBADMSG, "section 'ram': field 'fill' is not 0");
-	return in_error(t->in) ? in_error(t->in) : receive_zero(t, t->last, offset, len);
+	if (in_error(t->in))
+		return in_error(t->in);
+	switch (kind) {
+	case WIRE_RAM_PAGE:
+		return receive_data(t, t->last, offset, len);
+	case WIRE_RAM_XBZRLE:
+		return receive_xbzrle(t, t->last, offset);
+	default:
+		return receive_fill(t, t->last, offset, len, run);
+	}
 }
 
 int ram_target_receive(struct ram_target *t, bool setup)

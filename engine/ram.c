@@ -52,6 +52,7 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 				.fd_offset = row->fd_offset,
 				.len = row->len,
 				.n_pages = row->len / WIRE_PAGE_SIZE,
+				.first_page = ram->total_bytes / WIRE_PAGE_SIZE,
 				.page_size = row->page_size,
 				.flags = row->flags };
 	memcpy(b->name, row->name, sizeof(b->name));

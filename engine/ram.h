@@ -29,6 +29,7 @@ struct ram_file {
 	uint64_t fd_offset;
 	uint64_t len;		/* bytes, a multiple of WIRE_PAGE_SIZE */
 	uint64_t n_pages;	/* of WIRE_PAGE_SIZE */
+	uint64_t first_page;	/* counted over all blocks: those of the blocks before */
 	uint64_t page_size;	/* of the memory itself */
 	uint32_t flags;		/* enum migd_guest_ram_flags */
 

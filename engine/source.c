@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/ram-handler.h"
+#include "engine/ram-settings.h"
 #include "engine/switchover-ack.h"
 
 /* Between two looks at events and, while the guest is paused, heartbeats. */
@@ -212,6 +213,8 @@ static int register_handlers(struct source *s)
 		return merr_set_errno(&s->err, -ENOMEM, "sender");
 	ram_source_on_tick(s->sender, pass_tick, s);
 	r = ram_source_register(&s->handlers, s->sender, &s->err);
+	if (r == 0)
+		r = ram_settings_source(s->m, s->sender, &s->err);
 	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);
 }
 
@@ -259,7 +262,10 @@ static void publish_pass(struct source *s, uint64_t bytes, uint64_t pages, uint6
 
 static uint64_t pages_sent(const struct source *s)
 {
-	return stats_get(s->m->stats, normal_pages) + stats_get(s->m->stats, duplicate_pages);
+	const struct stats_page *st = s->m->stats;
+
+	return stats_get(st, normal_pages) + stats_get(st, duplicate_pages) +
+	       stats_get(st, xbzrle_pages) - stats_get(st, xbzrle_overflow);
 }
 
 /*

@@ -36,6 +36,14 @@
 	S(pages_per_second)                                                                 \
 	S(precopy_bytes)                                                                    \
 	S(downtime_bytes)                                                                   \
+	/* Of xbzrle; a cache of 0: it is off. */                                           \
+	S(xbzrle_cache_bytes)                                                               \
+	S(xbzrle_bytes)		/* code, without the records' heads */                      \
+	S(xbzrle_pages)		/* tried: they were in the cache */                         \
+	S(xbzrle_overflow)	/* of these, sent in full */                                \
+	S(xbzrle_misses)                                                                    \
+	S(xbzrle_miss_ppm)	/* of the pages looked up in the last pass */               \
+	S(xbzrle_encoding_milli)	/* thousandths: full size over encoded size, last pass */ \
 	S(throttle_percent)                                                                 \
 	/* The blackout, piece by piece, in the order they happen; microseconds. */         \
 	S(blackout_pause_us)                                                                \

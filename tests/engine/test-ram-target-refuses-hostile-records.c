@@ -145,6 +145,29 @@ REFUSES(unprintable_name, false, "unprintable", add_record(f, WIRE_RAM_PAGE, "r\
 REFUSES(cut_in_a_page, false, "mid-stream", add_record(f, WIRE_RAM_PAGE, "ram");
 	buf_be64(&f->stream, 1))
 
+/* The rest of an XBZRLE record. */
+static void add_code(struct fixture *f, uint8_t codec, uint16_t len, const char *code, size_t n)
+{
+	buf_u8(&f->stream, codec);
+	buf_be16(&f->stream, len);
+	buf_add(&f->stream, code, n);
+}
+
+REFUSES(xbzrle_of_a_run, true, "field 'flags'",
+	add_record(f, WIRE_RAM_XBZRLE | WIRE_RAM_RUN, "ram"))
+REFUSES(xbzrle_codec, false, "field 'xbzrle codec' is 2",
+	add_record(f, WIRE_RAM_XBZRLE, "ram"); add_code(f, 2, 3, "\0\1\xaa", 3))
+REFUSES(xbzrle_empty, false, "field 'xbzrle length': 0",
+	add_record(f, WIRE_RAM_XBZRLE, "ram"); add_code(f, 1, 0, "", 0))
+REFUSES(xbzrle_longer_than_a_page, false, "field 'xbzrle length': 4097",
+	add_record(f, WIRE_RAM_XBZRLE, "ram"); add_code(f, 1, 4097, "", 0))
+REFUSES(xbzrle_outside, false, "outside block 'ram'",
+	add_record(f, BLOCK_BYTES | WIRE_RAM_XBZRLE, "ram"); add_code(f, 1, 3, "\0\1\xaa", 3))
+REFUSES(xbzrle_bad_code, false, "field 'xbzrle data' of the page at 0x3000 leaves the page",
+	add_record(f, 0x3000 | WIRE_RAM_XBZRLE, "ram"); add_code(f, 1, 4, "\xff\x7f\x01\xaa", 4))
+REFUSES(xbzrle_cut, false, "mid-stream",
+	add_record(f, WIRE_RAM_XBZRLE, "ram"); add_code(f, 1, 4, "\0\1", 2))
+
 static void takes_what_is_right(void **state)
 {
 	struct fixture *f = *state;
@@ -157,6 +180,11 @@ static void takes_what_is_right(void **state)
 	buf_be32(&f->stream, 2);
 	buf_add(&f->stream, page, sizeof(page));
 	buf_add(&f->stream, page, sizeof(page));
+	/* Of a page that is there, and of one that was never touched. */
+	add_record(f, 0x5000 | WIRE_RAM_XBZRLE | WIRE_RAM_CONTINUE, NULL);
+	add_code(f, 1, 3, "\0\1\xaa", 3);
+	add_record(f, 0x7000 | WIRE_RAM_XBZRLE | WIRE_RAM_CONTINUE, NULL);
+	add_code(f, 1, 4, "\xff\x1f\1\xaa", 4);
 	/* A page that turned zero again. */
 	add_record(f, 0x4000 | WIRE_RAM_ZERO | WIRE_RAM_CONTINUE, NULL);
 	buf_u8(&f->stream, 0);
@@ -165,7 +193,11 @@ static void takes_what_is_right(void **state)
 	assert_int_equal(fd_pread_full(f->ram.blocks[0].fd, got, 4096, 0x3000), 0);
 	assert_memory_equal(got, page, 4096);
 	assert_int_equal(fd_pread_full(f->ram.blocks[0].fd, got, 4096, 0x5000), 0);
-	assert_memory_equal(got, page, 4096);
+	assert_int_equal(got[0], 0xaa);
+	assert_memory_equal(got + 1, page + 1, 4095);
+	assert_int_equal(fd_pread_full(f->ram.blocks[0].fd, got, 4096, 0x7000), 0);
+	assert_int_equal(got[4095], 0xaa);
+	assert_true(kernels_best()->is_zero(got, 4095));
 	assert_int_equal(fd_pread_full(f->ram.blocks[0].fd, got, 4096, 0x4000), 0);
 	assert_true(kernels_best()->is_zero(got, 4096));
 }
@@ -180,7 +212,9 @@ int main(void)
 		T(endless_run), T(run_over_the_end), T(fill_byte), T(second_list),
 		T(page_before_the_list), T(no_list), T(other_length), T(other_block),
 		T(listed_twice), T(list_shorter_than_announced), T(missing_block), T(empty_name),
-		T(unprintable_name), T(cut_in_a_page), T(takes_what_is_right),
+		T(unprintable_name), T(cut_in_a_page), T(xbzrle_of_a_run), T(xbzrle_codec), T(xbzrle_empty),
+		T(xbzrle_longer_than_a_page), T(xbzrle_outside), T(xbzrle_bad_code), T(xbzrle_cut),
+		T(takes_what_is_right),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The records of the `ram` section, as they are written: WIRE.md 3.1 and 3.2. Migration thread. */
+#ifndef MIGD_ENGINE_RAM_RECORDS_H
+#define MIGD_ENGINE_RAM_RECORDS_H
+
+#include "engine/kernels/kernels.h"
+#include "engine/out.h"
+#include "engine/ram-delta.h"
+#include "engine/ram.h"
+#include "engine/stats-page.h"
+
+/* Pointers are borrowed. */
+struct ram_records {
+	struct out *out;
+	struct stats_page *stats;
+	const struct kernels *kernels;
+	struct ram_delta *delta;	/* NULL: no xbzrle */
+	bool runs;			/* the peer understands WIRE_RAM_RUN */
+	bool all_in_full;		/* zero-page-detection none: zero pages are sent as any other */
+	const struct ram_file *last_block;	/* of the last page record: CONTINUE */
+};
+
+/* The body of a START section. */
+void ram_records_list(struct ram_records *rec, const struct ram *ram);
+
+/* N pages from PAGE on are zero. */
+void ram_records_zero(struct ram_records *rec, const struct ram_file *b, uint64_t page, uint64_t n);
+
+/* N pages, which stay at DATA until the next flush: those that are zero as such, the others in full. */
+void ram_records_pages(struct ram_records *rec, const struct ram_file *b, uint64_t page, uint64_t n,
+		       const uint8_t *data);
+
+/* The same with a copy that nobody else writes: differences where there are any. DATA is overwritten. */
+void ram_records_copies(struct ram_records *rec, const struct ram_file *b, uint64_t page, uint64_t n,
+			uint8_t *data);
+
+/* True while pages must go by ram_records_copies(). */
+bool ram_records_need_copies(const struct ram_records *rec);
+
+#endif
