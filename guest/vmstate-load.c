@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 static struct vms_frame *top(struct vms_loader *l)
 {
@@ -58,28 +59,43 @@ static int push(struct vms_loader *l, const struct migd_vmstate *d, uint8_t *opa
 
 static void element_done(struct vms_frame *fr)
 {
-	fr->at.index++;
+	fr->index++;
+	fr->at.index = fr->index;
 	fr->done = 0;
+}
+
+/* NULL, or what is wrong with a value that is checked against OURS. */
+static int check_scalar(struct vms_loader *l, const struct vms_kind *kind, uint32_t which, uint64_t theirs, uint64_t ours)
+{
+	if (kind->equal && theirs != ours && kind->is_signed)
+		return fail(l, -EINVAL,
+			    "must be equal on both sides, but is %" PRId32 " at the source and %" PRId32 " here",
+			    (int32_t)theirs, (int32_t)ours);
+	if (kind->equal && theirs != ours)
+		return fail(l, -EINVAL,
+			    "must be equal on both sides, but is %" PRIu64 " at the source and %" PRIu64 " here",
+			    theirs, ours);
+	if (which == MIGD_VMS_S32_LE && ((int32_t)theirs < 0 || (int32_t)theirs > (int32_t)ours))
+		return fail(l, -EINVAL, "is %" PRId32 " at the source, 0 to %" PRId32 " expected here",
+			    (int32_t)theirs, (int32_t)ours);
+	return 0;
 }
 
 static int load_scalar(struct vms_loader *l, struct vms_frame *fr, uint8_t *at)
 {
 	const struct migd_vmstate_field *f = fr->field;
-	uint64_t theirs, ours;
+	const struct vms_kind *kind = vms_kind(f->kind);
+	uint64_t theirs;
+	int r;
 
 	if (l->in->left < f->size)
 		return short_of(l, f->size);
 	theirs = vms_read_be(l->in->p, f->size);
-	if (vms_kind(f->kind)->equal) {
-		ours = vms_get(at, f->size);
-		if (theirs != ours)
-			return fail(l, -EINVAL,
-				    "must be equal on both sides, but is %" PRIu64
-				    " at the source and %" PRIu64 " here",
-				    theirs, ours);
-	} else {
+	r = check_scalar(l, kind, f->kind, theirs, vms_get(at, f->size));
+	if (r < 0)
+		return r;
+	if (!kind->equal)
 		vms_put(at, f->kind == MIGD_VMS_BOOL ? theirs != 0 : theirs, f->size);
-	}
 	(void)advance(l, f->size);
 	element_done(fr);
 	return 0;
@@ -103,17 +119,97 @@ static int load_raw(struct vms_loader *l, struct vms_frame *fr, uint8_t *at, siz
 	return 0;
 }
 
+static int load_bits(struct vms_loader *l, struct vms_frame *fr, uint8_t *at, size_t n_bits)
+{
+	for (; fr->done * 64 < n_bits; fr->done++) {
+		if (l->in->left < 8)
+			return short_of(l, 8);
+		vms_put(at + fr->done * 8, vms_bitmap_word(load_be64(l->in->p), fr->done, n_bits), 8);
+		(void)advance(l, 8);
+	}
+	element_done(fr);
+	return 0;
+}
+
+/* The byte of a pointer that is NULL here: the source must have the same. */
+static int load_null(struct vms_loader *l, struct vms_frame *fr)
+{
+	if (!l->in->left)
+		return short_of(l, 1);
+	if (*l->in->p != VMS_NULL)
+		return fail(l, -EINVAL, "there is nothing here (NULL), but something at the source");
+	(void)advance(l, 1);
+	element_done(fr);
+	return 0;
+}
+
+static int load_tmp(struct vms_loader *l, struct vms_frame *fr)
+{
+	const struct migd_vmstate_field *f = fr->field;
+	void *tmp = vms_tmp_new(f, fr->opaque);
+	int r;
+
+	if (!tmp)
+		return fail(l, -ENOMEM, "no memory for the temporary struct");
+	r = push(l, f->vmsd, tmp, f->vmsd->version);
+	if (r < 0)
+		free(tmp);
+	else
+		top(l)->owned = tmp;
+	return r;
+}
+
+/* The next element of a queue, or its end. An element is linked in before it is loaded, so that it is never lost. */
+static int load_queue(struct vms_loader *l, struct vms_frame *fr, uint8_t *head)
+{
+	const struct migd_vmstate_field *f = fr->field;
+	uint8_t mark, *elem;
+
+	fr->at.is_array = true;
+	fr->at.index = fr->done;
+	if (!fr->done && vms_queue_first(f->queue, head))
+		return fail(l, -EINVAL, "the queue is not empty here: pre_load must empty it");
+	if (!l->in->left)
+		return short_of(l, 1);
+	mark = *l->in->p;
+	if (mark != VMS_QUEUE_END && mark != VMS_QUEUE_ELEMENT)
+		return fail(l, -EPROTO, "0x%02x where an element (1) or the end (0) must come", mark);
+	if (mark == VMS_QUEUE_ELEMENT && fr->done == f->count)
+		return fail(l, -EPROTO, "more elements than the description's bound");
+	(void)advance(l, 1);
+	if (mark == VMS_QUEUE_END) {
+		element_done(fr);
+		return 0;
+	}
+	elem = vms_queue_append(f->queue, head, fr->tail, fr->opaque);
+	if (!elem)
+		return fail(l, -ENOMEM, "no memory for another element");
+	fr->tail = elem;
+	fr->done++;
+	return push(l, f->vmsd, elem, f->vmsd->version);
+}
+
 static int load_element(struct vms_loader *l, struct vms_frame *fr)
 {
 	const struct migd_vmstate_field *f = fr->field;
-	uint8_t *at = fr->array.base + fr->at.index * f->size;
+	uint8_t *at = vms_element(f, &fr->array, fr->index);
 
+	if (!at && f->flags & MIGD_VMS_POINTERS)
+		return load_null(l, fr);
 	switch (f->kind) {
 	case MIGD_VMS_STRUCT:
-		/* No version on the wire: the nested description's own. */
-		return push(l, f->vmsd, at, f->vmsd->version);
+	case MIGD_VMS_VSTRUCT:
+		return push(l, f->vmsd, at, vms_nested_version(f));
+	case MIGD_VMS_TMP:
+		return load_tmp(l, fr);
+	case MIGD_VMS_QUEUE:
+		return load_queue(l, fr, at);
 	case MIGD_VMS_BUFFER:
 		return load_raw(l, fr, at, f->size);
+	case MIGD_VMS_VBUFFER:
+		return load_raw(l, fr, at, fr->array.units);
+	case MIGD_VMS_BITMAP:
+		return load_bits(l, fr, at, fr->array.units);
 	case MIGD_VMS_UNUSED:
 		return load_raw(l, fr, NULL, f->size);
 	default:
@@ -150,13 +246,14 @@ static int begin_field(struct vms_loader *l, struct vms_frame *fr)
 		return fail(l, -EPROTO, "%s", why);
 	fr->at.is_array = fr->array.n > 1;
 	fr->in_field = true;
-	fr->done = 0;
+	fr->index = fr->done = 0;
+	fr->tail = NULL;
 	return 0;
 }
 
 static int step_fields(struct vms_loader *l, struct vms_frame *fr)
 {
-	if (fr->in_field && fr->at.index < fr->array.n)
+	if (fr->in_field && fr->index < fr->array.n)
 		return load_element(l, fr);
 	if (fr->in_field)
 		next_field(fr);
@@ -261,41 +358,53 @@ static int check_version(struct vms_loader *l, const struct vms_frame *fr)
 	return 0;
 }
 
-/* -EAGAIN has a meaning here: nobody else may say it. */
-static int hook_code(int r)
+static int run_pre_load(struct vms_loader *l, const struct vms_frame *fr)
 {
-	return r == -EAGAIN ? -EIO : r;
+	struct vms_hook_error e = VMS_HOOK_ERROR(e);
+	int r = fr->desc->pre_load ? vms_hook_code(fr->desc->pre_load(fr->opaque, &e.face)) : 0;
+
+	return r < 0 ? fail(l, r, "pre_load of '%s' failed: %s", fr->desc->name, vms_hook_text(&e, r)) : 0;
+}
+
+static int run_post_load(struct vms_loader *l, const struct vms_frame *fr)
+{
+	struct vms_hook_error e = VMS_HOOK_ERROR(e);
+	int r = fr->desc->post_load ? vms_hook_code(fr->desc->post_load(fr->opaque, fr->version, &e.face)) : 0;
+
+	return r < 0 ? fail(l, r, "post_load of '%s' refused what it got: %s", fr->desc->name, vms_hook_text(&e, r))
+		     : 0;
 }
 
 static int enter(struct vms_loader *l, struct vms_frame *fr)
 {
-	const struct migd_vmstate *d = fr->desc;
 	int r = check_version(l, fr);
 
-	if (r == 0 && d->pre_load) {
-		r = hook_code(d->pre_load(fr->opaque));
-		if (r < 0)
-			return fail(l, r, "pre_load of '%s' failed: %s", d->name, strerror(-r));
-	}
+	if (r == 0)
+		r = run_pre_load(l, fr);
 	fr->phase = VMS_FIELDS;
-	fr->field = d->fields;
+	fr->field = fr->desc->fields;
 	return r;
+}
+
+static void pop(struct vms_loader *l)
+{
+	free(top(l)->owned);
+	l->depth--;
 }
 
 static int leave(struct vms_loader *l, struct vms_frame *fr)
 {
-	const struct migd_vmstate *d = fr->desc;
-	int r = 0;
+	struct vms_frame *parent;
+	int r = run_post_load(l, fr);
 
-	if (d->post_load) {
-		r = hook_code(d->post_load(fr->opaque, fr->version));
-		if (r < 0)
-			return fail(l, r, "post_load of '%s' refused what it got: %s", d->name,
-				    strerror(-r));
-	}
-	l->depth--;
-	if (l->depth && top(l)->phase == VMS_FIELDS)
-		element_done(top(l));
+	if (r < 0)
+		return r;
+	pop(l);
+	if (!l->depth)
+		return 0;
+	parent = top(l);
+	if (parent->phase == VMS_FIELDS && parent->field->kind != MIGD_VMS_QUEUE)
+		element_done(parent);
 	return 0;
 }
 
@@ -339,7 +448,8 @@ int vms_loader_feed(struct vms_loader *l, struct rcur *in, bool final, struct me
 
 void vms_loader_done(struct vms_loader *l)
 {
-	l->depth = 0;
+	while (l->depth)
+		pop(l);
 }
 
 int vmstate_load(const struct migd_vmstate *d, void *opaque, uint32_t version, struct rcur *in,

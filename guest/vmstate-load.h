@@ -30,8 +30,11 @@ struct vms_frame {
 	const struct migd_vmstate_field *field;
 	bool in_field;		/* `array` holds */
 	struct vms_array array;
-	size_t done;		/* bytes of the element at hand that were loaded */
+	size_t index;		/* of the element at hand */
+	size_t done;		/* its bytes, words or, of a queue, elements that were loaded */
+	uint8_t *tail;		/* of a queue: the last element */
 	uint64_t seen;		/* subsections, a bit each */
+	void *owned;		/* OPAQUE, if it is a temporary struct; freed with the frame */
 	struct vms_path at;	/* what this frame is doing; no name: the description as a whole */
 };
 
@@ -57,7 +60,7 @@ void vms_loader_begin(struct vms_loader *l, const struct migd_vmstate *d, void *
  */
 int vms_loader_feed(struct vms_loader *l, struct rcur *in, bool final, struct merr *err);
 
-/* Drop a load that did not end with 0. */
+/* Drop a load, also one that did not end with 0. A loader of zeros is fine, too. */
 void vms_loader_done(struct vms_loader *l);
 
 #endif

@@ -75,3 +75,10 @@ void vms_put(uint8_t *at, uint64_t v, size_t size)
 		break;
 	}
 }
+
+uint64_t vms_bitmap_word(uint64_t word, size_t i, size_t n_bits)
+{
+	size_t left = n_bits - i * 64;
+
+	return left < 64 ? word & ((1ULL << left) - 1) : word;
+}

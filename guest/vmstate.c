@@ -7,7 +7,7 @@
 
 #include "guest/vmstate-walk.h"
 
-#define FLAGS_KNOWN (VMS_VARRAY_FLAGS | MIGD_VMS_POINTER | MIGD_VMS_MUST_EXIST)
+#define FLAGS_KNOWN (VMS_VARRAY_FLAGS | MIGD_VMS_POINTER | MIGD_VMS_POINTERS | MIGD_VMS_MUST_EXIST)
 
 static bool is_printable(const char *text)
 {
@@ -41,18 +41,53 @@ static const char *shape_fault(const struct migd_vmstate_field *f, const struct 
 		return "its size is not its kind's";
 	if (varray & (varray - 1))
 		return "it has more than one kind of count";
+	if (f->count_times && !varray)
+		return "its count is fixed, yet to be multiplied";
 	if (f->count == 0)
 		return varray ? "its count has no bound" : "it has no elements";
 	if (!mul_ok(f->size, f->count, &bytes) || bytes > SIZE_MAX / 2)
 		return "it is larger than memory";
+	if (f->flags & MIGD_VMS_POINTER && f->flags & MIGD_VMS_POINTERS)
+		return "it is both a pointer to elements and an array of pointers";
+	return NULL;
+}
+
+static const char *queue_fault(const struct migd_vmstate_field *f)
+{
+	const struct migd_vmstate_queue *q = f->queue;
+
+	if (f->kind != MIGD_VMS_QUEUE)
+		return q ? "a queue's layout, but not of kind QUEUE" : NULL;
+	if (!q)
+		return "a queue without a layout";
+	if (q->links < MIGD_VMS_LINKS_SINGLE || q->links > MIGD_VMS_LINKS_TAILQ)
+		return "its links are not known here";
+	if (!range_ok(q->next, sizeof(void *), q->elem_size) || !range_ok(q->prev, sizeof(void *), q->elem_size))
+		return "its elements are too small for their links";
+	if (!range_ok(q->first, sizeof(void *), f->size) || !range_ok(q->last, sizeof(void *), f->size))
+		return "its head is too small for its links";
+	return NULL;
+}
+
+static const char *nested_fault(const struct migd_vmstate_field *f, const struct vms_kind *kind)
+{
+	if (kind->nested && !f->vmsd)
+		return "a struct without a description (vmsd)";
+	if (!kind->nested && f->vmsd)
+		return "a description (vmsd) but not of kind STRUCT";
+	if (f->kind != MIGD_VMS_VSTRUCT)
+		return f->struct_version ? "a struct_version, but not of kind VSTRUCT" : NULL;
+	if (f->struct_version > f->vmsd->version || f->struct_version < f->vmsd->minimum_version)
+		return "its struct_version is none that its description has";
 	return NULL;
 }
 
 static const char *field_fault(const struct migd_vmstate *d, const struct migd_vmstate_field *f)
 {
 	const struct vms_kind *kind = vms_kind(f->kind);
+	const char *fault;
 
-	if (f->flags & ~(uint32_t)FLAGS_KNOWN)
+	if (f->flags & ~(uint32_t)FLAGS_KNOWN || f->reserved)
 		return "it has flags that are not known here";
 	if (f->flags & MIGD_VMS_MUST_EXIST)
 		return f->exists ? NULL : "MUST_EXIST without exists()";
@@ -60,13 +95,16 @@ static const char *field_fault(const struct migd_vmstate *d, const struct migd_v
 		return "its kind is not known here";
 	if (f->version > d->version)
 		return "its version is later than the description's";
-	if (f->kind == MIGD_VMS_STRUCT && !f->vmsd)
-		return "a struct without a description (vmsd)";
-	if (f->kind != MIGD_VMS_STRUCT && f->vmsd)
-		return "a description (vmsd) but not of kind STRUCT";
 	if (f->kind == MIGD_VMS_UNUSED && f->flags)
 		return "unused bytes have no count in memory and no pointer";
-	return shape_fault(f, kind);
+	if (f->flags & ~kind->flags)
+		return "its kind cannot be counted or pointed to so";
+	if ((f->kind == MIGD_VMS_TMP || f->kind == MIGD_VMS_VSTRUCT) && f->count != 1)
+		return "its kind is no array";
+	fault = nested_fault(f, kind);
+	if (!fault)
+		fault = queue_fault(f);
+	return fault ? fault : shape_fault(f, kind);
 }
 
 static bool begins_with(const char *name, const char *prefix)
@@ -103,7 +141,7 @@ static int check_fields(const struct migd_vmstate *d, unsigned int depth, struct
 		fault = field_fault(d, f);
 		if (fault)
 			return merr_set(err, -EINVAL, "field '%s': %s", f->name, fault);
-		if (f->kind != MIGD_VMS_STRUCT || f->flags & MIGD_VMS_MUST_EXIST)
+		if (!f->vmsd || f->flags & MIGD_VMS_MUST_EXIST)
 			continue;
 		r = check_at(f->vmsd, depth + 1, err);
 		if (r == 0)

@@ -36,13 +36,13 @@ struct rtc {
 	uint8_t cmos[CMOS_LEN];	/* time registers are not looked at */
 };
 
-static int rtc_post_load(void *opaque, uint32_t version)
+static int rtc_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
 	const struct rtc *r = opaque;
 	(void)version;
 	bool sane = r->index < CMOS_LEN && llabs(r->offset_s) < TIME_MAX_S &&
 		    llabs(r->frozen_s) < TIME_MAX_S;
-	return sane ? 0 : -EINVAL;
+	return sane ? 0 : migd_vmstate_fail(err, -EINVAL, "index or time is out of range");
 }
 
 static const struct migd_vmstate_field rtc_fields[] = {

@@ -17,11 +17,13 @@
 #define IIR_FIFO 0xc0
 #define IIR_TIMEOUT 0x0c
 
-static int serial_post_load(void *opaque, uint32_t version)
+static int serial_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
 	const struct serial *s = opaque;
 	(void)version;
-	return s->rx_count <= SERIAL_FIFO_LEN && s->tx_count <= SERIAL_FIFO_LEN ? 0 : -EINVAL;
+	if (s->rx_count > SERIAL_FIFO_LEN || s->tx_count > SERIAL_FIFO_LEN)
+		return migd_vmstate_fail(err, -EINVAL, "a FIFO holds more than %u bytes", SERIAL_FIFO_LEN);
+	return 0;
 }
 
 static const struct migd_vmstate_field serial_fields[] = {

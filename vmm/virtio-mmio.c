@@ -12,11 +12,14 @@
 #define MMIO_VERSION 2
 #define MMIO_VENDOR 0x6469676d	/* "mgid" */
 
-static int virtio_post_load(void *opaque, uint32_t version)
+static int virtio_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
 	const struct virtio *v = opaque;
 	(void)version;
-	return !v->queue.ready || virtqueue_is_sane(&v->queue) ? 0 : -EINVAL;
+	if (v->queue.ready && !virtqueue_is_sane(&v->queue))
+		return migd_vmstate_fail(err, -EINVAL, "the queue of %u entries is not in the guest's memory",
+					 v->queue.len);
+	return 0;
 }
 
 static const struct migd_vmstate_field virtqueue_fields[] = {

@@ -36,11 +36,13 @@ struct virtio_net {
 	uint8_t *frame;		/* header and frame on the way in; of the I/O thread */
 };
 
-static int virtio_net_post_load(void *opaque, uint32_t version)
+static int virtio_net_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
 	const struct virtio_net *n = opaque;
 	(void)version;
-	return !n->transmit.ready || virtqueue_is_sane(&n->transmit) ? 0 : -EINVAL;
+	if (n->transmit.ready && !virtqueue_is_sane(&n->transmit))
+		return migd_vmstate_fail(err, -EINVAL, "the transmit queue is not in the guest's memory");
+	return 0;
 }
 
 static const struct migd_vmstate_field virtio_net_fields[] = {

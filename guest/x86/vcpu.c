@@ -70,13 +70,13 @@ static bool lapic_needed(void *opaque)
 	return ((struct x86_vcpu *)opaque)->arch->lapic;
 }
 
-static int lapic_post_load(void *opaque, uint32_t version)
+static int lapic_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
 	struct x86_vcpu *v = opaque;
 
 	(void)version;
 	v->got_lapic = true;
-	return v->arch->lapic ? 0 : -EINVAL;
+	return v->arch->lapic ? 0 : migd_vmstate_fail(err, -EINVAL, "this VM has no in-kernel local APIC");
 }
 
 static const struct migd_vmstate lapic_subsection = {
@@ -91,12 +91,14 @@ static const struct migd_vmstate lapic_subsection = {
 	.post_load = lapic_post_load,
 };
 
-static int vcpu_post_load(void *opaque, uint32_t version)
+static int vcpu_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
 	struct x86_vcpu *v = opaque;
 
 	(void)version;
-	return v->got_lapic == v->arch->lapic ? 0 : -EPROTO;
+	if (v->got_lapic != v->arch->lapic)
+		return migd_vmstate_fail(err, -EPROTO, "the local APIC's state did not come");
+	return 0;
 }
 
 const struct migd_vmstate x86_vcpu_vmstate = {

@@ -61,13 +61,13 @@ static bool irqchip_needed(void *opaque)
 	return ((struct x86_vm *)opaque)->arch->irqchip;
 }
 
-static int irqchip_post_load(void *opaque, uint32_t version)
+static int irqchip_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
 	struct x86_vm *vm = opaque;
 
 	(void)version;
 	vm->got_irqchip = true;
-	return vm->arch->irqchip ? 0 : -EINVAL;
+	return vm->arch->irqchip ? 0 : migd_vmstate_fail(err, -EINVAL, "this VM has no in-kernel irqchip");
 }
 
 static const struct migd_vmstate irqchip_subsection = {
@@ -88,13 +88,13 @@ static bool pit_needed(void *opaque)
 	return ((struct x86_vm *)opaque)->arch->pit;
 }
 
-static int pit_post_load(void *opaque, uint32_t version)
+static int pit_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
 	struct x86_vm *vm = opaque;
 
 	(void)version;
 	vm->got_pit = true;
-	return vm->arch->pit ? 0 : -EINVAL;
+	return vm->arch->pit ? 0 : migd_vmstate_fail(err, -EINVAL, "this VM has no in-kernel PIT");
 }
 
 static const struct migd_vmstate pit_subsection = {

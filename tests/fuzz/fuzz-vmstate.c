@@ -45,8 +45,9 @@ static bool extra_needed(void *opaque)
 	return ((struct dev *)opaque)->want_extra;
 }
 
-static int extra_post_load(void *opaque, uint32_t version)
+static int extra_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
+	(void)err;
 	((struct dev *)opaque)->want_extra = true;
 	return version == 3 ? 0 : -1;
 }
@@ -63,12 +64,13 @@ static const struct migd_vmstate dev_vmstate = {
 	.fields = (const struct migd_vmstate_field[]){
 		MIGD_VMS_FIELD_BOOL(struct dev, flag),
 		MIGD_VMS_FIELD_U16(struct dev, n),
-		{ "pairs", offsetof(struct dev, pairs), sizeof(struct pair), 5, offsetof(struct dev, n), MIGD_VMS_STRUCT,
-		  MIGD_VMS_VARRAY_U16, 0, &pair_vmstate, NULL },
+		MIGD_VMS_ROW("pairs", offsetof(struct dev, pairs), sizeof(struct pair), 5,
+			     offsetof(struct dev, n), MIGD_VMS_STRUCT, MIGD_VMS_VARRAY_U16, 0, 0, &pair_vmstate, NULL, NULL, 0),
 		MIGD_VMS_FIELD_U8(struct dev, n_bytes),
-		{ "bytes", offsetof(struct dev, bytes), 1, 7, offsetof(struct dev, n_bytes), MIGD_VMS_U8,
-		  MIGD_VMS_VARRAY_U8, 0, NULL, flag_set },
-		{ "pointed", offsetof(struct dev, pointed), 3, 2, 0, MIGD_VMS_BUFFER, MIGD_VMS_POINTER, 0, NULL, NULL },
+		MIGD_VMS_ROW("bytes", offsetof(struct dev, bytes), 1, 7, offsetof(struct dev, n_bytes),
+			     MIGD_VMS_U8, MIGD_VMS_VARRAY_U8, 0, 0, NULL, flag_set, NULL, 0),
+		MIGD_VMS_ROW("pointed", offsetof(struct dev, pointed), 3, 2, 0, MIGD_VMS_BUFFER,
+			     MIGD_VMS_POINTER, 0, 0, NULL, NULL, NULL, 0),
 		MIGD_VMS_FIELD_U32_EQUAL(struct dev, same),
 		MIGD_VMS_FIELD_UNUSED(2),
 		MIGD_VMS_FIELD_END },

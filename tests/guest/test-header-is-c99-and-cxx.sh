@@ -18,7 +18,7 @@ static const struct migd_vmstate_field fields[] = {
 	MIGD_VMS_FIELD_BOOL(struct dev, c),
 	MIGD_VMS_FIELD_END
 };
-static const struct migd_vmstate desc = { "dev", 1, 1, fields, NULL, NULL, NULL, NULL, NULL, NULL };
+static const struct migd_vmstate desc = { "dev", 1, 1, fields, NULL, NULL, NULL, NULL, NULL, NULL, NULL };
 int main(void)
 {
 	struct migd_guest *g = NULL;

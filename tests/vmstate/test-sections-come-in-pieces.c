@@ -37,14 +37,16 @@ static bool late_needed(void *opaque)
 	return ((struct dev *)opaque)->has_late;
 }
 
-static int dev_pre_load(void *opaque)
+static int dev_pre_load(void *opaque, struct migd_vmstate_error *err)
 {
+	(void)err;
 	((struct dev *)opaque)->pre_loads++;
 	return 0;
 }
 
-static int dev_post_load(void *opaque, uint32_t version)
+static int dev_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
+	(void)err;
 	(void)version;
 	((struct dev *)opaque)->post_loads++;
 	return 0;

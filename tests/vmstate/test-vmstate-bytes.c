@@ -58,7 +58,8 @@ struct all {
 };
 
 #define VARRAY(m, K, n, c, F) \
-	{ #m, offsetof(struct all, m), sizeof(((struct all *)0)->m[0]), n, offsetof(struct all, c), K, F, 0, NULL, NULL }
+	MIGD_VMS_ROW(#m, offsetof(struct all, m), sizeof(((struct all *)0)->m[0]), n, offsetof(struct all, c), K, F, 0, 0, \
+		     NULL, NULL, NULL, 0)
 
 static const struct migd_vmstate all_vmstate = {
 	.name = "all",
@@ -89,9 +90,10 @@ static const struct migd_vmstate all_vmstate = {
 		VARRAY(v8, MIGD_VMS_U8, 4, n8, MIGD_VMS_VARRAY_U8),
 		VARRAY(v16, MIGD_VMS_U16, 4, n16, MIGD_VMS_VARRAY_U16),
 		MIGD_VMS_FIELD_STRUCT_VARRAY(struct all, vp, struct point, 4, n32, &point_vmstate),
-		{ "pointed", offsetof(struct all, pointed), 4, 2, 0, MIGD_VMS_U32, MIGD_VMS_POINTER, 0, NULL, NULL },
-		{ "nobody", offsetof(struct all, nobody), sizeof(struct point), 4, offsetof(struct all, none),
-		  MIGD_VMS_STRUCT, MIGD_VMS_POINTER | MIGD_VMS_VARRAY_U32, 0, &point_vmstate, NULL },
+		MIGD_VMS_ROW("pointed", offsetof(struct all, pointed), 4, 2, 0, MIGD_VMS_U32,
+			     MIGD_VMS_POINTER, 0, 0, NULL, NULL, NULL, 0),
+		MIGD_VMS_ROW("nobody", offsetof(struct all, nobody), sizeof(struct point), 4,
+			     offsetof(struct all, none), MIGD_VMS_STRUCT, MIGD_VMS_POINTER | MIGD_VMS_VARRAY_U32, 0, 0, &point_vmstate, NULL, NULL, 0),
 		MIGD_VMS_FIELD_END,
 	},
 };
@@ -207,8 +209,9 @@ static const struct migd_vmstate versions_vmstate = {
 	.minimum_version = 1,
 	.fields = (const struct migd_vmstate_field[]){
 		MIGD_VMS_FIELD_U8(struct versions, always),
-		MIGD_VMS_SCALAR(struct versions, since2, uint8_t, MIGD_VMS_U8, 2),
-		{ "tested", offsetof(struct versions, tested), 1, 1, 0, MIGD_VMS_U8, 0, 2, NULL, tested_exists },
+		MIGD_VMS_FIELD_SINCE(U8, struct versions, since2, 2),
+		MIGD_VMS_ROW("tested", offsetof(struct versions, tested), 1, 1, 0, MIGD_VMS_U8, 0, 2, 0, NULL,
+			     tested_exists, NULL, 0),
 		MIGD_VMS_FIELD_END,
 	},
 };
@@ -263,10 +266,10 @@ static void called(void *opaque, const char *what)
 }
 
 #define HOOKS(p)                                                                                       \
-	static int p##_pre_save(void *o) { called(o, #p ".pre_save"); return ((struct dev *)o)->fail_pre_save; } \
-	static void p##_post_save(void *o) { called(o, #p ".post_save"); }                             \
-	static int p##_pre_load(void *o) { called(o, #p ".pre_load"); return 0; }                      \
-	static int p##_post_load(void *o, uint32_t v) { (void)v; called(o, #p ".post_load"); return 0; }
+	static int p##_pre_save(void *o, struct migd_vmstate_error *e) { (void)e; called(o, #p ".pre_save"); return ((struct dev *)o)->fail_pre_save; } \
+	static int p##_post_save(void *o, struct migd_vmstate_error *e) { (void)e; called(o, #p ".post_save"); return 0; } \
+	static int p##_pre_load(void *o, struct migd_vmstate_error *e) { (void)e; called(o, #p ".pre_load"); return 0; } \
+	static int p##_post_load(void *o, uint32_t v, struct migd_vmstate_error *e) { (void)v; (void)e; called(o, #p ".post_load"); return 0; }
 HOOKS(dev)
 HOOKS(x)
 

@@ -48,7 +48,7 @@ static const struct migd_vmstate plain_vmstate = {
 static const struct migd_vmstate tested_vmstate = {
 	.name = "tested", .version = 1,
 	.fields = (const struct migd_vmstate_field[]){
-		{ "v", offsetof(struct item, v), 1, 1, 0, MIGD_VMS_U8, 0, 0, NULL, yes },
+		MIGD_VMS_ROW("v", offsetof(struct item, v), 1, 1, 0, MIGD_VMS_U8, 0, 0, 0, NULL, yes, NULL, 0),
 		MIGD_VMS_FIELD_END },
 };
 
@@ -57,8 +57,8 @@ static const struct migd_vmstate counted_vmstate = {
 	.name = "counted", .version = 1,
 	.fields = (const struct migd_vmstate_field[]){
 		MIGD_VMS_FIELD_U8(struct item, n),
-		{ "data", offsetof(struct item, data), 1, 4, offsetof(struct item, n), MIGD_VMS_U8,
-		  MIGD_VMS_VARRAY_U8, 0, NULL, NULL },
+		MIGD_VMS_ROW("data", offsetof(struct item, data), 1, 4, offsetof(struct item, n), MIGD_VMS_U8,
+			     MIGD_VMS_VARRAY_U8, 0, 0, NULL, NULL, NULL, 0),
 		MIGD_VMS_FIELD_END },
 };
 

@@ -33,13 +33,15 @@ static bool mode_valid(void *opaque, uint32_t version)
 	return ((struct dev *)opaque)->mode < 3;
 }
 
-static int dev_pre_load(void *opaque)
+static int dev_pre_load(void *opaque, struct migd_vmstate_error *err)
 {
+	(void)err;
 	return ((struct dev *)opaque)->post_load_says == -EALREADY ? -EALREADY : 0;
 }
 
-static int dev_post_load(void *opaque, uint32_t version)
+static int dev_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
 {
+	(void)err;
 	(void)version;
 	return ((struct dev *)opaque)->post_load_says;
 }
@@ -63,7 +65,8 @@ static const struct migd_vmstate dev_vmstate = {
 		MIGD_VMS_FIELD_U32(struct dev, n),
 		MIGD_VMS_FIELD_STRUCT_VARRAY(struct dev, items, struct in, 4, n, &in_vmstate),
 		MIGD_VMS_FIELD_U8(struct dev, mode),
-		{ "mode is valid", 0, 0, 0, 0, MIGD_VMS_U8, MIGD_VMS_MUST_EXIST, 0, NULL, mode_valid },
+		MIGD_VMS_ROW("mode is valid", 0, 0, 0, 0, MIGD_VMS_U8, MIGD_VMS_MUST_EXIST, 0, 0, NULL,
+			     mode_valid, NULL, 0),
 		MIGD_VMS_FIELD_END },
 	.subsections = (const struct migd_vmstate *const[]){ &sub_vmstate, NULL },
 	.pre_load = dev_pre_load,
@@ -152,8 +155,8 @@ static void no_prefix_is_taken_for_the_whole(void **state)
 static const struct migd_vmstate pointer_vmstate = {
 	.name = "pointer", .version = 1,
 	.fields = (const struct migd_vmstate_field[]){
-		{ "data", offsetof(struct dev, data), 1, 4, offsetof(struct dev, n), MIGD_VMS_U8,
-		  MIGD_VMS_VARRAY_U32 | MIGD_VMS_POINTER, 0, NULL, NULL },
+		MIGD_VMS_ROW("data", offsetof(struct dev, data), 1, 4, offsetof(struct dev, n), MIGD_VMS_U8,
+			     MIGD_VMS_VARRAY_U32 | MIGD_VMS_POINTER, 0, 0, NULL, NULL, NULL, 0),
 		MIGD_VMS_FIELD_END },
 };
 
@@ -184,9 +187,11 @@ static void a_save_of_invalid_state_fails(void **state)
 
 /* Tables */
 
-#define FIELD(...) (const struct migd_vmstate_field[]){ { __VA_ARGS__ }, MIGD_VMS_FIELD_END }
-#define U8(n) { n, 0, 1, 1, 0, MIGD_VMS_U8, 0, 0, NULL, NULL }
-static const struct migd_vmstate_field one_field[] = { U8("a"), MIGD_VMS_FIELD_END };
+#define FIELD(name, off, size, n, count_off, kind, flags, v, d, test) \
+	(const struct migd_vmstate_field[]){ MIGD_VMS_ROW(name, off, size, n, count_off, kind, flags, v, 0, d, test, NULL, 0), \
+					     MIGD_VMS_FIELD_END }
+#define U8_FIELD(n) MIGD_VMS_ROW(n, 0, 1, 1, 0, MIGD_VMS_U8, 0, 0, 0, NULL, NULL, NULL, 0)
+static const struct migd_vmstate_field one_field[] = { U8_FIELD("a"), MIGD_VMS_FIELD_END };
 static const struct migd_vmstate unrelated = { .name = "else/sub", .fields = one_field };
 static const struct migd_vmstate no_child = { .name = "d/", .fields = one_field };
 static const struct migd_vmstate sub1 = { .name = "d/fifo", .fields = one_field };
