@@ -32,6 +32,7 @@
 #define ATTACH_CLEAR_PAGES_MAX 65536U	/* pages of one DIRTY_CLEAR: 256 MiB, 8 KiB of bits */
 #define ATTACH_INTERFACES_MAX 64U	/* names in one ANNOUNCE */
 #define ATTACH_CONFIG_MAX 60000U	/* a guest description (CONFIG_GET) */
+#define ATTACH_MISMATCHES_MAX 32U	/* of one CONFIG_CHECK; more are only counted */
 #define ATTACH_FEED_MAX 60000U	/* bytes of one STATE_FEED */
 
 /* error of the header: names, not the platform's numbers. attach_error_to_errno() and back. */
@@ -107,6 +108,12 @@ enum attach_error {
 	F(u64, page_size)	/* of its memory: 4096, or a huge page's */                 \
 	F(u32, flags)	/* enum migd_guest_ram_flags */
 #define ATTACH_CONFIG_FIELDS(F) F(blob, config)
+/*
+ * How the guest that is described differs from the one here: found of them, n of which follow in `list` as MISMATCHes. What
+ * differs, how it is at the source, how it is here, what to do about it; printable ASCII.
+ */
+#define ATTACH_MISMATCHES_FIELDS(F) F(u32, found) F(u32, n) F(blob, list)
+#define ATTACH_MISMATCH_FIELDS(F) F(str, subject) F(str, source) F(str, target) F(str, advice)
 #define ATTACH_HANDOVER_FIELDS(F) F(id, handover_id)
 #define ATTACH_HANDOVER_LOADED_FIELDS(F)                                                    \
 	F(id, handover_id)                                                                  \
@@ -172,7 +179,7 @@ enum attach_error {
 	M(11, ANNOUNCE, ANNOUNCE, EMPTY)		/* D->V, one round of announce-self */ \
 	M(32, RAM_TABLE, RAM_TABLE, RAM_TABLE_REPLY)	/* W->V, reply + memfds */          \
 	M(33, CONFIG_GET, EMPTY, CONFIG)		/* W->V, source */                  \
-	M(34, CONFIG_CHECK, CONFIG, EMPTY)		/* W->V, target */                  \
+	M(34, CONFIG_CHECK, CONFIG, MISMATCHES)		/* W->V, target */                  \
 	M(35, HANDOVER_BEGIN, HANDOVER, HANDOVER_REPLY)	/* RUNNING>PRECOPY, EMPTY>INCOMING */ \
 	M(36, DIRTY_START, DIRTY_START, DIRTY_START_REPLY) /* reply + one dirty map per block */ \
 	M(37, DIRTY_SYNC, EMPTY, DIRTY_SYNC_REPLY)                                          \
@@ -245,6 +252,8 @@ struct attach_blob {
 	B(RAM_TABLE_REPLY, ram_table_reply)          \
 	B(RAM_BLOCK, ram_block)                      \
 	B(CONFIG, config)                            \
+	B(MISMATCHES, mismatches)                    \
+	B(MISMATCH, mismatch)                        \
 	B(HANDOVER, handover)                        \
 	B(HANDOVER_LOADED, handover_loaded)          \
 	B(HANDOVER_REPLY, handover_reply)            \

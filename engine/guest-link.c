@@ -207,7 +207,8 @@ int guest_config_fetch(struct guest_link *g, uint8_t *buf, size_t *ret_len, stru
 	return explain(g, r, "CONFIG_GET", err);
 }
 
-int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len, struct merr *err)
+int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len, struct mismatches *ret,
+			 struct merr *err)
 {
 	_cleanup_free_ uint8_t *body = malloc(ATTACH_BODY_MAX);
 	struct attach_config req = { .config = { .data = config, .len = (uint32_t)len } };
@@ -217,12 +218,16 @@ int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len
 
 	if (!body)
 		return merr_set_errno(err, -ENOMEM, "guest description");
-	(void)attach_config_encode(&w, &req);
+	if (attach_config_encode(&w, &req) < 0)
+		return merr_set(err, -EBADMSG, "the source's guest description: %zu bytes (at most %u)", len,
+				ATTACH_CONFIG_MAX);
+	/* The text of a failure is for people on both sides: no prefix. */
 	r = call(g, ATTACH_CONFIG_CHECK, &w, NULL, 0, &m, err);
-	if (r == 0)
-		conn_msg_done(&m);
-	/* The text is for people on both sides: no prefix. */
-	return r;
+	if (r < 0)
+		return r;
+	r = mismatches_decode(&m.body, ret, err);
+	conn_msg_done(&m);
+	return explain(g, r, "CONFIG_CHECK", err);
 }
 
 static int open_maps(struct ram *ram, struct conn_msg *m, struct merr *err)

@@ -9,6 +9,7 @@
 
 #include "attach/conn.h"
 #include "attach/handover.h"
+#include "attach/mismatch.h"
 #include "engine/ram.h"
 
 /* A library that does not answer within this is taken for stuck. Its lease is 10 s: less than that. */
@@ -35,7 +36,9 @@ int guest_link_poll(struct guest_link *g, struct merr *err);
 int guest_ram_table(struct guest_link *g, struct ram *ram, struct merr *err);
 /* BUF has ATTACH_CONFIG_MAX bytes. */
 int guest_config_fetch(struct guest_link *g, uint8_t *buf, size_t *ret_len, struct merr *err);
-int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len, struct merr *err);
+/* *RET: all that differs. It fails for what is no description, or for one that the library cannot read. */
+int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len, struct mismatches *ret,
+			 struct merr *err);
 /* Starts logging and maps the blocks' dirty maps; all pages are marked. */
 int guest_dirty_start(struct guest_link *g, struct ram *ram, struct merr *err);
 int guest_dirty_sync(struct guest_link *g, struct merr *err);

@@ -99,6 +99,7 @@ int target_accept(struct target *t, int cancel_fd)
 
 static int receive_config(struct target *t)
 {
+	_cleanup_free_ struct mismatches *mismatches = NULL;
 	_cleanup_free_ uint8_t *config = NULL;
 	uint16_t command, len;
 	int r;
@@ -112,7 +113,12 @@ static int receive_config(struct target *t)
 		return in_fail(t->in, -ENOMEM, "guest description");
 	if (in_bytes(t->in, config, len) < 0)
 		return in_error(t->in);
-	r = guest_config_compare(&t->guest, config, len, &t->err);
+	mismatches = calloc(1, sizeof(*mismatches));
+	if (!mismatches)
+		return in_fail(t->in, -ENOMEM, "guest description");
+	r = guest_config_compare(&t->guest, config, len, mismatches, &t->err);
+	if (r == 0)
+		r = mismatches_fail(mismatches, "here", &t->err);
 	if (r < 0)
 		return r;
 	r = rp_send(t->chan, WIRE_RP_CONFIG_OK, NULL, 0);

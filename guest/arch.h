@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "attach/mismatch.h"
 #include "guest/config.h"
 #include "guest/state.h"
 
@@ -48,6 +49,6 @@ extern const char arch_name[];	/* "x86-64" */
 int arch_config_put(struct arch_state *a, struct buf *out, struct merr *err);
 int arch_config_begin(struct arch_state *a, struct merr *err);
 int arch_config_record(struct arch_state *a, const struct config_record *rec, struct merr *err);
-int arch_config_end(struct arch_state *a, struct config_mismatches *m, struct merr *err);
+int arch_config_end(struct arch_state *a, struct mismatches *m, struct merr *err);
 
 #endif

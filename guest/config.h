@@ -50,17 +50,11 @@ struct config_record {
 void config_put(struct buf *out, uint16_t kind, uint16_t flags, uint32_t id, const void *body,
 		size_t len);
 
+/* CONFIG_MACHINE_* of this guest. */
+struct guest_tables;
+uint32_t config_machine_flags(const struct guest_tables *t);
+
 /* The next record of C. 1: *ret is one; 0: the end; -EPROTO. */
 int config_next(struct rcur *c, struct config_record *ret, struct merr *err);
-
-/* What does not fit, collected into one text: the first CONFIG_MISMATCHES_MAX of them, joined by "; ". */
-#define CONFIG_MISMATCHES_MAX 5
-struct config_mismatches {
-	unsigned int n;		/* found, reported or not */
-	char text[MERR_MSG_MAX];
-};
-
-void config_mismatch(struct config_mismatches *m, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef MIGD_GUEST_STATE_H
 #define MIGD_GUEST_STATE_H
 
+#include "attach/mismatch.h"
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/err.h"
@@ -71,12 +72,12 @@ const char *guest_state_notes(const struct arch_state *a);
 /*
  * The description that decides whether a guest fits: architecture, RAM blocks and slots, vCPU indexes, CPUID of each vCPU,
  * feature MSRs, XSAVE size and mask, TSC frequency, irqchip kind, caps, devices with versions. At most
- * ATTACH_CONFIG_MAX bytes. Check names every mismatch's path ("ram block 'ram': 512 MiB here, 1 GiB at the
- * source") and what to do.
+ * ATTACH_CONFIG_MAX bytes. Check sets *RET to all that differs from the guest here; it fails for a description
+ * that is malformed, or of a newer kind.
  */
 int guest_config_get(struct arch_state *a, const struct guest_tables *t, struct buf *out,
 		     struct merr *err);
 int guest_config_check(struct arch_state *a, const struct guest_tables *t, const uint8_t *data,
-		       size_t len, struct merr *err);
+		       size_t len, struct mismatches *ret, struct merr *err);
 
 #endif

@@ -122,15 +122,21 @@ int handle_config_get(struct migd_guest *g, struct call *c, struct merr *err)
 
 int handle_config_check(struct migd_guest *g, struct call *c, struct merr *err)
 {
+	_cleanup_free_ struct mismatches *found = malloc(sizeof(*found));
 	struct attach_config req;
 	int r;
 
+	if (!found)
+		return merr_set_errno(err, -ENOMEM, "comparing the guests");
 	if (CALL_DECODE(c, config, &req, err) < 0)
 		return -EBADMSG;
 	r = transfer_hold_vcpus(g, err);
 	if (r >= 0)
-		r = guest_config_check(g->arch, &g->tables, req.config.data, req.config.len, err);
+		r = guest_config_check(g->arch, &g->tables, req.config.data, req.config.len, found,
+				       err);
 	transfer_let_vcpus_go(g);
+	if (r == 0)
+		r = mismatches_encode(&c->reply, found);
 	return r;
 }
 

@@ -3,7 +3,7 @@
  * What the files of this folder share: a VM's x86-64 state in structs of our own, and who fills which part.
  *
  * Files: arch.c (life, order of save and restore), vm.c (irqchips, PIT), vcpu.c (registers, events, LAPIC), xsave.c, msr.c,
- * nested.c, clock.c (kvmclock, TSC), cpuid.c (tables compared), config.c (the description's records).
+ * nested.c, clock.c (kvmclock, TSC), cpuid.c (tables compared), config.c and caps.c (the description's records).
  * Everything runs on the service thread with the vCPUs parked; nothing here locks.
  *
  * The members are fixed-width and described by tables: their order and width is the wire format, never the kernel's
@@ -205,6 +205,7 @@ struct arch_state {
 		bool got_tsc, got_xsave;
 		uint32_t tsc_khz, xsave_size;
 		uint64_t xsave_mask;
+		uint32_t kvm_caps;	/* bits: caps.c */
 		uint32_t n_features;
 		struct x86_msr features[X86_MSRS_MAX];
 	} source;
@@ -274,6 +275,11 @@ const char *x86_msr_name(uint32_t index);
 #define X86_MSR_TSC_DEADLINE 0x6e0U
 #define X86_MSR_PERF_CAPABILITIES 0x345U
 #define X86_MSR_ARCH_CAPABILITIES 0x10aU
+
+/* caps.c: a record of the description. Take: false for one that is malformed. */
+void x86_caps_put(const struct arch_state *a, uint16_t kind, struct buf *out);
+bool x86_caps_take(struct arch_state *a, struct rcur body);
+void x86_caps_compare(const struct arch_state *a, struct mismatches *m);
 
 /* nested.c */
 extern const struct migd_vmstate x86_nested_vmstate;

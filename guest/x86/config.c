@@ -18,6 +18,7 @@ enum x86_config_kind {
 	X86_CONFIG_FEATURE_MSRS,	/* of the first vCPU: be32 index, be64 value each */
 	X86_CONFIG_XSAVE,		/* be32 size of the area, be64 components the guest may use */
 	X86_CONFIG_TSC,			/* be32 kHz, be32 1 if KVM can scale */
+	X86_CONFIG_KVM,			/* caps.c; optional */
 };
 
 #define CPUID_ENTRY_LEN 28U
@@ -132,6 +133,7 @@ int arch_config_put(struct arch_state *a, struct buf *out, struct merr *err)
 	if (r < 0)
 		return r;
 	put_features(a, out);
+	x86_caps_put(a, X86_CONFIG_KVM, out);
 	store_be32(body, a->xsave_size);
 	store_be64(body + 4, mask);
 	config_put(out, X86_CONFIG_XSAVE, 0, 0, body, 12);
@@ -255,6 +257,8 @@ int arch_config_record(struct arch_state *a, const struct config_record *rec, st
 		return take_cpuid(a, rec, err);
 	case X86_CONFIG_FEATURE_MSRS:
 		return take_features(a, rec, err);
+	case X86_CONFIG_KVM:
+		return x86_caps_take(a, body) ? 0 : bad_record(rec, "not a list of KVM's capabilities", err);
 	case X86_CONFIG_XSAVE:
 		a->source.xsave_size = rcur_be32(&body);
 		a->source.xsave_mask = rcur_be64(&body);
@@ -275,25 +279,25 @@ int arch_config_record(struct arch_state *a, const struct config_record *rec, st
 /* Comparing */
 
 static int compare_cpuid(struct x86_vcpu *v, const struct kvm_cpuid2 *supported,
-			 struct config_mismatches *m, struct merr *err)
+			 struct mismatches *m, struct merr *err)
 {
 	_cleanup_free_ struct kvm_cpuid2 *local = NULL;
 	int r;
 
 	/* A vCPU that the source has not was reported already. */
 	if (!v->source_cpuid)
-		return m->n ? 0 : merr_set(err, -EPROTO,
+		return m->found ? 0 : merr_set(err, -EPROTO,
 					   "the source's guest description lacks the CPUID of vCPU %u", v->index);
 	r = x86_cpuid_of_vcpu(v->fd, &local, err);
 	if (r < 0)
 		return r;
 	if (!x86_cpuid_equal(v->source_cpuid, local) &&
-	    x86_cpuid_missing(v->source_cpuid, supported, local, v->index, m) == 0)
+	    x86_cpuid_missing(v->source_cpuid, supported, local, m) == 0)
 		v->adopt_cpuid = true;
 	return 0;
 }
 
-static int compare_cpuids(struct arch_state *a, struct config_mismatches *m, struct merr *err)
+static int compare_cpuids(struct arch_state *a, struct mismatches *m, struct merr *err)
 {
 	_cleanup_free_ struct kvm_cpuid2 *supported = NULL;
 	int r = x86_cpuid_supported(a->kvm_fd, &supported, err);
@@ -304,7 +308,7 @@ static int compare_cpuids(struct arch_state *a, struct config_mismatches *m, str
 }
 
 /* Promises about the CPU that CPUID only announces: a guest that sees one not kept goes wrong. */
-static void compare_features(struct arch_state *a, struct config_mismatches *m)
+static void compare_features(struct arch_state *a, struct mismatches *m)
 {
 	for (uint32_t i = 0; i < a->source.n_features; i++) {
 		const struct x86_msr *f = &a->source.features[i];
@@ -316,32 +320,34 @@ static void compare_features(struct arch_state *a, struct config_mismatches *m)
 			continue;
 		if (x86_msr_get(a->kvm_fd, f->index, &here) == 1 && (f->value & ~here) == 0)
 			continue;
-		config_mismatch(m, "MSR 0x%x %s: 0x%" PRIx64 " at the source, at most 0x%" PRIx64
-				" here: choose a host with the same CPU features",
-				f->index, x86_msr_name(f->index), f->value, here);
+		mismatch_add(m, MISMATCH_TEXT("MSR 0x%x %s", f->index, x86_msr_name(f->index)),
+			     MISMATCH_TEXT("0x%" PRIx64, f->value),
+			     MISMATCH_TEXT("at most 0x%" PRIx64, here),
+			     "choose a host with the same CPU features");
 	}
 }
 
 /* What KVM_SET_XSAVE takes depends on CPUID; here only what no CPUID could mend. */
-static void compare_xsave(struct arch_state *a, struct config_mismatches *m)
+static void compare_xsave(struct arch_state *a, struct mismatches *m)
 {
 	if (a->source.xsave_size > X86_XSAVE_MAX)
-		config_mismatch(m, "XSAVE area: %u bytes at the source, at most %u are known here: update the target",
-				a->source.xsave_size, X86_XSAVE_MAX);
+		mismatch_add(m, "XSAVE area", MISMATCH_TEXT("%u bytes", a->source.xsave_size),
+			     MISMATCH_TEXT("at most %u bytes known", X86_XSAVE_MAX), "update the target");
 }
 
-static void compare_tsc(struct arch_state *a, struct config_mismatches *m)
+static void compare_tsc(struct arch_state *a, struct mismatches *m)
 {
 	uint32_t here = tsc_khz_here(a);
 
 	if (a->source.tsc_khz == 0 || here == 0 || a->has_tsc_control ||
 	    x86_tsc_khz_close(a->source.tsc_khz, here))
 		return;
-	config_mismatch(m, "TSC: %u kHz at the source, %u kHz here, and this host's KVM cannot scale it: "
-			"choose another host", a->source.tsc_khz, here);
+	mismatch_add(m, "TSC", MISMATCH_TEXT("%u kHz", a->source.tsc_khz),
+		     MISMATCH_TEXT("%u kHz, not scalable by KVM", here),
+		     "choose a host with the same TSC frequency, or one that can scale it");
 }
 
-int arch_config_end(struct arch_state *a, struct config_mismatches *m, struct merr *err)
+int arch_config_end(struct arch_state *a, struct mismatches *m, struct merr *err)
 {
 	int r;
 
@@ -356,5 +362,6 @@ int arch_config_end(struct arch_state *a, struct config_mismatches *m, struct me
 	compare_features(a, m);
 	compare_xsave(a, m);
 	compare_tsc(a, m);
+	x86_caps_compare(a, m);
 	return 0;
 }

@@ -220,40 +220,54 @@ static void bit_name(const char *bits, unsigned int bit, char *ret, size_t cap)
 		(void)snprintf(ret, cap, "%.*s (bit %u)", (int)len, bits, bit);
 }
 
-/* "CPUID leaf 0x7 ebx: avx512f (bit 16), avx512dq (bit 17)": one mismatch a register. */
-static void report_register(const struct feature_reg *f, uint32_t missing, unsigned int index,
-			    struct config_mismatches *m)
+static const char *register_text(const struct feature_reg *f, struct mismatch_text *t)
 {
-	char list[200] = "", name[48], leaf[32];
+	bool indexed = f->function == 0x7 || f->function == 0xd;
+
+	if (indexed)
+		return mismatch_format(t, "CPUID leaf 0x%x.%u %s", f->function, f->index, reg_names[f->reg]);
+	return mismatch_format(t, "CPUID leaf 0x%x %s", f->function, reg_names[f->reg]);
+}
+
+static void report_list(const char *reg, const char *list, struct mismatches *m)
+{
+	mismatch_add(m, reg, list, "missing",
+		     "choose another host, or start the source guest with fewer CPU features");
+}
+
+/* "CPUID leaf 0x7.0 ebx: avx512f (bit 16), avx512dq (bit 17)": one mismatch a register, more if it is a long list. */
+static void report_register(const struct feature_reg *f, uint32_t missing, struct mismatches *m)
+{
+	struct mismatch_text t;
+	const char *reg = register_text(f, &t);
+	char list[ATTACH_STR_MAX + 1] = "", name[48];
 	size_t len = 0;
 
 	for (unsigned int bit = 0; bit < 32; bit++) {
-		int n;
-
 		if (!(missing & BIT(bit)))
 			continue;
 		bit_name(f->bits, bit, name, sizeof(name));
-		n = snprintf(list + len, sizeof(list) - len, "%s%s", len ? ", " : "", name);
-		if (n < 0 || (size_t)n >= sizeof(list) - len) {
-			list[len] = '\0';
-			break;
+		if (len + strlen(name) + 2 >= sizeof(list)) {
+			report_list(reg, list, m);
+			len = 0;
 		}
-		len += (size_t)n;
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", len ? ", " : "", name);
 	}
-	if (f->function == 0x7 || f->function == 0xd)
-		(void)snprintf(leaf, sizeof(leaf), "0x%x.%u", f->function, f->index);
-	else
-		(void)snprintf(leaf, sizeof(leaf), "0x%x", f->function);
-	config_mismatch(m, "vCPU %u: CPUID leaf %s %s: the guest has %s, which this host's KVM cannot give: "
-			"choose another host, or start the source guest with fewer CPU features",
-			index, leaf, reg_names[f->reg], list);
+	report_list(reg, list, m);
+}
+
+static const char *layout_text(const struct kvm_cpuid2 *t, uint32_t component, struct mismatch_text *ret)
+{
+	return mismatch_format(ret, "%u bytes at %u", table_reg(t, 0xd, component, EAX),
+			       table_reg(t, 0xd, component, EBX));
 }
 
 /* Components of XSAVE in use must lie where this CPU puts them. */
 static unsigned int missing_layout(const struct kvm_cpuid2 *source, const struct kvm_cpuid2 *supported,
-				   unsigned int index, struct config_mismatches *m)
+				   struct mismatches *m)
 {
 	uint64_t used = table_reg(source, 0xd, 0, EAX) | (uint64_t)table_reg(source, 0xd, 0, EDX) << 32;
+	struct mismatch_text there, here;
 	unsigned int n = 0;
 
 	for (uint32_t i = 2; i < 63; i++) {
@@ -262,16 +276,17 @@ static unsigned int missing_layout(const struct kvm_cpuid2 *source, const struct
 		if (table_reg(source, 0xd, i, EAX) == table_reg(supported, 0xd, i, EAX) &&
 		    table_reg(source, 0xd, i, EBX) == table_reg(supported, 0xd, i, EBX))
 			continue;
-		config_mismatch(m, "vCPU %u: CPUID leaf 0xd.%u: XSAVE component %s lies elsewhere in this CPU's "
-				"area: choose another host", index, i, x86_xsave_component(i));
+		mismatch_add(m, MISMATCH_TEXT("CPUID leaf 0xd.%u: place of XSAVE component %s", i,
+					      x86_xsave_component(i)),
+			     layout_text(source, i, &there), layout_text(supported, i, &here),
+			     "choose another host");
 		n++;
 	}
 	return n;
 }
 
 unsigned int x86_cpuid_missing(const struct kvm_cpuid2 *source, const struct kvm_cpuid2 *supported,
-			       const struct kvm_cpuid2 *local, unsigned int index,
-			       struct config_mismatches *m)
+			       const struct kvm_cpuid2 *local, struct mismatches *m)
 {
 	unsigned int n = 0;
 
@@ -283,8 +298,8 @@ unsigned int x86_cpuid_missing(const struct kvm_cpuid2 *source, const struct kvm
 
 		if (!missing)
 			continue;
-		report_register(f, missing, index, m);
+		report_register(f, missing, m);
 		n++;
 	}
-	return n + missing_layout(source, supported, index, m);
+	return n + missing_layout(source, supported, m);
 }

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "attach/mismatch.h"
 #include "base/err.h"
-#include "guest/config.h"
 
 /* A table with room for X86_CPUID_MAX entries and `nent` = that; NULL: no memory. free() it. */
 struct kvm_cpuid2 *x86_cpuid_new(void);
@@ -27,11 +27,10 @@ const struct kvm_cpuid_entry2 *x86_cpuid_find(const struct kvm_cpuid2 *t, uint32
 bool x86_cpuid_equal(const struct kvm_cpuid2 *a, const struct kvm_cpuid2 *b);
 
 /*
- * Report to M, as vCPU INDEX's, each feature of SOURCE that neither SUPPORTED nor the vCPU's own table LOCAL has. Returns how
- * many. Where there is none but LOCAL differs all the same, SOURCE can be given to the vCPU.
+ * Report to M each feature of SOURCE that neither SUPPORTED nor the vCPU's own table LOCAL has. Returns in how many registers.
+ * Where there is none but LOCAL differs all the same, SOURCE can be given to the vCPU.
  */
 unsigned int x86_cpuid_missing(const struct kvm_cpuid2 *source, const struct kvm_cpuid2 *supported,
-			       const struct kvm_cpuid2 *local, unsigned int index,
-			       struct config_mismatches *m);
+			       const struct kvm_cpuid2 *local, struct mismatches *m);
 
 #endif

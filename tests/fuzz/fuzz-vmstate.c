@@ -139,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct guest_device device = { .name = "dev", .desc = &dev_vmstate };
 	uint8_t pointed[6];
 	struct dev dev = { .pointed = pointed };
+	static struct mismatches found;
 	struct merr err = MERR_INIT;
 	uint8_t *part;
 
@@ -173,7 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		(void)guest_state_load(a, t, part, n, &err);
 		break;
 	default:
-		(void)guest_config_check(a, t, part, n, &err);
+		(void)guest_config_check(a, t, part, n, &found, &err);
 		break;
 	}
 	free(part);

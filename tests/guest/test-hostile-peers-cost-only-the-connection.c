@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "attach/mismatch.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "fixture.h"
@@ -348,6 +349,7 @@ static void test_ram_table(void **state)
 static void test_config(void **state)
 {
 	static uint8_t config[ATTACH_BODY_MAX];
+	static struct mismatches found;
 	struct vm_options other = target;
 	struct merr err = MERR_INIT;
 	struct conn_msg m;
@@ -374,8 +376,12 @@ static void test_config(void **state)
 	other.split_slots = true;
 	fixture_begin(&b, &other);
 	peer_must_open(&b.peer, PEER_TARGET);
-	assert_true(conn_call(b.peer.channel, ATTACH_CONFIG_CHECK, config, len, NULL, 0,
-			      PEER_DEADLINE, -1, &m, &err) < 0);
+	assert_int_equal(conn_call(b.peer.channel, ATTACH_CONFIG_CHECK, config, len, NULL, 0,
+				   PEER_DEADLINE, -1, &m, &err),
+			 0);
+	assert_int_equal(mismatches_decode(&m.body, &found, &err), 0);
+	conn_msg_done(&m);
+	assert_int_equal(mismatches_fail(&found, "here", &err), -EINVAL);
 	assert_non_null(strstr(merr_msg(&err), "rom"));
 	fixture_end(&a);
 	fixture_end(&b);

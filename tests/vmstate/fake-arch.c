@@ -69,7 +69,7 @@ int arch_config_record(struct arch_state *a, const struct config_record *rec, st
 	return rec->kind == CONFIG_ARCH_FIRST ? 0 : merr_set(err, -EPROTO, "record %u", rec->kind);
 }
 
-int arch_config_end(struct arch_state *a, struct config_mismatches *m, struct merr *err)
+int arch_config_end(struct arch_state *a, struct mismatches *m, struct merr *err)
 {
 	(void)a;
 	(void)m;

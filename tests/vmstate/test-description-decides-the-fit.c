@@ -62,13 +62,27 @@ static void drop(struct guest_tables *t)
 	free(t);
 }
 
+/* All that differs, as one error. */
+static int fails(struct arch_state *a, const struct guest_tables *t, const struct buf *config, struct merr *err)
+{
+	struct mismatches *m = calloc(1, sizeof(*m));
+	int r;
+
+	assert_non_null(m);
+	r = guest_config_check(a, t, config->data, config->len, m, err);
+	if (r == 0)
+		r = mismatches_fail(m, "here", err);
+	free(m);
+	return r;
+}
+
 static int compare(struct guest_tables *source, struct guest_tables *target, struct merr *err)
 {
 	struct buf out = { 0 };
 	int r;
 
 	assert_int_equal(guest_config_get(&arch, source, &out, NULL), 0);
-	r = guest_config_check(&arch, target, out.data, out.len, err);
+	r = fails(&arch, target, &out, err);
 	buf_done(&out);
 	return r;
 }
@@ -119,30 +133,35 @@ static const struct {
 	{ nothing, other_slot_numbers, NULL },
 	{ nothing, optional_device, NULL },
 	{ half_ram, nothing, "ram block 'ram': 256 MiB at the source, 512 MiB here: " SAME_MEMORY
-	  "; guest address 0x0: other memory is mapped here than at the source: " MAP_ALIKE },
+	  "; guest address 0x0: 0x10000000 bytes from offset 0x0 at the source, "
+	  "0x20000000 bytes from offset 0x0 of 'ram' here: " MAP_ALIKE },
 	{ nothing, odd_ram, "ram block 'ram': 512 MiB at the source, 4097 bytes here: " SAME_MEMORY },
 	{ nothing, no_rom, "ram block 'rom': 64 KiB at the source, missing here: " SAME_MEMORY },
 	{ no_rom, nothing, "ram block 'rom': missing at the source, 64 KiB here: " SAME_MEMORY },
-	{ nothing, writable_rom, "ram block 'rom': read-only on one side only" },
+	{ nothing, writable_rom, "ram block 'rom': read-only at the source, writable here: " SAME_MEMORY },
 	{ nothing, rom_elsewhere, "guest address 0xffff0000: memory at the source, none here: " MAP_ALIKE
-	  "; guest address 0xfffe0000: memory here, none at the source: " MAP_ALIKE },
-	{ nothing, other_offset, "guest address 0xffff0000: other memory is mapped here than at the source: " MAP_ALIKE },
+	  "; guest address 0xfffe0000: none at the source, memory here: " MAP_ALIKE },
+	{ nothing, other_offset, "guest address 0xffff0000: 0x10000 bytes from offset 0x0 at the source, "
+	  "0x10000 bytes from offset 0x1000 of 'rom' here: " MAP_ALIKE },
 	{ nothing, one_vcpu, "vCPUs: 2 at the source, 1 here: start the target VMM with as many" },
-	{ nothing, other_vcpu, "vCPUs: number 1 has index 1 at the source, 2 here" },
+	{ nothing, other_vcpu, "index of vCPU number 1: 1 at the source, 2 here: the target VMM must number its vCPUs alike" },
 	{ nothing, no_pit, "in-kernel PIT: present at the source, absent here: make the target's VM alike" },
 	{ no_pit, nothing, "in-kernel PIT: absent at the source, present here: make the target's VM alike" },
-	{ nothing, no_serial, "device 'serial' instance 0 is missing here: " SAME_DEVICES },
-	{ no_serial, nothing, "device 'serial' instance 0 is missing at the source: " SAME_DEVICES },
-	{ optional_device, nothing, "device 'rng' instance 0 is missing here: " SAME_DEVICES },
-	{ nothing, old_serial, "device 'serial' instance 0: version 3 at the source, up to 1 here: the target VMM is too old" },
-	{ nothing, new_serial, "device 'serial' instance 0: version 3 at the source, at least 4 needed here: "
+	{ nothing, no_serial, "device 'serial' instance 0: present at the source, missing here: " SAME_DEVICES },
+	{ no_serial, nothing, "device 'serial' instance 0: missing at the source, present here: " SAME_DEVICES },
+	{ optional_device, nothing, "device 'rng' instance 0: present at the source, missing here: " SAME_DEVICES },
+	{ nothing, old_serial, "device 'serial' instance 0: version 3 at the source, up to version 1 here: the target VMM is too old" },
+	{ nothing, new_serial, "device 'serial' instance 0: version 3 at the source, at least version 4 needed here: "
 	  "the source VMM is too old" },
 	{ nothing, all_different,
 	  "in-kernel irqchip: present at the source, absent here: make the target's VM alike; "
 	  "in-kernel PIT: present at the source, absent here: make the target's VM alike; "
 	  "split irqchip: absent at the source, present here: make the target's VM alike; "
 	  "ram block 'ram': 512 MiB at the source, 256 MiB here: " SAME_MEMORY "; "
-	  "ram block 'rom': read-only on one side only; and 3 more" },
+	  "ram block 'rom': read-only at the source, writable here: " SAME_MEMORY "; "
+	  "guest address 0x0: 0x20000000 bytes from offset 0x0 at the source, 0x10000000 bytes from offset 0x0 of 'ram' here: "
+	  MAP_ALIKE "; vCPUs: 2 at the source, 1 here: start the target VMM with as many; "
+	  "device 'serial' instance 0: present at the source, missing here: " SAME_DEVICES },
 };
 
 static void each_difference_is_named(void **state)
@@ -208,13 +227,13 @@ static const struct {
 	int code;
 	const char *text;
 } bad[] = {
-	{ none, -EPROTO, "the source sent no guest description" },
-	{ bad_magic, -EPROTO, "the source sent no guest description" },
+	{ none, -EPROTO, "the source's guest description ends within its header: 0 bytes" },
+	{ bad_magic, -EPROTO, "the source's guest description is none: it begins with 0x00000001 instead of 0x4d474346" },
 	{ bad_version, -EPROTO, "the source's guest description has format 2, this side reads 1: update the older side" },
 	{ empty, -EPROTO, "the source's guest description lacks the architecture" },
 	{ only_arch, -EPROTO, "the source's guest description lacks the machine" },
 	{ no_arch, -EPROTO, "the source's guest description: record 2 (id 0): comes before the architecture" },
-	{ other_arch, -EINVAL, "the guest is for 'vax', this host is 'fake'" },
+	{ other_arch, -EINVAL, "architecture: vax at the source, fake here: choose a host of the guest's kind" },
 	{ cut, -EPROTO, "the guest's description ends within a record" },
 	{ long_length, -EPROTO, "the guest's description ends within a record" },
 	{ unknown, -EPROTO, "the source's guest description: record 77 (id 5): is not known here: "
@@ -243,7 +262,7 @@ static void each_fault_is_named(void **state)
 		int r;
 
 		bad[i].make(&b);
-		r = guest_config_check(&arch, t, b.data, b.len, &err);
+		r = fails(&arch, t, &b, &err);
 		assert_string_equal(err.msg, bad[i].text);
 		assert_int_equal(r, bad[i].code);
 		buf_done(&b);
