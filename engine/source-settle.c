@@ -7,6 +7,9 @@
  *     NOT_ACTIVE   it does not and never will: take it back
  *
  * or an operator decides by migrate-resolve.
+ *
+ * And the source that gave up before RELEASE while its target may be waiting for COMMIT: the target is told (ABORT), over
+ * new connections if need be, until it says NOT_ACTIVE. Nothing depends on it but that the target does not wait in vain.
  */
 #include "engine/source.h"
 
@@ -14,8 +17,10 @@
 #include <poll.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 /* The target's answer takes a message to its library and back. */
 #define ANSWER_TIMEOUT_MS 10000
@@ -23,6 +28,9 @@
 /* Between two attempts: doubles from the first to the last. */
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS 5000
+
+/* A target that nobody can reach for so long has an operator who knows. */
+#define ABORT_PATIENCE_NS (3600 * NS_PER_SEC)
 
 enum answer {
 	ANSWER_NONE = 0,
@@ -44,20 +52,28 @@ static enum answer operator_answer(struct source *s)
 	}
 }
 
-/* Ask over the connection FD (taken over). */
-static enum answer ask(struct source *s, int fd)
+/* A new connection to the target, its opening done. */
+static int reconnect(struct source *s)
+{
+	int fd, r;
+
+	merr_clear(&s->err);
+	r = migration_connect(s->m, &fd, &s->err);
+	if (r == 0)
+		r = source_connect(s, fd, false);
+	if (r < 0)
+		return r;
+	out_limit(s->out, false);
+	return opening_send(s->out, s->in, s->m->handover_id, s->m->start.guest, &s->features,
+			    &s->err);
+}
+
+/* Send COMMAND, and take what the target says to it. */
+static enum answer ask(struct source *s, uint16_t command)
 {
 	struct rp_msg m;
-	int r;
 
-	r = source_connect(s, fd, false);
-	if (r < 0)
-		return ANSWER_NONE;
-	out_limit(s->out, false);
-	r = opening_send(s->out, s->in, s->m->handover_id, s->m->start.guest, &s->features, &s->err);
-	if (r < 0)
-		return ANSWER_NONE;
-	source_command(s, WIRE_CMD_ASK);
+	source_command(s, command);
 	in_timeout(s->in, ANSWER_TIMEOUT_MS);
 	if (rp_read(s->in, &m) < 0 || rp_check_id(s->in, &m, s->m->handover_id) < 0)
 		return ANSWER_NONE;
@@ -66,26 +82,46 @@ static enum answer ask(struct source *s, int fd)
 	return m.type == WIRE_RP_NOT_ACTIVE ? ANSWER_NOT_ACTIVE : ANSWER_NONE;
 }
 
+/* Wait before the next attempt; an operator's word ends it early. */
+static void back_off(struct source *s, uint64_t *pause_ms)
+{
+	(void)fd_wait(s->m->answer_fd, POLLIN, -1, clock_now_ns() + *pause_ms * NS_PER_MS);
+	*pause_ms = min_u64(*pause_ms * 2, RETRY_LAST_MS);
+}
+
 /* Ask, again and again, until there is an answer. */
 static enum answer find_out(struct source *s)
 {
 	uint64_t pause_ms = RETRY_FIRST_MS;
 	enum answer a;
-	int fd, r;
 
 	for (;;) {
-		merr_clear(&s->err);
-		r = migration_connect(s->m, &fd, &s->err);
-		a = r == 0 ? ask(s, fd) : ANSWER_NONE;
+		a = reconnect(s) == 0 ? ask(s, WIRE_CMD_ASK) : ANSWER_NONE;
 		if (a == ANSWER_NONE)
 			a = operator_answer(s);
 		if (a != ANSWER_NONE)
 			return a;
 		report_error(s->m, MIGRATION_STATUS_DEVICE, &s->err);
-		/* Wakes early for an operator's word. */
-		(void)fd_wait(s->m->answer_fd, POLLIN, -1, clock_now_ns() + pause_ms * NS_PER_MS);
-		pause_ms = pause_ms * 2 < RETRY_LAST_MS ? pause_ms * 2 : RETRY_LAST_MS;
+		back_off(s, &pause_ms);
 	}
+}
+
+void source_tell_abort(struct source *s)
+{
+	uint64_t deadline_ns = clock_now_ns() + ABORT_PATIENCE_NS, pause_ms = RETRY_FIRST_MS;
+	enum answer a;
+
+	chan_set_cancel(s->chan, -1);
+	a = ask(s, WIRE_CMD_ABORT);
+	while (a == ANSWER_NONE && clock_now_ns() < deadline_ns) {
+		back_off(s, &pause_ms);
+		if (reconnect(s) == 0)
+			a = ask(s, WIRE_CMD_ABORT);
+	}
+	if (a == ANSWER_NONE)
+		log_warning("the destination could not be told that the guest stays here: %s; there, end it by "
+			    "migrate-resolve, outcome discard guest=\"%s\"", merr_msg(&s->err),
+			    s->m->start.guest);
 }
 
 /* Tell the target that nothing will be asked any more; if it is lost, the target waits its time out. */

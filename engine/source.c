@@ -354,11 +354,6 @@ static void revoke(struct source *s)
 	/* If it cannot be told, it sees the channel close and does the same. */
 	if (s->guest.conn && guest_abort(&s->guest, NULL, &ignored) == 0)
 		report_handover(s->m, HANDOVER_RUNNING, false);
-	/* A target that waits for COMMIT is told; one in mid-stream sees the connection close. */
-	if (s->stream_ended) {
-		chan_set_cancel(s->chan, -1);
-		source_command(s, WIRE_CMD_ABORT);
-	}
 	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0) {
 		merr_clear(&s->err);
 		(void)merr_set(&s->err, -ECANCELED, "cancelled by migrate_cancel");
@@ -367,6 +362,11 @@ static void revoke(struct source *s)
 		(void)merr_prefix(&s->err, "migration to '%s'", s->m->start.peer);
 	}
 	report_error(s->m, status, &s->err);
+	/* The library has its guest back, and may begin another migration. */
+	guest_link_done(&s->guest);
+	/* A target that waits for COMMIT is told; one in mid-stream sees the connection close. */
+	if (s->stream_ended)
+		source_tell_abort(s);
 }
 
 static void finish(struct source *s, enum source_end end)

@@ -62,6 +62,12 @@ enum source_end source_switchover(struct source *s);
 /* Released, and the peer did not say ACTIVE: ask until somebody knows. engine/source-settle.c. */
 enum source_end source_settle(struct source *s);
 
+/*
+ * The guest stays here, and the target may have loaded it: tell it, for as long as an hour. After all has been reported:
+ * nobody waits for this. engine/source-settle.c.
+ */
+void source_tell_abort(struct source *s);
+
 /* Send a command whose payload is the handover id; failures show when an answer is awaited. */
 void source_command(struct source *s, uint16_t command);
 

@@ -141,8 +141,11 @@ static enum talk answer_abort(struct target *t, struct settlement *s)
 {
 	if (s->runs || decide(t) != VERDICT_NEVER)
 		return TALK_BROKEN;
-	discarded(t, BY_SOURCE);
-	return TALK_SETTLED;
+	if (!s->told)
+		discarded(t, BY_SOURCE);
+	s->told = true;
+	/* If that gets lost, the source says it again. */
+	return rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id) == 0 ? TALK_SETTLED : TALK_BROKEN;
 }
 
 /* One command of the handover. */

@@ -51,8 +51,8 @@ def test_active_lost_then_healed(t):
     t.assert_only_runs(dst, src)
 
 
-def test_loaded_lost(t):
-    """The target is ready, the source never heard so and goes on: the target shows it, and an operator discards it."""
+def lose_loaded(t):
+    """The target is ready, the source never heard so and goes on; (source, destination, link)."""
     src, dst = t.pair(working_set="2M")
     link = t.proxy(int(t.listen(dst).rpartition(":")[2]),
                    rule=lambda d, n, count: "cut-before" if n == "reply-loaded" else None)
@@ -61,9 +61,32 @@ def test_loaded_lost(t):
     t.assert_only_runs(src, dst)
     handover = wait_until(lambda: dst.migration().get("handover"), "the target has a handover")
     wait_until(lambda: dst.migration()["handover"]["in-doubt"], f"the target is in doubt: {handover}")
+    return src, dst, link
+
+
+def test_loaded_lost_then_healed(t):
+    """The source comes back to tell the target, which did not wait in vain."""
+    src, dst, link = lose_loaded(t)
+    link.heal()
+    t.assert_failed(dst)
+    t.assert_only_runs(src, dst)
+    wait_until(lambda: not src.daemon.workers(), "the source's worker ends")
+
+
+def test_loaded_lost_and_resolved(t):
+    """An operator who knows need not wait for the link."""
+    src, dst, _ = lose_loaded(t)
     dst.command("migrate-resolve", {"outcome": "discard", "fenced": True})
     t.assert_failed(dst)
     t.assert_only_runs(src, dst)
+
+
+def test_loaded_lost_and_migrated_elsewhere(t):
+    """A target that is still to be told does not keep the guest from going somewhere else."""
+    src, _, _ = lose_loaded(t)
+    other = t.incoming(t.daemon("c"), {"memory": "64M"})
+    t.migrate(src, other)
+    t.assert_only_runs(other, src)
 
 
 def test_cancel_is_refused(t):
