@@ -163,6 +163,13 @@ enum attach_error {
 /* All sections came. ram_only: it is no error if there was none; vCPUs and devices then stay as they are. */
 #define ATTACH_STATE_FEED_END_FIELDS(F) F(u8, ram_only)
 #define ATTACH_THROTTLE_FIELDS(F) F(u8, percent)
+/*
+ * The RAM of a guest that is to move to another VMM on this host (cpr-transfer): `blocks` are n RAM_BLOCKs, descriptor k
+ * is block k's. The new VMM takes no other handover than this one.
+ */
+#define ATTACH_RAM_OFFER_FIELDS(F) F(id, handover_id) F(u32, n) F(blob, blocks)
+/* In a RAM_BLOCK's flags, beside enum migd_guest_ram_flags: this memory came from the old VMM, which still uses it. */
+#define ATTACH_RAM_HANDED (1U << 31)
 
 /*
  * M(number, NAME, request fields, reply fields). Numbers are for ever.
@@ -177,6 +184,7 @@ enum attach_error {
 	M(6, REQUEST_RESET, EMPTY, EMPTY)		/* D->V */                          \
 	M(7, REQUEST_SHUTDOWN, EMPTY, EMPTY)		/* D->V */                          \
 	M(11, ANNOUNCE, ANNOUNCE, EMPTY)		/* D->V, one round of announce-self */ \
+	M(13, CPR_OFFER, HANDOVER, EMPTY)		/* D->V, + connection to the new VMM */ \
 	M(32, RAM_TABLE, RAM_TABLE, RAM_TABLE_REPLY)	/* W->V, reply + memfds */          \
 	M(33, CONFIG_GET, EMPTY, CONFIG)		/* W->V, source */                  \
 	M(34, CONFIG_CHECK, CONFIG, MISMATCHES)		/* W->V, target */                  \
@@ -197,6 +205,7 @@ enum attach_error {
 	M(49, THROTTLE, THROTTLE, EMPTY)                                                    \
 	M(50, STATE_FEED, STATE_FEED, STATE_FEED_REPLY)	/* a piece of a section, unpackaged */ \
 	M(51, STATE_FEED_END, STATE_FEED_END, STATE_LOAD_REPLY)                             \
+	M(70, RAM_OFFER, RAM_OFFER, EMPTY)		/* old VMM->new VMM, + memfds; reply: it listens */ \
 	M(96, QUERY, EMPTY, QUERY_REPLY)                                                    \
 	M(97, HEARTBEAT, EMPTY, EMPTY)                                                      \
 	M(98, EVENT, EVENT, EMPTY)			/* V->D and V->W; no reply */
@@ -270,7 +279,8 @@ struct attach_blob {
 	B(STATE_FEED, state_feed)                    \
 	B(STATE_FEED_REPLY, state_feed_reply)        \
 	B(STATE_FEED_END, state_feed_end)            \
-	B(THROTTLE, throttle)
+	B(THROTTLE, throttle)                        \
+	B(RAM_OFFER, ram_offer)
 
 /* `empty` has no field; a struct needs one in ISO C. */
 #define ATTACH_STRUCT(upper, lower)                           \

@@ -177,9 +177,6 @@ static int from_channels(const struct migration_channel *channels, size_t n, str
 	}
 	if (!by_type[MIGRATION_CHANNEL_TYPE_MAIN])
 		return merr_set(err, -EINVAL, "Channel list has no main entry");
-	if (by_type[MIGRATION_CHANNEL_TYPE_CPR])
-		return merr_set(err, -ENOTSUP,
-				"channel type 'cpr' is not supported; give a 'main' channel only");
 	return from_address(&by_type[MIGRATION_CHANNEL_TYPE_MAIN]->addr, ret, err);
 }
 
@@ -223,6 +220,29 @@ int address_parse_incoming(const char *uri, const struct migration_channel *chan
 		r = uri ? addr_parse_uri(uri, ret, err) : from_address(&channels[0].addr, ret, err);
 	if (r == 0)
 		name(ret, uri, text);
+	return r;
+}
+
+int address_parse_cpr(const struct migration_channel *channels, size_t n,
+		      char ret[sizeof(((struct addr *)0)->path)], struct merr *err)
+{
+	const struct migration_address *a = NULL;
+	struct addr checked;
+	int r;
+
+	ret[0] = '\0';
+	for (size_t i = 0; i < n; i++)
+		if (channels[i].channel_type == MIGRATION_CHANNEL_TYPE_CPR)
+			a = &channels[i].addr;
+	if (!a)
+		return 0;
+	if (a->transport != MIGRATION_ADDRESS_TYPE_SOCKET ||
+	    a->u.socket.type != SOCKET_ADDRESS_TYPE_UNIX)
+		return merr_set(err, -EINVAL,
+				"the cpr channel must be a Unix socket: descriptors are passed over it");
+	r = from_unix(&a->u.socket.u.unix_, &checked, err);
+	if (r == 0)
+		memcpy(ret, checked.path, sizeof(checked.path));
 	return r;
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/address.h"
 #include "daemon/cancel.h"
+#include "daemon/cpr.h"
 #include "daemon/guest.h"
 #include "daemon/incoming.h"
 #include "daemon/link.h"
@@ -24,6 +25,7 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 	struct guest *g = scope_guest(call, args->has_guest, args->guest);
 	char text[ADDRESS_TEXT_MAX];
 	struct merr err = MERR_INIT;
+	char cpr_path[sizeof(((struct addr *)0)->path)];
 	struct addr addr;
 	int r;
 
@@ -32,13 +34,17 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 	r = address_parse(args->has_uri ? args->uri : NULL, args->channels, args->n_channels, &addr,
 			  text, &err);
 	if (r == 0)
+		r = address_parse_cpr(args->channels, args->n_channels, cpr_path, &err);
+	if (r == 0)
 		r = address_check(g, &addr, &err);
+	if (r == 0)
+		r = cpr_check_channels(g, &addr, cpr_path, &err);
 	if (r == 0 && args->has_resume && args->resume)
 		r = merr_set(&err, -EINVAL,
 			     "Cannot resume: there is no paused post-copy migration of guest '%s'",
 			     g->name);
 	if (r == 0)
-		r = outgoing_start(g, call, text, &addr, &err);
+		r = outgoing_start(g, call, text, &addr, cpr_path, &err);
 	if (r < 0)
 		qmp_fail(call, &err);
 	else

@@ -80,6 +80,7 @@ static int describe_start(const struct migration *m, json_t **ret)
 	r = capabilities_on(m->guest, &s);
 	if (r == 0)
 		r = migration_parameters_copy(&s.parameters, &m->guest->parameters);
+	s.parameters.mode = m->mig_mode;
 	if (r == 0 && s.id && s.guest && s.handover_id && s.peer)
 		*ret = worker_start_to_json(&s);
 	worker_start_done(&s);

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "daemon/announce.h"
 #include "daemon/cancel.h"
+#include "daemon/cpr.h"
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
@@ -98,6 +99,7 @@ int migration_new(struct guest *g, enum worker_direction direction, const char *
 	m->guest = g;
 	m->direction = direction;
 	m->mode = WORKER_MODE_FRESH;
+	m->mig_mode = g->parameters.mode;
 	m->status = MIGRATION_STATUS_NONE;
 	m->addr = *addr;
 	m->return_path = true;
@@ -131,6 +133,7 @@ void migration_release(struct migration *m)
 {
 	guest_forget_requests(m->guest, m);
 	m->timer = timer_free(m->timer);
+	m->cpr = cpr_cancel(m->cpr);
 	m->dial = dial_cancel(m->dial);
 	m->stream_fd = close_fd(m->stream_fd);
 	m->library_fd = close_fd(m->library_fd);

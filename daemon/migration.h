@@ -23,6 +23,7 @@
 #include "schema/types.h"
 #include "transport/addr.h"
 
+struct cpr;
 struct dial;
 struct guest;
 struct publication;
@@ -40,6 +41,9 @@ struct migration {
 	char handover_id[ID_TEXT_LEN]; /* incoming: zeros until the source said it */
 	struct addr addr;
 	char *uri; /* as the operator gave it */
+
+	enum mig_mode mig_mode; /* as it was at `migrate` */
+	struct cpr *cpr;        /* cpr-transfer: the new VMM is awaited */
 
 	enum migration_status status; /* by migration_set_status() only */
 	struct merr error;            /* query-migrate's error-desc */

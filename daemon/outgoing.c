@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "daemon/cpr.h"
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
@@ -60,7 +61,9 @@ static int check(const struct guest *g, struct merr *err)
 			"The VMM of guest '%s' is not attached: there is nothing to migrate",
 			g->name);
 	r = check_run_state(g, err);
-	return r < 0 ? r : check_handover(g, err);
+	if (r == 0)
+		r = check_handover(g, err);
+	return r < 0 ? r : cpr_check_guest(g, err);
 }
 
 static void on_started(struct migration *m, const struct merr *err)
@@ -82,13 +85,35 @@ static void on_connected(void *opaque, int fd, const struct merr *err)
 	start_worker(m);
 }
 
+/* cpr-transfer: the new VMM has the memory, and its migd listens. */
+static void on_handed(struct migration *m, const struct merr *err)
+{
+	struct merr own = MERR_INIT;
+
+	m->cpr = NULL;
+	if (err) {
+		start_failed(m, err);
+		return;
+	}
+	if (m->stream_fd >= 0) {
+		start_worker(m);
+		return;
+	}
+	m->dial = dial_connect(m->guest->daemon->base, &m->addr, 0, on_connected, m);
+	if (!m->dial) {
+		(void)merr_set(&own, -ENOMEM, "out of memory");
+		start_failed(m, &own);
+	}
+}
+
 /* A stream that is there at once. It failed: that is the migration's end, and the command's (QMP.md 2.1). */
 static int start_local(struct migration *m, struct qmp_call *call, struct merr *err)
 {
 	int r = stream_open(m, call, err);
 
 	if (r == 0) {
-		start_worker(m);
+		if (!m->cpr)
+			start_worker(m);
 		return 0;
 	}
 	m->on_started = NULL;
@@ -97,8 +122,9 @@ static int start_local(struct migration *m, struct qmp_call *call, struct merr *
 }
 
 int outgoing_start(struct guest *g, struct qmp_call *call, const char *uri,
-		   const struct addr *addr, struct merr *err)
+		   const struct addr *addr, const char *cpr_path, struct merr *err)
 {
+	bool waits = g->parameters.mode == MIG_MODE_CPR_TRANSFER;
 	struct migration *m;
 	int r = check(g, err);
 
@@ -108,9 +134,11 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const char *uri,
 	if (r < 0)
 		return r;
 	m->on_started = on_started;
-	if (addr_is_network(&m->addr))
+	if (waits)
+		m->cpr = cpr_start(m, cpr_path, on_handed);
+	else if (addr_is_network(&m->addr))
 		m->dial = dial_connect(g->daemon->base, &m->addr, 0, on_connected, m);
-	if (addr_is_network(&m->addr) && !m->dial) {
+	if ((waits || addr_is_network(&m->addr)) && !m->cpr && !m->dial) {
 		(void)migration_free(m);
 		return merr_set(err, -ENOMEM, "out of memory");
 	}

@@ -12,9 +12,9 @@ struct qmp_call;
 /*
  * Check whether G can be migrated now (QMP.md 2.1), and set out: the status becomes `setup`. What
  * goes wrong later is in the migration; a stream on this host that cannot be opened both there and
- * in ERR. Names of descriptors are CALL's session's.
+ * in ERR. Names of descriptors are CALL's session's. CPR_PATH: mode cpr-transfer's channel.
  */
 int outgoing_start(struct guest *g, struct qmp_call *call, const char *uri,
-		   const struct addr *addr, struct merr *err);
+		   const struct addr *addr, const char *cpr_path, struct merr *err);
 
 #endif

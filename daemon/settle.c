@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/cpr.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
@@ -227,6 +228,7 @@ static void abandon_start(struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
+	m->cpr = cpr_cancel(m->cpr);
 	m->dial = dial_cancel(m->dial);
 	m->timer = timer_free(m->timer);
 	(void)merr_set(&err, -ENOTCONN, "the VMM of guest '%s' is gone", m->guest->name);

@@ -11,6 +11,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "engine/cpr.h"
 #include "engine/wire.h"
 #include "engine/xbzrle.h"
 
@@ -27,6 +28,8 @@ int ram_target_clear(struct ram *ram, struct merr *err)
 	int r;
 
 	for (size_t i = 0; i < ram->n_blocks; i++) {
+		if (ram->blocks[i].handed)
+			continue;
 		r = punch(&ram->blocks[i], 0, ram->blocks[i].len);
 		if (r < 0)
 			return merr_set_errno(err, r, "clearing RAM block '%s'", ram->blocks[i].name);
@@ -189,7 +192,7 @@ static int receive_list(struct ram_target *t, uint64_t total)
 				       "section 'ram': the source has no RAM block '%s': start the target "
 				       "VMM with the same memory", t->ram->blocks[i].name);
 	t->listed = true;
-	return 0;
+	return cpr_check_listed(t);
 }
 
 static int record_block(struct ram_target *t, uint64_t flags)
@@ -232,6 +235,9 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 		return in_fail(t->in, -EBADMSG, "section 'ram': a page before the block list");
 	if (record_block(t, flags) < 0)
 		return in_error(t->in);
+	if (!in_error(t->in) && t->last->handed)
+		return in_fail(t->in, -EBADMSG, "section 'ram': a page of block '%s', which was handed over",
+			       t->last->name);
 	if (run)
 		n = in_be32(t->in);
 	if (!in_error(t->in) && (n == 0 || n > WIRE_RUN_PAGES_MAX))

@@ -19,11 +19,12 @@ struct ram_target {
 	struct ram *ram;
 	struct in *in;
 	bool runs;		/* WIRE_RAM_RUN was agreed on */
+	bool handed;		/* the blocks are the source's own memory: no page comes (engine/cpr.h) */
 	bool listed;		/* MEM_SIZE came */
 	struct ram_file *last;	/* for CONTINUE */
 };
 
-/* Forget what the blocks hold: from here on every byte is zero until it is received. 0 or -errno with ERR. */
+/* Forget what the blocks hold: from here on every byte is zero until it is received. Not those handed over. 0 or -errno with ERR. */
 int ram_target_clear(struct ram *ram, struct merr *err);
 
 /* One section body, up to its EOS. Errors are IN's. SETUP: of a START section, where MEM_SIZE must come. */

@@ -54,7 +54,8 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 				.n_pages = row->len / WIRE_PAGE_SIZE,
 				.first_page = ram->total_bytes / WIRE_PAGE_SIZE,
 				.page_size = row->page_size,
-				.flags = row->flags };
+				.flags = row->flags & ~ATTACH_RAM_HANDED,
+				.handed = row->flags & ATTACH_RAM_HANDED };
 	memcpy(b->name, row->name, sizeof(b->name));
 	ram->total_bytes += row->len;
 	return 0;

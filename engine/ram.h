@@ -33,6 +33,8 @@ struct ram_file {
 	uint64_t page_size;	/* of the memory itself */
 	uint32_t flags;		/* enum migd_guest_ram_flags */
 
+	bool handed;		/* destination: another VMM's memory, which it still uses: never written here */
+
 	/* Source only. */
 	uint64_t *todo;		/* pages to look at in this pass */
 	uint8_t *units;		/* enum ram_unit of each RAM_UNIT_PAGES pages */

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/cpr.h"
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
 #include "engine/switchover-ack.h"
@@ -242,10 +243,11 @@ static int setup(struct source *s)
 	report_handover(s->m, HANDOVER_PRECOPY, false);
 	r = register_handlers(s);
 	if (r == 0)
-		r = guest_dirty_start(&s->guest, &s->ram, &s->err);
+		r = cpr_is_transfer(s) ? cpr_send_ram(s) :
+					 guest_dirty_start(&s->guest, &s->ram, &s->err);
 	if (r == 0)
 		r = handlers_setup(&s->handlers, s->out, &s->err);
-	return r < 0 ? r : source_sync(s);
+	return r < 0 || cpr_is_transfer(s) ? r : source_sync(s);
 }
 
 static void publish_pass(struct source *s, uint64_t bytes, uint64_t pages, uint64_t ns)
@@ -338,7 +340,8 @@ static enum source_end migrate(struct source *s)
 		return SOURCE_REVOKED;
 	stats_set(s->m->stats, setup_took_ms, (clock_now_ns() - start_ns) / NS_PER_MS);
 	report_status(s->m, MIGRATION_STATUS_ACTIVE);
-	r = precopy(s);
+	/* Without passes: make sure that the destination took the memory before the guest is stopped. */
+	r = cpr_is_transfer(s) ? drain(s) : precopy(s);
 	return r < 0 ? SOURCE_REVOKED : source_switchover(s);
 }
 

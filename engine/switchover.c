@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/cpr.h"
 
 /* vCPUs park within microseconds; a VMM whose device code holds one longer than this fails the attempt. */
 #define PAUSE_DEADLINE_MS 2000
@@ -143,7 +144,7 @@ static int send_rest(struct source *s, struct blackout *b)
 		return r;
 	stats_set(st, blackout_save_us, lap_us(b));
 	/* After the state: saving it may have written guest memory. */
-	r = source_sync(s);
+	r = cpr_is_transfer(s) ? 0 : source_sync(s);
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_sync_us, lap_us(b));

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/cpr.h"
 #include "engine/return-path.h"
 
 /* A source that sends nothing for so long, while it should, is taken for dead. */
@@ -139,6 +140,8 @@ static int receive_command(struct target *t)
 		return command_expect(t->in, command, len, 0);
 	case WIRE_CMD_PING:
 		return answer_ping(t, len);
+	case WIRE_CMD_CPR_RAM:
+		return cpr_receive_ram(&t->receiver, len);
 	case WIRE_CMD_PACKAGED:
 		if (t->state_given || command_expect(t->in, command, len, 4) < 0)
 			return in_fail(t->in, -EBADMSG, "a second package");

@@ -59,6 +59,7 @@ enum wire_command {
 	WIRE_CMD_COMMIT = 0x4d03,	/* id */
 	WIRE_CMD_ASK = 0x4d04,		/* id: which side runs? */
 	WIRE_CMD_ABORT = 0x4d06,	/* id: the source goes on with its guest after all; answered by NOT_ACTIVE */
+	WIRE_CMD_CPR_RAM = 0x4d10,	/* for each RAM block str8 name, be64 length, offset, device, inode: engine/cpr.h */
 	WIRE_CMD_SETTLED = 0x4d05,	/* id: the source knows, and acted on it; nothing will be asked any more */
 };
 

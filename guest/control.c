@@ -8,13 +8,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "guest/dispatch.h"
+#include "guest/unix-socket.h"
 
 #define BACKOFF_MIN_NS (10 * NS_PER_MS)
 #define BACKOFF_MAX_NS NS_PER_SEC
@@ -99,9 +98,13 @@ static int handle_mig_open(struct migd_guest *g, struct call *c, struct merr *er
 				req.role == SOURCE ? "source" : "target",
 				handover_state_name(state));
 	r = migration_open(g, conn_msg_take_fd(c->msg, 0), err);
-	if (r >= 0)
-		g->mig.opened_as_target = req.role == TARGET;
-	return r;
+	if (r < 0)
+		return r;
+	g->mig.opened_as_target = req.role == TARGET;
+	/* The daemon listens by now: the old side may connect. */
+	if (req.role == TARGET && g->cpr)
+		cpr_answer(g->cpr, NULL);
+	return 0;
 }
 
 static int request(struct migd_guest *g, struct call *c, enum migd_guest_event what,
@@ -133,6 +136,7 @@ static const struct call_row rows[] = {
 	{ ATTACH_PAUSE, ~IN_GONE, handle_pause },
 	{ ATTACH_RESUME, ~IN_GONE, handle_resume },
 	{ ATTACH_MIG_OPEN, IN_ANY, handle_mig_open },
+	{ ATTACH_CPR_OFFER, IN(RUNNING), handle_cpr_offer },
 	{ ATTACH_RESOLVE, IN(RELEASED) | IN(LOADED) | IN(RUNNING) | IN(RETIRED) | IN(DISCARDED),
 	  handle_resolve },
 	{ ATTACH_REQUEST_RESET, ~IN_GONE, handle_request_reset },
@@ -239,73 +243,13 @@ static void begin(struct migd_guest *g, int fd)
 		control_drop(g, "HELLO could not be sent");
 }
 
-static int make_address(const char *path, struct sockaddr_un *ret, struct merr *err)
-{
-	if (strlen(path) >= sizeof(ret->sun_path))
-		return merr_set(err, -EINVAL, "socket path '%s' is longer than %zu bytes", path,
-				sizeof(ret->sun_path) - 1);
-	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	memcpy(ret->sun_path, path, strlen(path) + 1);
-	return 0;
-}
-
-/* A connected socket, or -errno; never blocks. */
-static int connect_to(const char *path)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un addr;
-
-	if (fd < 0)
-		return -errno;
-	if (make_address(path, &addr, NULL) < 0)
-		return -EINVAL;
-	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
-/* Remove a socket that nobody listens on any more. */
-static void remove_stale(const char *path)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
-	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return;
-	fd = connect_to(path);
-	if (fd == -ECONNREFUSED)
-		(void)unlink(path);
-}
-
-static int listen_at(const char *path, int *ret_fd, struct merr *err)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un addr;
-	int r = make_address(path, &addr, err);
-
-	if (r < 0)
-		return r;
-	remove_stale(path);
-	/*
-	 * On Linux bind() gives the socket file the descriptor's mode, less the umask: no moment
-	 * with another one.
-	 */
-	if (fd < 0 || fchmod(fd, 0600) < 0 ||
-	    bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 4) < 0)
-		return merr_set_errno(err, -errno, "cannot listen at '%s'", path);
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
 int control_init(struct migd_guest *g, struct merr *err)
 {
-	struct sockaddr_un addr;
-
 	g->control.backoff_ns = BACKOFF_MIN_NS;
 	g->control.retry_ns = 0;
 	if (g->listen_path)
-		return listen_at(g->listen_path, &g->control.listen_fd, err);
-	return make_address(g->attach_path, &addr, err);
+		return unix_listen(g->listen_path, &g->control.listen_fd, err);
+	return unix_path_check(g->attach_path, err);
 }
 
 void control_done(struct migd_guest *g)
@@ -347,7 +291,7 @@ void control_tick(struct migd_guest *g, uint64_t now_ns)
 		control_drop(g, "no reply to HELLO");
 		return;
 	}
-	fd = connect_to(g->attach_path);
+	fd = unix_connect(g->attach_path);
 	if (fd < 0)
 		retry_later(&g->control);
 	else

@@ -95,4 +95,13 @@ void transfer_log_notes(struct migd_guest *g);
 int handle_state_feed(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_state_feed_end(struct migd_guest *g, struct call *c, struct merr *err);
 
+/* Block I as a row of RAM_TABLE and RAM_OFFER. */
+int transfer_encode_block(struct wcur *w, const struct guest_tables *t, size_t i);
+
+/* FD, which came with MESSAGE, must be a socket that a conn can be made of. */
+int channel_check(int fd, const char *message, struct merr *err);
+
+/* cpr-offer.c */
+int handle_cpr_offer(struct migd_guest *g, struct call *c, struct merr *err);
+
 #endif

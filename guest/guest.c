@@ -96,6 +96,9 @@ static int take_options(struct migd_guest *g, const struct migd_guest_options *o
 	g->listen_path = o.listen_path ? strdup(o.listen_path) : NULL;
 	if (!g->attach_path && !g->listen_path)
 		return merr_set(err, -ENOMEM, "no memory for a guest");
+	if (o.cpr && o.role != MIGD_GUEST_INCOMING)
+		return merr_set(err, -EINVAL, "memory is handed over to an incoming guest only");
+	g->cpr = o.cpr;
 	g->gate.kick_signal = o.kick_signal ? o.kick_signal : SIGRTMIN + 1;
 	return 0;
 }
@@ -167,6 +170,7 @@ int migd_guest_new(const struct migd_guest_options *options, struct migd_guest *
 	if (!g)
 		return guest_failf(-ENOMEM, "no memory for a guest");
 	if (init(g, options, &err) < 0) {
+		g->cpr = NULL; /* still the caller's */
 		migd_guest_free(g);
 		return guest_fail(&err);
 	}
@@ -208,6 +212,7 @@ void migd_guest_free(struct migd_guest *guest)
 	if (g->decision.page)
 		decision_done(&g->decision);
 	tables_done(&g->tables);
+	migd_guest_cpr_free(g->cpr);
 	close_fd(g->wake_fd);
 	(void)pthread_cond_destroy(&g->status_changed);
 	(void)pthread_mutex_destroy(&g->status);

@@ -76,6 +76,10 @@ int handle_handover_begin(struct migd_guest *g, struct call *c, struct merr *err
 			    : merr_set(err, -EBUSY, "another handover is under way");
 	if (same)
 		return merr_set(err, -EEXIST, "this handover id was used before: take a new one");
+	if (g->cpr && state == HANDOVER_EMPTY && !cpr_admits(g->cpr, req.handover_id))
+		return merr_set(err, -EBADFD,
+				"this VMM shares its memory with a guest that still runs elsewhere, and can "
+				"take that guest only: start another VMM for this one");
 	if (g->mig.opened_as_target != (state == HANDOVER_EMPTY))
 		return merr_set(err, -EBADFD, "the channel was opened for the other role");
 	decision_set_id(&g->decision, req.handover_id);
@@ -141,6 +145,14 @@ void handover_roll_back(struct migd_guest *g, const char *why)
 	}
 	guest_log(g, 4, "the migration was taken back: %s", why);
 	events_send(g, ATTACH_EVENT_ROLLED_BACK, 0, why);
+}
+
+void handover_never_comes(struct migd_guest *g, const char *why)
+{
+	if (decision_get(&g->decision) != HANDOVER_EMPTY || move(g, HANDOVER_EV_DISCARD, NULL) < 0)
+		return;
+	guest_log(g, 4, "the guest will not come: %s", why);
+	tell_discarded(g);
 }
 
 void handover_discard_at_exit(struct migd_guest *g)

@@ -23,6 +23,7 @@
 #include "attach/conn.h"
 #include "attach/proto.h"
 #include "base/err.h"
+#include "guest/cpr.h"
 #include "guest/decision.h"
 #include "guest/dirty.h"
 #include "guest/gate.h"
@@ -116,6 +117,7 @@ struct migd_guest {
 	bool kvm_set;
 	bool started; /* written once, with every thread's view by the gate's lock */
 	struct guest_tables tables;
+	struct migd_guest_cpr *cpr; /* NULL: the memory is this VMM's own */
 
 	struct gate gate;
 	struct dirty dirty;
@@ -189,6 +191,8 @@ void pause_activate(struct migd_guest *g);
 
 /* Take everything back that is revocable in this state; WHY is for people. */
 void handover_roll_back(struct migd_guest *g, const char *why);
+/* Nothing has come yet, and nothing will: EMPTY becomes DISCARDED. WHY is for people. */
+void handover_never_comes(struct migd_guest *g, const char *why);
 /* The guest will not arrive: a target before RUNNING only. */
 void handover_discard_at_exit(struct migd_guest *g);
 

@@ -46,7 +46,7 @@ static const struct call_row rows[] = {
 	{ ATTACH_HEARTBEAT, IN_ANY, handle_heartbeat },
 };
 
-static int check_channel(int fd, struct merr *err)
+int channel_check(int fd, const char *message, struct merr *err)
 {
 	int type = 0, domain = 0;
 	socklen_t len = sizeof(int);
@@ -55,13 +55,13 @@ static int check_channel(int fd, struct merr *err)
 	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || type != SOCK_SEQPACKET ||
 	    domain != AF_UNIX)
 		return merr_set(err, -EPROTO,
-				"MIG_OPEN: the descriptor is no AF_UNIX SOCK_SEQPACKET socket");
+				"%s: the descriptor is no AF_UNIX SOCK_SEQPACKET socket", message);
 	return 0;
 }
 
 int migration_open(struct migd_guest *g, int fd, struct merr *err)
 {
-	int r = check_channel(fd, err);
+	int r = channel_check(fd, "MIG_OPEN", err);
 
 	if (r < 0) {
 		close_fd(fd);

@@ -26,7 +26,7 @@ static const struct {
 	{ control_deadline, control_tick },
 };
 
-enum { POLL_WAKE, POLL_MIGRATION, POLL_CONTROL, POLL_LISTEN, POLL_N };
+enum { POLL_WAKE, POLL_MIGRATION, POLL_CONTROL, POLL_LISTEN, POLL_CPR, POLL_N };
 
 static void wait_for_work(struct migd_guest *g, struct pollfd p[POLL_N])
 {
@@ -38,11 +38,12 @@ static void wait_for_work(struct migd_guest *g, struct pollfd p[POLL_N])
 	p[POLL_CONTROL] = (struct pollfd){ .fd = g->control.conn ? conn_fd(g->control.conn) : -1,
 					   .events = POLLIN };
 	p[POLL_LISTEN] = (struct pollfd){ .fd = g->control.listen_fd, .events = POLLIN };
+	p[POLL_CPR] = (struct pollfd){ .fd = cpr_poll_fd(g->cpr), .events = POLLIN };
 	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
 		deadline = min_u64(deadline, timers[i].deadline(g));
 	if (poll(p, POLL_N, clock_poll_ms(deadline)) < 0)
-		p[POLL_WAKE].revents = p[POLL_MIGRATION].revents = p[POLL_CONTROL].revents =
-			p[POLL_LISTEN].revents = 0;
+		for (size_t i = 0; i < POLL_N; i++)
+			p[i].revents = 0;
 }
 
 /* One message of each connection a round, so that neither starves the other or the timers. */
@@ -60,6 +61,8 @@ static void do_work(struct migd_guest *g, const struct pollfd p[POLL_N])
 		control_readable(g);
 	if (p[POLL_LISTEN].revents)
 		control_acceptable(g);
+	if (p[POLL_CPR].revents && cpr_poll_fd(g->cpr) >= 0)
+		cpr_readable(g);
 	now = clock_now_ns();
 	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
 		timers[i].tick(g, now);

@@ -149,6 +149,9 @@ static int add_ram(struct migd_guest *g, const struct migd_guest_ram *ram, struc
 	r = ram_check(&b, err);
 	for (size_t i = 0; r >= 0 && i < t->n_blocks; i++)
 		r = check_against(&b, &t->blocks[i], err);
+	if (r >= 0 && g->cpr)
+		r = cpr_claim(g->cpr, &b, err);
+	b.handed = g->cpr != NULL;
 	if (r < 0)
 		return r;
 	b.fd = fd_dup(in.fd);
@@ -397,6 +400,8 @@ int tables_freeze(struct migd_guest *g, struct merr *err)
 		if (!has_slot(t, i))
 			return merr_set(err, -EINVAL, "RAM block '%s' has no memory slot",
 					t->blocks[i].name);
+	if (g->cpr && cpr_check_claimed(g->cpr, err) < 0)
+		return -EINVAL;
 	sort_devices(t);
 	qsort(t->vcpus, t->n_vcpus, sizeof(*t->vcpus), by_index);
 	return 0;

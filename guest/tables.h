@@ -7,6 +7,7 @@
 #define MIGD_GUEST_TABLES_H
 
 #include <migd/guest.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct ram_block {
 	uint64_t fd_offset;
 	uint64_t page_size;	/* of the memory: 4096 or a huge page's */
 	uint32_t flags;		/* enum migd_guest_ram_flags */
+	bool handed;		/* by another VMM, which still uses it (guest/cpr.h) */
 	int fd;			/* owned duplicate */
 };
 

@@ -40,7 +40,7 @@ static uint64_t first_gpa(const struct guest_tables *t, size_t block)
 	return gpa;
 }
 
-static int encode_block(struct wcur *w, const struct guest_tables *t, size_t i)
+int transfer_encode_block(struct wcur *w, const struct guest_tables *t, size_t i)
 {
 	const struct ram_block *b = &t->blocks[i];
 	struct attach_ram_block row = {
@@ -49,7 +49,7 @@ static int encode_block(struct wcur *w, const struct guest_tables *t, size_t i)
 		.host_base = (uint64_t)(uintptr_t)b->host,
 		.gpa = first_gpa(t, i),
 		.page_size = b->page_size,
-		.flags = b->flags,
+		.flags = b->flags | (b->handed ? ATTACH_RAM_HANDED : 0),
 	};
 
 	memcpy(row.name, b->name, sizeof(row.name));
@@ -70,7 +70,7 @@ int handle_ram_table(struct migd_guest *g, struct call *c, struct merr *err)
 		return merr_set(err, -ENOMEM, "RAM_TABLE: no memory");
 	w = wcur_of(bytes, ATTACH_BODY_MAX);
 	for (size_t i = req.first; i < t->n_blocks; i++) {
-		if (encode_block(&w, t, i) < 0)
+		if (transfer_encode_block(&w, t, i) < 0)
 			return merr_set(err, -EMSGSIZE, "RAM_TABLE: the reply is too long");
 		c->fds[c->n_fds++] = t->blocks[i].fd;
 		rep.n++;

@@ -152,6 +152,7 @@ static int add_ram(struct machine *m)
 		.host = m->ram.host,
 		.len = m->ram.len,
 		.fd = m->ram.fd,
+		.fd_offset = m->ram.fd_offset,
 	};
 	uint64_t low = ram_low_len(&m->ram), high = ram_high_len(&m->ram);
 	int block = migd_guest_add_ram(m->guest, &ram);
@@ -189,6 +190,7 @@ static int attach(struct machine *m)
 		.listen_path = opt->listen_path,
 		.hooks = &hooks,
 		.opaque = m,
+		.cpr = m->cpr,
 	};
 	memcpy(options.uuid, opt->uuid, sizeof(options.uuid));
 	struct migd_guest_kvm kvm = {
@@ -200,6 +202,8 @@ static int attach(struct machine *m)
 		.dirty_ring_entries = m->kvm.dirty_ring_entries,
 	};
 	int r = migd_guest_new(&options, &m->guest);
+	if (r == 0)
+		m->cpr = NULL;
 	if (r == 0)
 		r = migd_guest_set_kvm(m->guest, &kvm);
 	if (r == 0)

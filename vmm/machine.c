@@ -19,6 +19,33 @@ static int add_slots(struct machine *m)
 	return r;
 }
 
+/* Blocks until the other VMM hands its memory over. */
+static int take_ram(struct machine *m)
+{
+	const struct options *opt = m->opt;
+	struct migd_guest_ram ram;
+	int r = migd_guest_cpr_listen(opt->cpr_path, &m->cpr);
+	if (r == 0) {
+		note(LOG_NOTICE, "waiting at '%s' for the memory of a guest", opt->cpr_path);
+		r = migd_guest_cpr_receive(m->cpr, -1);
+	}
+	if (r == 0)
+		r = migd_guest_cpr_ram(m->cpr, opt->memory_id, &ram);
+	if (r < 0)
+		return fail(r, "%s", migd_guest_error());
+	if (ram.len != opt->memory_bytes)
+		return fail(-EINVAL, "the guest has %llu MiB of memory: start this VMM with the same --memory",
+			    (unsigned long long)(ram.len / MIB));
+	return ram_init_shared(&m->ram, ram.len, ram.fd, ram.fd_offset);
+}
+
+static int init_ram(struct machine *m)
+{
+	const struct options *opt = m->opt;
+	return opt->cpr_path ? take_ram(m) :
+			       ram_init(&m->ram, opt->memory_bytes, opt->memory_file, opt->hugetlb);
+}
+
 int machine_init(struct machine *m, const struct options *opt)
 {
 	*m = (struct machine){
@@ -30,7 +57,7 @@ int machine_init(struct machine *m, const struct options *opt)
 	};
 	int r = kvm_init(&m->kvm, opt->dirty_ring_entries);
 	if (r == 0)
-		r = ram_init(&m->ram, opt->memory_bytes, opt->memory_file, opt->hugetlb);
+		r = init_ram(m);
 	if (r == 0)
 		r = add_slots(m);
 	if (r == 0)
@@ -48,6 +75,8 @@ void machine_done(struct machine *m)
 	m->n_devices = 0;
 	m->io = io_free(m->io);
 	m->control = control_free(m->control);
+	migd_guest_cpr_free(m->cpr);
+	m->cpr = NULL;
 	kvm_done(&m->kvm);
 	ram_done(&m->ram);
 }

@@ -101,6 +101,13 @@ static int set_incoming(struct options *opt, const char *option, const char *val
 	return 0;
 }
 
+static int set_cpr_listen(struct options *opt, const char *option, const char *value)
+{
+	(void)option;
+	opt->cpr_path = value;
+	return 0;
+}
+
 static int set_boot(struct options *opt, const char *option, enum boot_kind kind)
 {
 	if (opt->boot != BOOT_NONE)
@@ -254,6 +261,8 @@ static const struct option_row rows[] = {
 	{ "machine", "pc|none", set_machine, "none: RAM only, as qemu -M none: no vCPU, no device" },
 	{ "cpus", "N", set_cpus, "vCPUs (1)" },
 	{ "incoming", NULL, set_incoming, "wait for a guest to arrive instead of booting one" },
+	{ "cpr-listen", "PATH", set_cpr_listen,
+	  "with --incoming: take over the RAM of the VMM that has the guest now" },
 	{ "boot-sector", "FILE", set_boot_sector, "boot these 512 bytes in real mode" },
 	{ "kernel", "BZIMAGE", set_kernel, "boot a Linux kernel" },
 	{ "initrd", "FILE", set_initrd, "its initial RAM disk" },
@@ -322,6 +331,11 @@ static int check_together(const struct options *opt)
 	if (opt->n_disks + opt->n_nets > OPTIONS_VIRTIO_MAX)
 		return fail(-EINVAL, "--disk and --net: there can be at most %d together",
 			    OPTIONS_VIRTIO_MAX);
+	if (opt->cpr_path && !opt->incoming)
+		return fail(-EINVAL, "--cpr-listen needs --incoming");
+	if (opt->cpr_path && (opt->hugetlb || opt->memory_file))
+		return fail(-EINVAL, "--cpr-listen excludes --hugetlb and --memory-file: the memory comes from "
+				     "the VMM that has the guest now");
 	const uint8_t *image;
 	size_t len;
 	if (opt->boot == BOOT_PAYLOAD && payload_find(opt->payload, &image, &len) < 0)

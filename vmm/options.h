@@ -55,6 +55,7 @@ struct options {
 	const char *memory_file;	/* NULL: memfd */
 	const char *memory_id;		/* the RAM block's name in the stream */
 	bool hugetlb;
+	const char *cpr_path;		/* RAM comes from another VMM, by this socket; NULL: it does not */
 	uint32_t dirty_ring_entries;	/* 0: dirty log */
 };
 

@@ -33,13 +33,18 @@ static int open_memfd(bool hugetlb)
 	return fd;
 }
 
-static int map(struct ram *ram, bool hugetlb)
+static int resize(struct ram *ram)
 {
 	if (ftruncate(ram->fd, (off_t)ram->len) < 0)
 		return fail(-errno, "cannot make guest RAM %llu MiB large: %m",
 			    (unsigned long long)(ram->len / MIB));
+	return 0;
+}
+
+static int map(struct ram *ram, bool hugetlb)
+{
 	void *host = mmap(NULL, ram->len, PROT_READ | PROT_WRITE,
-			  MAP_SHARED | (hugetlb ? 0 : MAP_NORESERVE), ram->fd, 0);
+			  MAP_SHARED | (hugetlb ? 0 : MAP_NORESERVE), ram->fd, (off_t)ram->fd_offset);
 	if (host == MAP_FAILED && hugetlb)
 		return fail(-errno, "cannot map %llu MiB of huge pages: %m; reserve %llu in "
 			    "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
@@ -56,7 +61,19 @@ int ram_init(struct ram *ram, uint64_t len, const char *path, bool hugetlb)
 {
 	*ram = (struct ram){ .len = len };
 	ram->fd = path ? open_file(path) : open_memfd(hugetlb);
-	int r = ram->fd < 0 ? ram->fd : map(ram, hugetlb);
+	int r = ram->fd < 0 ? ram->fd : resize(ram);
+	if (r == 0)
+		r = map(ram, hugetlb);
+	if (r < 0)
+		ram_done(ram);
+	return r;
+}
+
+int ram_init_shared(struct ram *ram, uint64_t len, int fd, uint64_t offset)
+{
+	*ram = (struct ram){ .len = len, .fd_offset = offset };
+	ram->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int r = ram->fd < 0 ? fail(-errno, "cannot take over guest RAM: %m") : map(ram, false);
 	if (r < 0)
 		ram_done(ram);
 	return r;

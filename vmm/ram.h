@@ -15,6 +15,7 @@
 
 struct ram {
 	int fd;
+	uint64_t fd_offset;
 	uint8_t *host;
 	uint64_t len;
 };
@@ -24,6 +25,12 @@ struct ram {
  * has it). 0 or a negative errno, logged.
  */
 int ram_init(struct ram *ram, uint64_t len, const char *path, bool hugetlb);
+
+/*
+ * The same for memory that is there already, from OFFSET of FD (duplicated): of another VMM, which may still use it. The
+ * contents stay.
+ */
+int ram_init_shared(struct ram *ram, uint64_t len, int fd, uint64_t offset);
 void ram_done(struct ram *ram);
 
 /* Bytes below 3 GiB, and from 4 GiB on. */

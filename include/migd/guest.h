@@ -49,6 +49,7 @@ extern "C" {
 struct kvm_run;
 struct migd_guest;		/* one VM */
 struct migd_guest_vcpu;		/* one of its vCPUs */
+struct migd_guest_cpr;		/* memory that another VMM hands over */
 
 /* Longest names, terminating NUL included. */
 #define MIGD_GUEST_NAME_MAX 128
@@ -153,6 +154,11 @@ struct migd_guest_options {
 	unsigned int lease_ms;
 	const struct migd_guest_hooks *hooks;	/* copied; NULL: none */
 	void *opaque;				/* first argument of each hook */
+	/*
+	 * An incoming guest whose memory another VMM on this host hands over; NULL: none. Taken over by a
+	 * migd_guest_new() that succeeds.
+	 */
+	struct migd_guest_cpr *cpr;
 };
 
 /* How the VMM made its VM; compared with the peer's before anything moves. */
@@ -179,6 +185,36 @@ struct migd_guest_ram {
 	uint64_t fd_offset;	/* bytes, a multiple of the page size */
 	uint32_t flags;		/* enum migd_guest_ram_flags */
 };
+
+/*
+ * Memory handed over on one host (migration mode cpr-transfer; docs/cpr.md): a new VMM takes over the RAM of the one
+ * that runs the guest, instead of a copy. It needs that RAM before it makes its VM, so these come first:
+ *
+ *     migd_guest_cpr_listen(path, &cpr)       path: the address of migrate's `cpr` channel
+ *     migd_guest_cpr_receive(cpr, -1)         waits for `migrate`
+ *     migd_guest_cpr_ram(cpr, "ram", &ram)    for each block: map ram.fd, MAP_SHARED
+ *     migd_guest_new()                        options.role INCOMING, options.cpr = cpr; then as always
+ *
+ * The old VMM runs its guest in that memory until the handover is committed (hook activate), and goes on with it if
+ * that never happens (hook discard): the new VMM writes nothing to it before activate.
+ *
+ * A cpr belongs to one thread at a time, the caller's until migd_guest_new() takes it over.
+ *
+ * listen: make a socket at PATH, mode 0600. -EINVAL: the path is too long; -EADDRINUSE; others of bind().
+ */
+int migd_guest_cpr_listen(const char *path, struct migd_guest_cpr **ret_cpr);
+
+/* Block for at most TIMEOUT_MS (-1: for ever) until the memory is here. -ETIMEDOUT; -EBADMSG: something else came. */
+int migd_guest_cpr_receive(struct migd_guest_cpr *cpr, int timeout_ms);
+
+/*
+ * The block NAME as the old VMM registered it: *ret_ram as for migd_guest_add_ram(), but for `host`, which is where
+ * the caller maps it. Its name and descriptor are the cpr's, valid until the guest is freed. -ENOENT.
+ */
+int migd_guest_cpr_ram(struct migd_guest_cpr *cpr, const char *name, struct migd_guest_ram *ret_ram);
+
+/* Give it up: whoever hands the memory over is told. NULL is fine. Not once a guest has taken it over. */
+void migd_guest_cpr_free(struct migd_guest_cpr *cpr);
 
 /*
  * Make a guest. *ret_guest is set on success only. -EINVAL: an option is wrong; -ENOMEM. Any thread.

@@ -216,8 +216,8 @@ class Vmm(Process):
     """A migd-vmm. `.mem` is the guest's memory, seen from outside."""
 
     def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", working_set=None,
-                 rate=None, args=None, hugetlb=False, incoming=False, listen=False, extra=(), attached=True,
-                 netns=None, ram_only=None):
+                 rate=None, args=None, hugetlb=False, memfd=False, cpr=None, incoming=False, listen=False,
+                 extra=(), attached=True, netns=None, ram_only=None):
         """ram_only: the RAM block's name; the guest is then nothing but memory (--machine none)."""
         self.name = name
         self.daemon = daemon
@@ -230,12 +230,16 @@ class Vmm(Process):
         self.listen_path = os.path.join(test.dir, label + ".sock")
         self._mem = None
         payload_args = {"working-set": working_set, "rate": rate, **{f"arg{n}": v for n, v in (args or {}).items()}}
-        self.hugetlb = hugetlb
+        self.cpr_path = cpr  # where it waits for another VMM's memory
+        self.memfd = hugetlb or memfd or bool(cpr)
+        backing = ["--hugetlb"] if hugetlb else ["--cpr-listen", cpr] if cpr else []
+        if not self.memfd:
+            backing = ["--memory-file", self.memory_file]
         attach = ["--attach-listen", self.listen_path] if listen else ["--attach", daemon.attach_path]
         super().__init__(test, label, [
             program("migd-vmm"), "--name", name, *attach, "--memory", memory,
             *(["--machine", "none", "--memory-id", ram_only] if ram_only else
-              ["--cpus", str(cpus), "--serial", self.serial]), *(["--hugetlb"] if hugetlb else ["--memory-file", self.memory_file]),
+              ["--cpus", str(cpus), "--serial", self.serial]), *backing,
             *(["--payload", payload] if payload and not ram_only else []),
             *(f"--payload-arg={k}={v}" for k, v in payload_args.items() if v is not None),
             *(["--incoming"] if incoming else []), *extra], netns=netns)
@@ -252,7 +256,7 @@ class Vmm(Process):
 
     @property
     def mem(self):
-        if self._mem is None and self.hugetlb:
+        if self._mem is None and self.memfd:
             self._mem = migd_guestmem.GuestMem(wait_until(self._memfd, f"{self.label} makes its memory", alive=[self]))
         if self._mem is None:
             wait_until(lambda: os.path.exists(self.memory_file) and os.path.getsize(self.memory_file) > 0x20000,

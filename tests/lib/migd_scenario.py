@@ -91,7 +91,7 @@ class Scenario(migdtest.Test):
         daemon.record = self.transcript.recorder(side)
         return daemon
 
-    def start(self, src=None, dst=None, events=True, suspend_after=None, daemon=None, **options):
+    def start(self, src=None, dst=None, events=True, suspend_after=None, daemon=None, destination=True, **options):
         """Make both sides, with a guest that counts on the source. `options` are Vmm's; src, dst: for one side only."""
         self.options = {"payload": "touch", "memory": MEMORY, "working_set": REGION_BYTES, **options}
         if suspend_after:
@@ -101,7 +101,8 @@ class Scenario(migdtest.Test):
         self.dst_options = dst or {}
         self.src = self.vmm(self.a, **{**self.options, **(src or {})})
         self.events = events
-        self.start_destination()
+        if destination:
+            self.start_destination()
         if events:
             self.capabilities(self.src, "events")
         self.wait_serial(self.src, "B")
