@@ -10,8 +10,8 @@
 #include "vmm/util.h"
 
 const struct device_type *const device_types[] = {
-	&reset_type,	&serial_type, &rtc_type,	&i8042_type,	  &exit_port_type,
-	&poweroff_type, &sleep_type,  &virtio_blk_type, &virtio_net_type, &virtio_rng_type, NULL,
+	&reset_type, &serial_type, &rtc_type, &i8042_type, &exit_port_type, &pvpanic_type,
+	&poweroff_type, &sleep_type, &virtio_blk_type, &virtio_net_type, &virtio_rng_type, NULL,
 };
 
 /* Devices at I/O ports, where a PC has them (payload-abi.h has those that are ours). */
@@ -26,6 +26,7 @@ static const struct board_row {
 	{ &rtc_type, 0x70, 2, 8 },
 	{ &i8042_type, 0x60, 5, 1 },	/* 0x61 in between is KVM's */
 	{ &exit_port_type, PAYLOAD_PORT_EXIT, 1, 0 },
+	{ &pvpanic_type, PAYLOAD_PORT_PVPANIC, 1, 0 },
 	{ &poweroff_type, PAYLOAD_PORT_POWEROFF, 1, 0 },
 	{ &sleep_type, PAYLOAD_PORT_SLEEP, 8, 0 },
 };

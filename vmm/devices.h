@@ -9,6 +9,7 @@ extern const struct device_type serial_type;
 extern const struct device_type rtc_type;
 extern const struct device_type i8042_type;
 extern const struct device_type exit_port_type;
+extern const struct device_type pvpanic_type;
 extern const struct device_type poweroff_type;
 extern const struct device_type sleep_type;
 extern const struct device_type reset_type;

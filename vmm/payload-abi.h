@@ -41,6 +41,8 @@
 /* Ports (I/O space). The PIC, PIT, CMOS and i8042 are where a PC has them. */
 #define PAYLOAD_PORT_SERIAL    0x3f8 /* 16550A, IRQ 4 */
 #define PAYLOAD_PORT_EXIT      0x501 /* a byte written ends the VMM with that status */
+#define PAYLOAD_PORT_PVPANIC   0x505 /* PAYLOAD_PVPANIC_PANICKED: read, it is there; written, the guest crashed */
+#define PAYLOAD_PVPANIC_PANICKED 0x01
 #define PAYLOAD_PORT_POWEROFF  0x600 /* PAYLOAD_POWEROFF_VALUE powers the guest off */
 #define PAYLOAD_POWEROFF_VALUE 0x34
 #define PAYLOAD_PORT_SLEEP     0x604 /* PAYLOAD_SLEEP_VALUE suspends; after it, awake again */

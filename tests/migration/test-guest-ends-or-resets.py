@@ -49,6 +49,19 @@ def test_triple_fault_while_migrating(t):
     t.assert_only_runs(dst, src)
 
 
+def test_panic_while_migrating(t):
+    """The guest says that it crashed: it stays where it is, for whoever wants to look at it."""
+    src, dst = begin(t, "panic", args={0: 1500, 1: 3})
+    info = t.wait_end(src)
+    t.check(info["status"] == "failed" and "crashed" in info["error-desc"], f"the migration fails and says why: {info}")
+    t.check(src.run_state() == "guest-panicked", f"the guest is {src.run_state()}")
+    t.assert_failed(dst)
+    t.assert_stopped(src)
+    t.assert_stopped(dst)
+    src.daemon.qmp.wait_event("GUEST_PANICKED")
+    t.assert_refused(src, "cont", {})
+
+
 def test_exit_while_migrating(t):
     """The guest ends its VMM with a status of its own."""
     src, dst = begin(t, "panic", args={0: 2500, 1: 1, 2: 42})

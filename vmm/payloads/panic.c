@@ -3,7 +3,7 @@
  * Runs for a while, then ends badly.
  *
  * arg[0]  ticks of 1 ms until then (1000)
- * arg[1]  how: 0 triple fault, 1 exit port with status arg[2], 2 hangs with interrupts off
+ * arg[1]  how: 0 triple fault, 1 exit port with status arg[2], 2 hangs with interrupts off, 3 says so by the pvpanic port
  */
 #include "vmm/payloads/lib/cpu.h"
 #include "vmm/payloads/lib/runtime.h"
@@ -30,7 +30,13 @@ static void hang(void)
 		__asm__ volatile("hlt");
 }
 
-static void (*const ends[])(void) = { triple_fault, leave_by_exit_port, hang };
+static void say_so(void)
+{
+	if (inb(PAYLOAD_PORT_PVPANIC) & PAYLOAD_PVPANIC_PANICKED)
+		outb(PAYLOAD_PORT_PVPANIC, PAYLOAD_PVPANIC_PANICKED);
+}
+
+static void (*const ends[])(void) = { triple_fault, leave_by_exit_port, hang, say_so };
 
 void payload_main(unsigned int vcpu)
 {
