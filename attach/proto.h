@@ -185,6 +185,8 @@ enum attach_error {
 	M(7, REQUEST_SHUTDOWN, EMPTY, EMPTY)		/* D->V */                          \
 	M(11, ANNOUNCE, ANNOUNCE, EMPTY)		/* D->V, one round of announce-self */ \
 	M(13, CPR_OFFER, HANDOVER, EMPTY)		/* D->V, + connection to the new VMM */ \
+	M(17, REQUEST_WAKEUP, EMPTY, EMPTY)		/* D->V */                          \
+	M(18, DISCARD, EMPTY, EMPTY)			/* D->V; EMPTY, INCOMING>DISCARDED */ \
 	M(32, RAM_TABLE, RAM_TABLE, RAM_TABLE_REPLY)	/* W->V, reply + memfds */          \
 	M(33, CONFIG_GET, EMPTY, CONFIG)		/* W->V, source */                  \
 	M(34, CONFIG_CHECK, CONFIG, MISMATCHES)		/* W->V, target */                  \

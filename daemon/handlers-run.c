@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands about a guest's run state: query-status, stop, cont (QMP.md 2.5). */
+/* Commands about a guest's run state: query-status, stop, cont, system_wakeup (QMP.md 2.5). */
 #include <errno.h>
 #include <migd/guest.h>
 
@@ -46,6 +46,23 @@ static void request(struct qmp_call *call, struct guest *g, uint16_t type, const
 
 	if (guest_request(g, type, body, len, NULL, 0, REPLY_TIMEOUT_MS, on_reply, call, &err) < 0)
 		qmp_fail(call, &err);
+}
+
+void cmd_system_wakeup(struct qmp_call *call, const struct system_wakeup_args *args)
+{
+	struct guest *g = scope_guest(call, args->has_guest, args->guest);
+	struct merr err = MERR_INIT;
+
+	if (!g)
+		return;
+	if (guest_run_state(g) == RUN_STATE_SUSPENDED) {
+		request(call, g, ATTACH_REQUEST_WAKEUP, NULL, 0);
+		return;
+	}
+	(void)merr_set(&err, -EINVAL,
+		       "Unable to wake up: guest '%s' is not in suspended state (it is %s)",
+		       g->name, run_state_str(guest_run_state(g)));
+	qmp_fail(call, &err);
 }
 
 void cmd_stop(struct qmp_call *call, const struct stop_args *args)

@@ -214,8 +214,8 @@ static void tell_status(const struct migration *m, enum migration_status before)
 }
 
 /*
- * QEMU ends when an incoming migration fails and exit-on-error is true; here the guest's VMM is
- * told to.
+ * QEMU ends when an incoming migration fails and exit-on-error is true; here the guest is given up,
+ * and with it its VMM ends. If it had begun to arrive, its library has done so already.
  */
 static void end_failed_guest(const struct migration *m)
 {
@@ -223,10 +223,10 @@ static void end_failed_guest(const struct migration *m)
 
 	if (m->status != MIGRATION_STATUS_FAILED || !m->exit_on_error)
 		return;
-	log_notice("telling the VMM to end, since its incoming migration failed and exit-on-error "
-		   "is true guest='%s'",
+	log_notice("dropping a guest, since its incoming migration failed and exit-on-error is "
+		   "true guest='%s'",
 		   m->guest->name);
-	if (guest_request(m->guest, ATTACH_REQUEST_SHUTDOWN, NULL, 0, NULL, 0, 10000, NULL, NULL,
+	if (guest_request(m->guest, ATTACH_DISCARD, NULL, 0, NULL, 0, 10000, NULL, NULL,
 			  &err) < 0)
 		log_debug("%s", merr_msg(&err));
 }

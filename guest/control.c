@@ -130,6 +130,11 @@ static int handle_request_shutdown(struct migd_guest *g, struct call *c, struct 
 	return request(g, c, MIGD_GUEST_EVENT_SHUTDOWN, err);
 }
 
+static int handle_request_wakeup(struct migd_guest *g, struct call *c, struct merr *err)
+{
+	return request(g, c, MIGD_GUEST_EVENT_WAKEUP, err);
+}
+
 #define IN_GONE (IN(RETIRED) | IN(DISCARDED))
 
 static const struct call_row rows[] = {
@@ -142,6 +147,8 @@ static const struct call_row rows[] = {
 	{ ATTACH_REQUEST_RESET, ~IN_GONE, handle_request_reset },
 	{ ATTACH_REQUEST_SHUTDOWN, ~IN_GONE, handle_request_shutdown },
 	{ ATTACH_ANNOUNCE, IN(RUNNING) | IN(PRECOPY), handle_announce },
+	{ ATTACH_REQUEST_WAKEUP, ~IN_GONE, handle_request_wakeup },
+	{ ATTACH_DISCARD, IN(EMPTY) | IN(INCOMING) | IN(DISCARDED), handle_discard },
 	{ ATTACH_QUERY, IN_ANY, handle_query },
 	{ ATTACH_HEARTBEAT, IN_ANY, handle_heartbeat },
 };

@@ -70,6 +70,7 @@ int handle_activate(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_retire(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_reclaim(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_resolve(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_discard(struct migd_guest *g, struct call *c, struct merr *err);
 
 /* announce.c */
 int handle_announce(struct migd_guest *g, struct call *c, struct merr *err);

@@ -202,6 +202,18 @@ int handle_mig_abort(struct migd_guest *g, struct call *c, struct merr *err)
 
 /* ---- target ---- */
 
+/* The daemon gave the guest up: nobody will ask for it. */
+int handle_discard(struct migd_guest *g, struct call *c, struct merr *err)
+{
+	struct attach_empty req;
+
+	if (CALL_DECODE(c, empty, &req, err) < 0)
+		return -EBADMSG;
+	if (decision_get(&g->decision) == HANDOVER_DISCARDED)
+		return 0;
+	return discard(g, c, HANDOVER_EV_DISCARD, err);
+}
+
 int handle_handover_loaded(struct migd_guest *g, struct call *c, struct merr *err)
 {
 	struct attach_handover_loaded req;

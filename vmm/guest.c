@@ -8,6 +8,7 @@
 #include "vmm/machine.h"
 #include "vmm/options.h"
 #include "vmm/reset.h"
+#include "vmm/sleep.h"
 #include "vmm/util.h"
 
 /* The first device that refuses decides. */
@@ -115,6 +116,8 @@ static void on_request(void *opaque, enum migd_guest_event what)
 	/* A machine without vCPUs has nothing that a reset would change. */
 	if (what == MIGD_GUEST_EVENT_RESET && m->reset) {
 		reset_request(m);
+	} else if (what == MIGD_GUEST_EVENT_WAKEUP) {
+		sleep_wake(m->sleep);
 	} else if (what == MIGD_GUEST_EVENT_SHUTDOWN) {
 		machine_notify(m, MIGD_GUEST_EVENT_SHUTDOWN);
 		control_end(m->control, END_POWEROFF, 0);

@@ -11,7 +11,6 @@
 #include "vmm/vcpu.h"
 
 #define EXIT_USAGE 2
-#define EXIT_DISCARDED 3
 
 static void announce(const struct options *opt)
 {
@@ -50,7 +49,7 @@ static int exit_status(const struct options *opt, enum end_reason reason, int st
 		return EXIT_SUCCESS;
 	case END_DISCARDED:
 		note(LOG_NOTICE, "the guest will not arrive");
-		return EXIT_DISCARDED;
+		return EXIT_FAILURE;
 	case END_EXIT:
 		return status;
 	default:

@@ -122,7 +122,7 @@ struct migd_guest_hooks {
 	void (*kick)(void *opaque, unsigned int index, int tid);
 	/* LEVEL is a syslog level; TEXT one line. Any thread. */
 	void (*log)(void *opaque, int level, const char *text);
-	/* The operator asked for it: MIGD_GUEST_EVENT_RESET or _SHUTDOWN. Any time. */
+	/* The operator asked for it: MIGD_GUEST_EVENT_RESET, _SHUTDOWN or, of one that sleeps, _WAKEUP. Any time. */
 	void (*request)(void *opaque, enum migd_guest_event what);
 	/*
 	 * Tell the networks where the guest is now: send one self-announcement (a RARP or gratuitous ARP

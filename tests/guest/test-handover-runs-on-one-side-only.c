@@ -67,6 +67,28 @@ static void test_whole_handover(void **state)
 	fixture_end(&b);
 }
 
+/* Given up before, and while, it arrives; once, however often that is said. */
+static void test_given_up(void **state)
+{
+	(void)state;
+	for (int begun = 0; begun < 2; begun++) {
+		struct fixture f;
+
+		fixture_begin(&f, &target);
+		if (begun) {
+			peer_must_open(&f.peer, PEER_TARGET);
+			MUST(&f, peer_handover(&f.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL));
+		}
+		assert_int_equal(peer_plain(&f.peer, f.peer.control, ATTACH_DISCARD), 0);
+		assert_int_equal(peer_plain(&f.peer, f.peer.control, ATTACH_DISCARD), 0);
+		assert_int_equal(decision_state(f.peer.decision), HANDOVER_DISCARDED);
+		assert_int_equal(migd_guest_wait_gone(f.vm.guest, 20000), -ECANCELED);
+		assert_int_equal(f.vm.log.discarded, 1);
+		vm_expect_frozen(&f.vm);
+		fixture_end(&f);
+	}
+}
+
 /* What arrived is an ordinary guest: it can leave again, under a new id. */
 static void test_moves_on(void **state)
 {
@@ -345,6 +367,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_handover),
+		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_moves_on),
 		cmocka_unit_test(test_paused_stays_paused),
 		cmocka_unit_test(test_stop_before_arrival_holds),

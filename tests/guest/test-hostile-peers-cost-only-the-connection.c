@@ -296,7 +296,10 @@ static void test_odd_daemon(void **state)
 	assert_int_equal(peer_plain(&f.peer, f.peer.control, 77), -EOPNOTSUPP);
 	assert_int_equal(peer_plain(&f.peer, f.peer.control, ATTACH_REQUEST_SHUTDOWN), 0);
 	assert_int_equal(peer_plain(&f.peer, f.peer.control, ATTACH_REQUEST_RESET), 0);
-	assert_int_equal(f.vm.log.requested, 2);
+	assert_int_equal(peer_plain(&f.peer, f.peer.control, ATTACH_REQUEST_WAKEUP), 0);
+	assert_int_equal(f.vm.log.requested, 3);
+	/* This guest is not to arrive: it is here. */
+	assert_int_equal(peer_plain(&f.peer, f.peer.control, ATTACH_DISCARD), -EBADFD);
 	fixture_end(&f);
 }
 
