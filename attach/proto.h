@@ -106,7 +106,7 @@ enum attach_error {
 	F(u64, host_base)	/* address in the VMM, for userfaultfd */                   \
 	F(u64, gpa)	/* of the block's first slot */                                     \
 	F(u64, page_size)	/* of its memory: 4096, or a huge page's */                 \
-	F(u32, flags)	/* enum migd_guest_ram_flags */
+	F(u32, flags)	/* enum attach_ram_flag */
 #define ATTACH_CONFIG_FIELDS(F) F(blob, config)
 /*
  * How the guest that is described differs from the one here: found of them, n of which follow in `list` as MISMATCHes. What
@@ -216,6 +216,12 @@ enum attach_type {
 #define ATTACH_TYPE(number, name, req, rep) ATTACH_##name = number,
 	ATTACH_MESSAGES(ATTACH_TYPE)
 #undef ATTACH_TYPE
+};
+
+/* Flags of a RAM_BLOCK: enum migd_guest_ram_flags, by the same numbers. */
+enum attach_ram_flag {
+	ATTACH_RAM_READONLY = 1 << 0,
+	ATTACH_RAM_SHARED = 1 << 1,
 };
 
 enum attach_event {

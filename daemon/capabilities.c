@@ -31,12 +31,12 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(DIRTY_LIMIT)] = false,
 	/* engine/switchover.c: the target says when the guest may be stopped */
 	[CAP(SWITCHOVER_ACK)] = true,
-	/* memory that both sides share stays where it is */
-	[CAP(X_IGNORE_SHARED)] = false,
+	/* engine/ram.c: memory that both sides share stays where it is */
+	[CAP(X_IGNORE_SHARED)] = true,
 	/* the target compares */
 	[CAP(VALIDATE_UUID)] = false,
-	/* the source's pages are freed once sent */
-	[CAP(RELEASE_RAM)] = false,
+	/* frees what post-copy has sent: nothing in pre-copy, in QEMU neither */
+	[CAP(RELEASE_RAM)] = true,
 };
 
 /* ---- what goes together ---- */

@@ -14,6 +14,8 @@ void ram_records_list(struct ram_records *rec, const struct ram *ram)
 	for (size_t i = 0; i < ram->n_blocks; i++) {
 		out_str8(out, ram->blocks[i].name);
 		out_be64(out, ram->blocks[i].len);
+		if (ram->ignore_shared)
+			out_be64(out, ram->blocks[i].gpa);
 	}
 	out_be64(out, WIRE_RAM_EOS);
 }

@@ -28,7 +28,7 @@ int ram_target_clear(struct ram *ram, struct merr *err)
 	int r;
 
 	for (size_t i = 0; i < ram->n_blocks; i++) {
-		if (ram->blocks[i].handed)
+		if (ram->blocks[i].handed || ram->blocks[i].ignored)
 			continue;
 		r = punch(&ram->blocks[i], 0, ram->blocks[i].len);
 		if (r < 0)
@@ -157,6 +157,17 @@ static int receive_fill(struct ram_target *t, struct ram_file *b, uint64_t offse
 	return in_error(t->in) ? in_error(t->in) : receive_zero(t, b, offset, len);
 }
 
+/* Of a block that both sides have, the guest must see the same at the same place. */
+static int receive_address(struct ram_target *t, const struct ram_file *b)
+{
+	uint64_t gpa = in_be64(t->in);
+
+	if (!in_error(t->in) && b->ignored && gpa != b->gpa)
+		return in_fail(t->in, -EINVAL, "section 'ram': shared block '%s' is at address 0x%" PRIx64
+			       " at the source and at 0x%" PRIx64 " here", b->name, gpa, b->gpa);
+	return in_error(t->in);
+}
+
 /* The block list: every block once, lengths equal to ours, the sum as announced. */
 static int receive_list(struct ram_target *t, uint64_t total)
 {
@@ -183,6 +194,8 @@ static int receive_list(struct ram_target *t, uint64_t total)
 				       name, len, b->len);
 		if (seen[b - t->ram->blocks])
 			return in_fail(t->in, -EBADMSG, "section 'ram': block '%s' is listed twice", name);
+		if (t->ram->ignore_shared && receive_address(t, b) < 0)
+			return in_error(t->in);
 		seen[b - t->ram->blocks] = true;
 		left -= len;
 	}
@@ -210,6 +223,10 @@ static int record_block(struct ram_target *t, uint64_t flags)
 	t->last = ram_find(t->ram, name);
 	if (!t->last)
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'block': unknown block '%s'", name);
+	if (t->last->ignored)
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'block': a page of '%s', which is shared "
+			       "memory here: x-ignore-shared must be on on both sides, and the VMMs must "
+			       "agree on what is shared", name);
 	return 0;
 }
 

@@ -54,6 +54,7 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 				.n_pages = row->len / WIRE_PAGE_SIZE,
 				.first_page = ram->total_bytes / WIRE_PAGE_SIZE,
 				.page_size = row->page_size,
+				.gpa = row->gpa,
 				.flags = row->flags & ~ATTACH_RAM_HANDED,
 				.handed = row->flags & ATTACH_RAM_HANDED };
 	memcpy(b->name, row->name, sizeof(b->name));
@@ -120,6 +121,18 @@ void ram_done(struct ram *ram)
 	*ram = (struct ram){ 0 };
 }
 
+void ram_ignore_shared(struct ram *ram)
+{
+	ram->ignore_shared = true;
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		struct ram_file *b = &ram->blocks[i];
+
+		b->ignored = b->flags & ATTACH_RAM_SHARED;
+		if (b->ignored)
+			ram->ignored_bytes += b->len;
+	}
+}
+
 struct ram_file *ram_find(struct ram *ram, const char *name)
 {
 	for (size_t i = 0; i < ram->n_blocks; i++)
@@ -135,7 +148,8 @@ uint64_t ram_take_dirty(struct ram *ram)
 	for (size_t i = 0; i < ram->n_blocks; i++) {
 		struct ram_file *b = &ram->blocks[i];
 
-		fresh += bitmap_atomic_take(b->todo, b->dirty.bits, b->n_pages);
+		if (!b->ignored)
+			fresh += bitmap_atomic_take(b->todo, b->dirty.bits, b->n_pages);
 	}
 	return fresh;
 }

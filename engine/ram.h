@@ -31,7 +31,9 @@ struct ram_file {
 	uint64_t n_pages;	/* of WIRE_PAGE_SIZE */
 	uint64_t first_page;	/* counted over all blocks: those of the blocks before */
 	uint64_t page_size;	/* of the memory itself */
-	uint32_t flags;		/* enum migd_guest_ram_flags */
+	uint64_t gpa;
+	uint32_t flags;		/* enum attach_ram_flag */
+	bool ignored;		/* x-ignore-shared: both sides have it; neither sent, nor cleared, nor received */
 
 	bool handed;		/* destination: another VMM's memory, which it still uses: never written here */
 
@@ -48,6 +50,8 @@ struct ram {
 	struct ram_file blocks[ATTACH_RAM_BLOCKS_MAX];
 	size_t n_blocks;
 	uint64_t total_bytes;
+	uint64_t ignored_bytes;	/* of it */
+	bool ignore_shared;	/* the capability: the list has addresses */
 };
 
 /* hugetlbfs: no write(), no holes, and memory comes in huge pages. */
@@ -68,6 +72,9 @@ static inline uint64_t ram_n_units(const struct ram_file *b)
 {
 	return (b->n_pages + RAM_UNIT_PAGES - 1) / RAM_UNIT_PAGES;
 }
+
+/* Capability x-ignore-shared, before anything is sent or received: leave out the blocks that the VMM says are shared. */
+void ram_ignore_shared(struct ram *ram);
 
 /* NULL: no such block. */
 struct ram_file *ram_find(struct ram *ram, const char *name);

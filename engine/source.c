@@ -186,12 +186,14 @@ static int open_guest(struct source *s)
 	r = guest_ram_table(&s->guest, &s->ram, &s->err);
 	if (r < 0)
 		return r;
+	if (migration_has_capability(s->m, MIGRATION_CAPABILITY_X_IGNORE_SHARED))
+		ram_ignore_shared(&s->ram);
 	r = ram_source_init(&s->ram);
 	if (r < 0)
 		return merr_set_errno(&s->err, r, "bitmaps");
 	stats_set(st, page_size_bytes, WIRE_PAGE_SIZE);
-	stats_set(st, total_bytes, s->ram.total_bytes);
-	stats_set(st, remaining_bytes, s->ram.total_bytes);
+	stats_set(st, total_bytes, s->ram.total_bytes - s->ram.ignored_bytes);
+	stats_set(st, remaining_bytes, s->ram.total_bytes - s->ram.ignored_bytes);
 	return 0;
 }
 

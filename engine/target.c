@@ -152,6 +152,8 @@ static int begin(struct target *t)
 	memcpy(t->m->handover_id, t->guest.id, sizeof(t->m->handover_id));
 	pthread_mutex_unlock(&t->m->lock);
 	report_handover(t->m, HANDOVER_INCOMING, false);
+	if (migration_has_capability(t->m, MIGRATION_CAPABILITY_X_IGNORE_SHARED))
+		ram_ignore_shared(&t->ram);
 	r = ram_target_init(&t->ram);
 	if (r < 0)
 		return merr_set_errno(&t->err, r, "bitmaps");

@@ -64,6 +64,17 @@ static int check_file(const struct ram_block *b, struct merr *err)
 	return 0;
 }
 
+/* Nobody else can open what has no name (a memfd, a removed file). */
+static int check_shared(const struct ram_block *b, struct merr *err)
+{
+	struct stat st;
+
+	if (!(b->flags & MIGD_GUEST_RAM_SHARED) || fstat(b->fd, &st) < 0 || st.st_nlink > 0)
+		return 0;
+	return merr_set(err, -EINVAL,
+			"RAM block '%s' is said to be shared by name, but its file has none", b->name);
+}
+
 static int check_alignment(const struct ram_block *b, struct merr *err)
 {
 	if (!b->len || !b->host)
@@ -155,6 +166,8 @@ int ram_check(struct ram_block *b, struct merr *err)
 		r = check_alignment(b, err);
 	if (r >= 0)
 		r = check_file(b, err);
+	if (r >= 0)
+		r = check_shared(b, err);
 	if (r >= 0)
 		r = check_mapping(b, err);
 	if (r >= 0)

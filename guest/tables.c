@@ -135,7 +135,7 @@ static int add_ram(struct migd_guest *g, const struct migd_guest_ram *ram, struc
 		r = check_name("RAM block", in.name, err);
 	if (r < 0)
 		return r;
-	if (in.flags & ~(uint32_t)MIGD_GUEST_RAM_READONLY)
+	if (in.flags & ~(uint32_t)(MIGD_GUEST_RAM_READONLY | MIGD_GUEST_RAM_SHARED))
 		return merr_set(err, -EINVAL, "RAM block '%s': flags 0x%" PRIx32 " are not known",
 				in.name, in.flags);
 	b = (struct ram_block){ .host = in.host,

@@ -40,6 +40,10 @@ static uint64_t first_gpa(const struct guest_tables *t, size_t block)
 	return gpa;
 }
 
+_Static_assert(MIGD_GUEST_RAM_READONLY == (int)ATTACH_RAM_READONLY &&
+		       MIGD_GUEST_RAM_SHARED == (int)ATTACH_RAM_SHARED,
+	       "flags of RAM blocks are the same on both sides of the attach protocol");
+
 int transfer_encode_block(struct wcur *w, const struct guest_tables *t, size_t i)
 {
 	const struct ram_block *b = &t->blocks[i];

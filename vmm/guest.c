@@ -156,6 +156,7 @@ static int add_ram(struct machine *m)
 		.len = m->ram.len,
 		.fd = m->ram.fd,
 		.fd_offset = m->ram.fd_offset,
+		.flags = m->opt->memory_shared ? MIGD_GUEST_RAM_SHARED : 0,
 	};
 	uint64_t low = ram_low_len(&m->ram), high = ram_high_len(&m->ram);
 	int block = migd_guest_add_ram(m->guest, &ram);

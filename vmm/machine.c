@@ -19,6 +19,13 @@ static int add_slots(struct machine *m)
 	return r;
 }
 
+static enum ram_file_use file_use(const struct options *opt)
+{
+	if (!opt->memory_shared)
+		return RAM_FILE_OWN;
+	return opt->incoming ? RAM_FILE_JOINED : RAM_FILE_SHARED;
+}
+
 /* Blocks until the other VMM hands its memory over. */
 static int take_ram(struct machine *m)
 {
@@ -43,7 +50,8 @@ static int init_ram(struct machine *m)
 {
 	const struct options *opt = m->opt;
 	return opt->cpr_path ? take_ram(m) :
-			       ram_init(&m->ram, opt->memory_bytes, opt->memory_file, opt->hugetlb);
+			       ram_init(&m->ram, opt->memory_bytes, opt->memory_file,
+					file_use(opt), opt->hugetlb);
 }
 
 int machine_init(struct machine *m, const struct options *opt)

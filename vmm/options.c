@@ -219,6 +219,14 @@ static int set_memory_file(struct options *opt, const char *option, const char *
 	return 0;
 }
 
+static int set_memory_shared(struct options *opt, const char *option, const char *value)
+{
+	(void)option;
+	(void)value;
+	opt->memory_shared = true;
+	return 0;
+}
+
 static int set_hugetlb(struct options *opt, const char *option, const char *value)
 {
 	(void)option;
@@ -274,6 +282,8 @@ static const struct option_row rows[] = {
 	{ "disk", "FILE[,id=ID]", set_disk, "a virtio disk; may be given several times" },
 	{ "net", "tap=IFNAME[,mac=MAC][,id=ID]", set_net, "a virtio network interface on a tap" },
 	{ "memory-file", "PATH", set_memory_file, "make guest RAM this file, on a tmpfs" },
+	{ "memory-shared", NULL, set_memory_shared,
+	  "source and target have the same memory file (x-ignore-shared)" },
 	{ "hugetlb", NULL, set_hugetlb, "guest RAM in 2 MiB huge pages" },
 	{ "dirty-ring", "ENTRIES", set_dirty_ring, "track writes by KVM's dirty ring, not its log" },
 	{ "help", NULL, print_help, "print this" },
@@ -326,6 +336,8 @@ static int check_together(const struct options *opt)
 		return fail(-EINVAL, "nothing to run: give --boot-sector, --kernel, --payload or --incoming");
 	if (opt->boot != BOOT_LINUX && (opt->initrd_path || opt->cmdline[0]))
 		return fail(-EINVAL, "--initrd and --append need --kernel");
+	if (opt->memory_shared && !opt->memory_file)
+		return fail(-EINVAL, "--memory-shared needs --memory-file");
 	if (opt->hugetlb && opt->memory_file)
 		return fail(-EINVAL, "--hugetlb and --memory-file exclude each other");
 	if (opt->n_disks + opt->n_nets > OPTIONS_VIRTIO_MAX)

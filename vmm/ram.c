@@ -7,19 +7,22 @@
 #include <linux/memfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "vmm/util.h"
 
 /* The lock tells a file that a running VMM, or the worker it gave it to, still has from one that was left behind. */
-static int open_file(const char *path)
+static int open_file(const char *path, enum ram_file_use use)
 {
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return fail(-errno, "cannot make the memory file '%s': %m", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (flock(fd, (use == RAM_FILE_JOINED ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
 		return fail(-EBUSY, "the memory file '%s' is in use by another guest", path);
-	if (ftruncate(fd, 0) < 0)
+	if (use != RAM_FILE_JOINED && ftruncate(fd, 0) < 0)
 		return fail(-errno, "cannot empty the memory file '%s': %m", path);
+	if (use == RAM_FILE_SHARED && flock(fd, LOCK_SH | LOCK_NB) < 0)
+		return fail(-EBUSY, "the memory file '%s' was taken by another guest", path);
 	return take_fd(&fd);
 }
 
@@ -31,6 +34,19 @@ static int open_memfd(bool hugetlb)
 		return fail(-errno, "cannot make a memfd%s: %m",
 			    hugetlb ? " of 2 MiB huge pages" : "");
 	return fd;
+}
+
+/* A file of another size is another guest's; changing it would cut off memory of a guest that runs. */
+static int check_size(const struct ram *ram, const char *path)
+{
+	struct stat st;
+	if (fstat(ram->fd, &st) < 0)
+		return fail(-errno, "memory file '%s': %m", path);
+	if (st.st_size && (uint64_t)st.st_size != ram->len)
+		return fail(-EINVAL, "the memory file '%s' has %lld MiB, not %llu: give --memory as the "
+			    "source has it", path, (long long)st.st_size / (long long)MIB,
+			    (unsigned long long)(ram->len / MIB));
+	return 0;
 }
 
 static int resize(struct ram *ram)
@@ -57,11 +73,13 @@ static int map(struct ram *ram, bool hugetlb)
 	return 0;
 }
 
-int ram_init(struct ram *ram, uint64_t len, const char *path, bool hugetlb)
+int ram_init(struct ram *ram, uint64_t len, const char *path, enum ram_file_use use, bool hugetlb)
 {
 	*ram = (struct ram){ .len = len };
-	ram->fd = path ? open_file(path) : open_memfd(hugetlb);
-	int r = ram->fd < 0 ? ram->fd : resize(ram);
+	ram->fd = path ? open_file(path, use) : open_memfd(hugetlb);
+	int r = ram->fd < 0 ? ram->fd : path ? check_size(ram, path) : 0;
+	if (r == 0)
+		r = resize(ram);
 	if (r == 0)
 		r = map(ram, hugetlb);
 	if (r < 0)

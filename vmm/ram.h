@@ -20,11 +20,16 @@ struct ram {
 	uint64_t len;
 };
 
+enum ram_file_use {
+	RAM_FILE_OWN = 0,	/* made or emptied; -EBUSY if another VMM has it */
+	RAM_FILE_SHARED,	/* the same, but other VMMs may open it from now on */
+	RAM_FILE_JOINED,	/* as it is, made if it is not there; others may have it */
+};
+
 /*
- * LEN bytes of fresh memory: a memfd, in huge pages if HUGETLB, or the file PATH (made or emptied; -EBUSY if another VMM
- * has it). 0 or a negative errno, logged.
+ * LEN bytes of memory: a memfd, in huge pages if HUGETLB, or the file PATH, as USE says. 0 or a negative errno, logged.
  */
-int ram_init(struct ram *ram, uint64_t len, const char *path, bool hugetlb);
+int ram_init(struct ram *ram, uint64_t len, const char *path, enum ram_file_use use, bool hugetlb);
 
 /*
  * The same for memory that is there already, from OFFSET of FD (duplicated): of another VMM, which may still use it. The

@@ -174,6 +174,11 @@ struct migd_guest_kvm {
 
 enum migd_guest_ram_flags {
 	MIGD_GUEST_RAM_READONLY = 1 << 0,	/* ROM: the guest cannot write it; sent once */
+	/*
+	 * A file with a name that the target's VMM maps, too: with the capability x-ignore-shared on both sides its
+	 * contents are not sent. Without that capability it is memory like any other.
+	 */
+	MIGD_GUEST_RAM_SHARED = 1 << 1,
 };
 
 struct migd_guest_ram {
@@ -236,7 +241,7 @@ int migd_guest_set_kvm(struct migd_guest *guest, const struct migd_guest_kvm *kv
 /*
  * Register a block of guest memory; its index (0, 1, ...) is returned. The library adds
  * F_SEAL_SHRINK | F_SEAL_GROW to a memfd without them. -EINVAL: alignment, overlap, name taken, mapping
- * not MAP_SHARED of FD; -ENOTSUP: anonymous memory (fd -1), a file system that is neither tmpfs nor
+ * not MAP_SHARED of FD, SHARED of a file without a name; -ENOTSUP: anonymous memory (fd -1), a file system that is neither tmpfs nor
  * hugetlbfs; -EBUSY: started; -E2BIG: more than 64 blocks.
  */
 int migd_guest_add_ram(struct migd_guest *guest, const struct migd_guest_ram *ram);

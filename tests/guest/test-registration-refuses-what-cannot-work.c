@@ -171,7 +171,8 @@ static void test_ram(void **state)
 	RAM_WITH(fd_offset, LEN, -EINVAL,
 		 "MAP_SHARED"); /* another part of the file is mapped there */
 	RAM_WITH(host, (void *)(uintptr_t)4096, -EINVAL, "is not mapped");
-	RAM_WITH(flags, 2, -EINVAL, "flags");
+	RAM_WITH(flags, 4, -EINVAL, "flags");
+	RAM_WITH(flags, MIGD_GUEST_RAM_SHARED, -EINVAL, "its file has none");
 	RAM_WITH(size, 4, -EINVAL, "size");
 	other = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	RAM_WITH(fd, other, -ENOTSUP, "neither tmpfs nor hugetlbfs");

@@ -217,15 +217,16 @@ class Vmm(Process):
 
     def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", working_set=None,
                  rate=None, args=None, hugetlb=False, memfd=False, cpr=None, incoming=False, listen=False,
-                 extra=(), attached=True, netns=None, ram_only=None):
-        """ram_only: the RAM block's name; the guest is then nothing but memory (--machine none)."""
+                 extra=(), attached=True, netns=None, ram_only=None, shared_memory=None):
+        """ram_only: the RAM block's name; the guest is then nothing but memory (--machine none). shared_memory: the path of a
+        memory file that both sides have."""
         self.name = name
         self.daemon = daemon
         label = label or f"vmm-{daemon.name}-{name}"
         self.generation = test.count(label)
         if self.generation:
             label += f"-{self.generation}"
-        self.memory_file = os.path.join(test.shm, label + ".ram")
+        self.memory_file = shared_memory or os.path.join(test.shm, label + ".ram")
         self.serial = os.path.join(test.dir, label + ".serial")
         self.listen_path = os.path.join(test.dir, label + ".sock")
         self._mem = None
@@ -242,7 +243,7 @@ class Vmm(Process):
               ["--cpus", str(cpus), "--serial", self.serial]), *backing,
             *(["--payload", payload] if payload and not ram_only else []),
             *(f"--payload-arg={k}={v}" for k, v in payload_args.items() if v is not None),
-            *(["--incoming"] if incoming else []), *extra], netns=netns)
+            *(["--memory-shared"] if shared_memory else []), *(["--incoming"] if incoming else []), *extra], netns=netns)
         if attached and not listen:
             self.wait_attached()
         if attached and not ram_only:

@@ -4,6 +4,8 @@
 # TIMEOUT: 240
 """What happens to pages on their way: differences, zeros, shared memory."""
 
+import os
+
 from migd_process import wait_until
 from migd_scenario import PATIENCE, main, scenario
 
@@ -31,6 +33,19 @@ def precopy_unix_xbzrle(s):
     s.check(stats["bytes"] < 4096 * stats["pages"] / 4, f"one byte of a page changed, and its code is short: {stats}")
     s.check(0 <= stats["cache-miss-rate"] <= 1 and stats["encoding-rate"] > 4, f"rates: {stats}")
     s.check(stats["overflow"] == 0, f"none got larger: {stats}")
+
+
+@scenario("ignore-shared")
+def ignore_shared(s):
+    s.start(shared_memory=os.path.join(s.shm, "shared.ram"))
+    s.capabilities(s.src, "x-ignore-shared")
+    s.capabilities(s.dst, "x-ignore-shared")
+    inode = os.stat(s.src.memory_file).st_ino
+    s.precopy(s.unix_uri(), live=True, wait=lambda: None)  # there is no page to wait for
+    ram = s.src.migration()["ram"]
+    s.check(ram["transferred"] < 4 << 20, f"nothing but devices was sent: {ram}")
+    s.check(ram["normal"] == ram["duplicate"] == ram["total"] == 0, f"no page was sent: {ram}")
+    s.check(os.stat(s.dst.memory_file).st_ino == inode, "both have one file")
 
 
 main()

@@ -21,7 +21,7 @@ void board_prepare(struct board *b, uint64_t memory_bytes)
 	assert_non_null(mkdtemp(b->dir));
 	b->m = (struct machine){ .opt = &b->opt, .kvm = { .fd = -1, .vm_fd = -1 }, .ram = { .fd = -1 },
 				 .pio = { .absent = UINT64_MAX } };
-	assert_int_equal(ram_init(&b->m.ram, memory_bytes, NULL, false), 0);
+	assert_int_equal(ram_init(&b->m.ram, memory_bytes, NULL, RAM_FILE_OWN, false), 0);
 	b->m.kvm.cpuid = calloc(1, sizeof(*b->m.kvm.cpuid));
 	assert_non_null(b->m.kvm.cpuid);
 	assert_int_equal(control_new(&b->m.control), 0);

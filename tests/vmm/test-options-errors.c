@@ -72,6 +72,7 @@ static void test_what_is_wrong_is_said(void **state)
 		{ GOOD "--payload idle --cpr-listen /c", "--cpr-listen needs --incoming" },
 		{ GOOD "--incoming --cpr-listen /c --memory-file f", "--cpr-listen excludes" },
 		{ GOOD "--incoming --cpr-listen /c --hugetlb", "--cpr-listen excludes" },
+		{ GOOD "--payload idle --memory-shared", "--memory-shared needs --memory-file" },
 		{ GOOD "--payload idle --dirty-ring 1000", "1000 is not a power of two" },
 		{ GOOD "--payload idle --payload-arg speed=1", "no key 'speed'" },
 		{ GOOD "--payload idle --payload-arg arg8=1", "no key 'arg8'" },
