@@ -45,6 +45,9 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 			     g->name);
 	if (r == 0)
 		r = outgoing_start(g, call, text, &addr, cpr_path, &err);
+	/* Its worker starts from the event loop. */
+	if (r == 0)
+		g->migration->allow_weak_handover = args->has_allow_weak_handover && args->allow_weak_handover;
 	if (r < 0)
 		qmp_fail(call, &err);
 	else

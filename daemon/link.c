@@ -70,13 +70,21 @@ static int describe_start(const struct migration *m, json_t **ret)
 		.return_path = m->return_path,
 		.has_publish = true,
 		.publish = m->publishes,
+		.has_allow_weak_handover = true,
+		.allow_weak_handover = m->allow_weak_handover,
 	};
+	char uuid[2 * ATTACH_ID_LEN + 1];
 	int r;
 
 	s.id = strdup(m->id);
 	s.guest = strdup(m->guest->name);
 	s.handover_id = strdup(m->handover_id);
 	s.peer = strdup(m->uri);
+	handover_id_format(m->guest->uuid, uuid);
+	if (strspn(uuid, "0") < strlen(uuid)) {
+		s.has_uuid = true;
+		s.uuid = strdup(uuid);
+	}
 	r = capabilities_on(m->guest, &s);
 	if (r == 0)
 		r = migration_parameters_copy(&s.parameters, &m->guest->parameters);

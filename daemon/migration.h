@@ -54,6 +54,7 @@ struct migration {
 	char *peer;
 	bool reached_loaded; /* incoming: the source may have been told so, and may ask */
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
+	bool allow_weak_handover; /* outgoing: a running guest may go where nobody answers */
 
 	struct stats_page *stats;
 	int stats_fd;

@@ -114,19 +114,19 @@ static uint64_t deadline(const struct in *in)
 	return in->timeout_ms ? clock_now_ns() + in->timeout_ms * NS_PER_MS : DEADLINE_NONE;
 }
 
+/* Read more behind what is buffered. */
 static int fill(struct in *in)
 {
-	size_t want = in->narrow ? HEADER_READ_BYTES : sizeof(in->buf);
+	size_t want = in->narrow ? HEADER_READ_BYTES : sizeof(in->buf) - in->len;
 	ssize_t n;
 
 	if (in->error)
 		return in->error;
-	n = chan_read(in->chan, in->buf, want, deadline(in));
+	n = chan_read(in->chan, in->buf + in->len, want, deadline(in));
 	if (n <= 0)
 		return fail_read(in, n == 0 ? -ENODATA : (int)n);
 	in->narrow = false;
-	in->pos = 0;
-	in->len = (size_t)n;
+	in->len += (size_t)n;
 	if (in->stats)
 		stats_add(in->stats, received_bytes, n);
 	return 0;
@@ -137,8 +137,11 @@ static const uint8_t *take(struct in *in, size_t len, size_t *ret_len)
 {
 	const uint8_t *p;
 
-	if (in->pos == in->len && fill(in) < 0)
-		return NULL;
+	if (in->pos == in->len) {
+		in->pos = in->len = 0;
+		if (fill(in) < 0)
+			return NULL;
+	}
 	*ret_len = min_u64(len, in->len - in->pos);
 	p = in->buf + in->pos;
 	in->pos += *ret_len;
@@ -162,6 +165,40 @@ int in_bytes(struct in *in, void *p, size_t len)
 		to += n;
 		len -= n;
 	}
+	return in->error;
+}
+
+const uint8_t *in_view(struct in *in, size_t min, size_t *ret_len)
+{
+	if (in->error)
+		return NULL;
+	if (in->len - in->pos < min) {
+		memmove(in->buf, in->buf + in->pos, in->len - in->pos);
+		in->len -= in->pos;
+		in->pos = 0;
+	}
+	while (in->len - in->pos < min)
+		if (fill(in) < 0)
+			return NULL;
+	*ret_len = in->len - in->pos;
+	return in->buf + in->pos;
+}
+
+uint8_t in_peek(struct in *in)
+{
+	size_t len;
+	const uint8_t *p = in_view(in, 1, &len);
+
+	return p ? *p : 0;
+}
+
+int in_skip(struct in *in, uint64_t len)
+{
+	size_t n;
+
+	for (; len > 0; len -= n)
+		if (in->error || !take(in, min_u64(len, BUFFER_BYTES), &n))
+			return in->error;
 	return in->error;
 }
 

@@ -40,6 +40,17 @@ int in_str8(struct in *in, const char *field, char buf[256]);
  */
 int in_to_file(struct in *in, int fd, uint64_t offset, uint64_t len, const char *writer_name);
 
+/* The next byte, which is not consumed; 0 after an error. */
+uint8_t in_peek(struct in *in);
+/*
+ * At least MIN bytes (at most IN_VIEW_MAX) that are not consumed; *ret_len: how many there are. NULL after an error.
+ * Valid until the next read.
+ */
+const uint8_t *in_view(struct in *in, size_t min, size_t *ret_len);
+#define IN_VIEW_MAX 65536U
+/* Consume LEN bytes unseen. */
+int in_skip(struct in *in, uint64_t len);
+
 /* True if the next byte is there already. */
 bool in_ready(const struct in *in);
 

@@ -39,6 +39,25 @@ static void apply_throttle(struct throttle_knobs *k, const struct migration_para
 		atomic_store(&k->vcpu_period_ms, p->x_vcpu_dirty_limit_period);
 }
 
+bool migration_has_return_path(const struct migration *m)
+{
+	return !m->start.has_return_path || m->start.return_path;
+}
+
+struct configuration migration_configuration(const struct migration *m)
+{
+	struct configuration c = {
+		.ignore_shared = migration_has_capability(m, MIGRATION_CAPABILITY_X_IGNORE_SHARED),
+		.mapped_ram = migration_has_capability(m, MIGRATION_CAPABILITY_MAPPED_RAM),
+	};
+
+	/* A source says its UUID if it is to be compared; a destination compares whatever came. */
+	if (m->start.has_uuid && (m->start.direction == WORKER_DIRECTION_INCOMING ||
+				  migration_has_capability(m, MIGRATION_CAPABILITY_VALIDATE_UUID)))
+		c.has_uuid = handover_id_parse(m->start.uuid, c.uuid) == 0;
+	return c;
+}
+
 void migration_apply(struct migration *m, const struct migration_parameters *p)
 {
 	if (p->has_max_bandwidth)

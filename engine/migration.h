@@ -16,6 +16,7 @@
 
 #include "attach/handover.h"
 #include "base/err.h"
+#include "engine/configuration.h"
 #include "engine/link.h"
 #include "engine/rate.h"
 #include "engine/stats-page.h"
@@ -75,6 +76,10 @@ struct migration {
 };
 
 bool migration_has_capability(const struct migration *m, enum migration_capability c);
+/* The stream is bidirectional; files, pipes and commands are not. */
+bool migration_has_return_path(const struct migration *m);
+/* What the stream's head says, or has to say, about this side's guest. */
+struct configuration migration_configuration(const struct migration *m);
 /* Take over new parameters; those that matter to a running migration take effect at once. Control thread. */
 void migration_apply(struct migration *m, const struct migration_parameters *p);
 

@@ -9,6 +9,9 @@
 #include "engine/return-path.h"
 #include "engine/wire.h"
 
+/* A source needs two; a stranger gets no more of our time. */
+#define COMMANDS_MAX 16U
+
 void command_begin(struct out *out, uint16_t command, uint16_t len)
 {
 	out_u8(out, WIRE_COMMAND);
@@ -31,13 +34,11 @@ int command_expect(struct in *in, uint16_t command, uint16_t len, uint16_t want)
 	return in_error(in);
 }
 
-static void send_header(struct out *out)
+static void send_header(struct out *out, const struct configuration *c, bool return_path)
 {
-	out_be32(out, WIRE_MAGIC);
-	out_be32(out, WIRE_VERSION);
-	out_u8(out, WIRE_CONFIGURATION);
-	out_be32(out, strlen(WIRE_MACHINE_NAME));
-	out_bytes(out, WIRE_MACHINE_NAME, strlen(WIRE_MACHINE_NAME));
+	configuration_send(out, c);
+	if (!return_path)
+		return;
 	command_begin(out, WIRE_CMD_OPEN_RETURN_PATH, 0);
 	command_begin(out, WIRE_CMD_PING, 4);
 	out_be32(out, WIRE_PING_MIGD);
@@ -67,19 +68,22 @@ static int take_hello(struct in *in, const struct rp_msg *m, uint64_t *ret_featu
 }
 
 /* Read up to the PONG; a HELLO ahead of it gives the features. */
-static int await_pong(struct in *in, uint64_t *ret_features)
+static int await_pong(struct in *in, struct opening *o)
 {
 	struct rp_msg m;
 
-	*ret_features = 0;
+	o->peer = PEER_QEMU;
 	for (;;) {
 		if (rp_read(in, &m) < 0)
 			return in_error(in);
 		if (m.type == WIRE_RP_HELLO) {
-			if (take_hello(in, &m, ret_features) < 0)
+			o->peer = PEER_MIGD;
+			if (take_hello(in, &m, &o->features) < 0)
 				return in_error(in);
 		} else if (m.type == WIRE_RP_PONG) {
 			return 0;
+		} else if (m.type == WIRE_RP_SWITCHOVER_ACK) {
+			o->switchover_acked = true;
 		} else if (m.type == WIRE_RP_ERROR) {
 			return in_fail(in, -ECONNREFUSED, "the destination refused: %.*s", m.len,
 				       (const char *)m.body);
@@ -89,54 +93,30 @@ static int await_pong(struct in *in, uint64_t *ret_features)
 	}
 }
 
-int opening_send(struct out *out, struct in *in, const uint8_t handover_id[ATTACH_ID_LEN],
-		 const char *guest, uint64_t *ret_features, struct merr *err)
+int opening_send(struct out *out, struct in *in, struct opening *o, struct merr *err)
 {
 	int r;
 
-	send_header(out);
+	o->peer = PEER_NONE;
+	o->features = 0;
+	send_header(out, o->configuration, in != NULL);
 	r = out_flush(out);
 	if (r < 0)
 		return merr_set_errno(err, r, "opening the stream");
+	if (!in)
+		return 0;
 	in_timeout(in, OPENING_TIMEOUT_MS);
-	r = await_pong(in, ret_features);
+	r = await_pong(in, o);
 	in_timeout(in, 0);
-	if (r < 0)
+	if (r < 0 || o->peer != PEER_MIGD)
 		return r;
-	if (!(*ret_features & HELLO_FEATURE_HANDOVER))
+	if (!(o->features & HELLO_FEATURE_HANDOVER))
 		return merr_set(err, -EPROTONOSUPPORT,
-				"the peer is not a migd that can hand a guest over in two phases: a live "
-				"migration to it could lose the guest or run it twice; point the URI at a "
-				"migd's migrate-incoming address");
-	send_hello(out, *ret_features, handover_id, guest);
+				"the peer is a migd that cannot hand a guest over in two phases: a live "
+				"migration to it could lose the guest or run it twice; update it");
+	send_hello(out, o->features, o->handover_id, o->guest);
 	r = out_flush(out);
 	return r < 0 ? merr_set_errno(err, r, "opening the stream") : 0;
-}
-
-static int receive_header(struct in *in)
-{
-	char name[WIRE_NAME_MAX + 1];
-	uint32_t magic = in_be32(in), version = in_be32(in), len;
-
-	if (in_error(in))
-		return in_error(in);
-	if (magic != WIRE_MAGIC)
-		return in_fail(in, -EBADMSG, "this is no migration stream: magic 0x%08x instead of 0x%08x",
-			       magic, WIRE_MAGIC);
-	if (version != WIRE_VERSION)
-		return in_fail(in, -EBADMSG, "stream version %u instead of %u", version, WIRE_VERSION);
-	if (in_u8(in) != WIRE_CONFIGURATION)
-		return in_fail(in, -EBADMSG, "no configuration section after the header");
-	len = in_be32(in);
-	if (!in_error(in) && len > WIRE_NAME_MAX)
-		return in_fail(in, -EBADMSG, "configuration: machine name of %u bytes (at most %u)", len,
-			       WIRE_NAME_MAX);
-	if (in_bytes(in, name, len) < 0)
-		return in_error(in);
-	if (len != strlen(WIRE_MACHINE_NAME) || memcmp(name, WIRE_MACHINE_NAME, len) != 0)
-		return in_fail(in, -EBADMSG, "configuration: machine '%.*s' instead of '%s'", (int)len,
-			       name, WIRE_MACHINE_NAME);
-	return 0;
 }
 
 /* The type byte and number of a command that must come now. */
@@ -189,20 +169,81 @@ static int receive_hello(struct in *in, struct hello *ret)
 	return 0;
 }
 
-int opening_receive(struct in *in, struct chan *chan, struct hello *ret)
+/* A QEMU's first section. Commands may come before it. */
+static int receive_first_section(struct in *in, struct hello *ret)
 {
-	uint16_t len;
+	uint8_t type = in_u8(in);
 
-	in_timeout(in, OPENING_TIMEOUT_MS);
-	if (receive_header(in) < 0 || expect_command(in, WIRE_CMD_OPEN_RETURN_PATH, &len) < 0 ||
-	    command_expect(in, WIRE_CMD_OPEN_RETURN_PATH, len, 0) < 0 ||
-	    expect_command(in, WIRE_CMD_PING, &len) < 0 ||
-	    command_expect(in, WIRE_CMD_PING, len, 4) < 0)
+	if (!in_error(in) && type != WIRE_SECTION_START)
+		return in_fail(in, -EBADMSG, "section type 0x%02x in the opening", type);
+	if (section_head_read(in, type, &ret->head) < 0)
 		return in_error(in);
-	if (in_be32(in) != WIRE_PING_MIGD)
-		return in_fail(in, -EPROTONOSUPPORT, "the source is not a migd");
-	if (send_welcome(in, chan) < 0 || receive_hello(in, ret) < 0)
+	if (strcmp(ret->head.idstr, WIRE_RAM_IDSTR) != 0)
+		return in_fail(in, -EBADMSG, "section '%s' in the opening: '%s' is the first to start",
+			       ret->head.idstr, WIRE_RAM_IDSTR);
+	return 0;
+}
+
+/* PING: a migd's value makes it one. */
+static int receive_ping(struct in *in, struct chan *chan, uint16_t len, struct hello *ret)
+{
+	uint32_t value;
+	int r;
+
+	if (command_expect(in, WIRE_CMD_PING, len, 4) < 0)
+		return in_error(in);
+	if (ret->peer != PEER_QEMU)
+		return in_fail(in, -EBADMSG, "command PING before a return path was opened");
+	value = in_be32(in);
+	if (in_error(in))
+		return in_error(in);
+	if (value == WIRE_PING_MIGD) {
+		ret->peer = PEER_MIGD;
+		return send_welcome(in, chan) < 0 ? in_error(in) : receive_hello(in, ret);
+	}
+	r = rp_send_be32(chan, WIRE_RP_PONG, value);
+	return r < 0 ? in_fail(in, r, "answering the source: %s", strerror(-r)) : 0;
+}
+
+static int receive_first_command(struct in *in, struct chan *chan, bool bidirectional, struct hello *ret)
+{
+	uint16_t command, len;
+
+	(void)in_u8(in);
+	if (command_read(in, &command, &len) < 0)
+		return in_error(in);
+	switch (command) {
+	case WIRE_CMD_OPEN_RETURN_PATH:
+		if (!bidirectional)
+			return in_fail(in, -EBADMSG, "the stream opens a return path, and there is none here");
+		ret->peer = PEER_QEMU;
+		return command_expect(in, command, len, 0);
+	case WIRE_CMD_PING:
+		return receive_ping(in, chan, len, ret);
+	default:
+		return in_fail(in, -EPROTONOSUPPORT, "command 0x%x in the opening: nothing that this side knows "
+			       "begins so", command);
+	}
+}
+
+int opening_receive(struct in *in, struct chan *chan, bool bidirectional, struct hello *ret)
+{
+	unsigned int n = 0;
+
+	*ret = (struct hello){ .peer = PEER_NONE };
+	in_timeout(in, OPENING_TIMEOUT_MS);
+	if (configuration_receive(in, &ret->configuration) < 0)
+		return in_error(in);
+	while (in_peek(in) == WIRE_COMMAND) {
+		if (++n > COMMANDS_MAX)
+			return in_fail(in, -EBADMSG, "more than %u commands in the opening", COMMANDS_MAX);
+		if (receive_first_command(in, chan, bidirectional, ret) < 0)
+			return in_error(in);
+		if (ret->peer == PEER_MIGD)
+			break;
+	}
+	if (ret->peer != PEER_MIGD && receive_first_section(in, ret) < 0)
 		return in_error(in);
 	in_timeout(in, 0);
-	return 0;
+	return in_error(in);
 }

@@ -6,14 +6,18 @@
  *   D>S  HELLO (version, features), PONG "migd"           QEMU answers the PONG alone
  *   S>D  HELLO (version, features both have, handover id, guest's name)
  *
- * A connection made to ask about a handover in doubt begins in the same way.
+ * A connection made to ask about a handover in doubt begins in the same way. QEMU's PING has another value, or there is
+ * none, or no return path: the section `ram` comes next, and with it it is clear that this is a QEMU's migration.
  */
 #ifndef MIGD_ENGINE_OPENING_H
 #define MIGD_ENGINE_OPENING_H
 
 #include "attach/proto.h"
+#include "engine/configuration.h"
+#include "engine/handler.h"
 #include "engine/in.h"
 #include "engine/out.h"
+#include "engine/peer.h"
 
 #define HELLO_VERSION 1
 
@@ -28,18 +32,32 @@ enum hello_feature {
 #define OPENING_TIMEOUT_MS 10000
 
 struct hello {
+	enum peer_kind peer;
+	struct configuration configuration;
+	struct section_head head;	/* peer is no migd: its first section, whose body comes next */
+	/* PEER_MIGD */
 	uint16_t version;
 	uint64_t features;
 	uint8_t handover_id[ATTACH_ID_LEN];
 	char guest[256];	/* of the source */
 };
 
-/* Source: everything up to HELLO. *ret_features: those both sides have. */
-int opening_send(struct out *out, struct in *in, const uint8_t handover_id[ATTACH_ID_LEN],
-		 const char *guest, uint64_t *ret_features, struct merr *err);
+struct opening {
+	/* What the source says. */
+	const uint8_t *handover_id;
+	const char *guest;
+	const struct configuration *configuration;
+	/* What it learns. */
+	enum peer_kind peer;
+	uint64_t features;		/* enum hello_feature, of both sides; 0 unless PEER_MIGD */
+	bool switchover_acked;		/* QEMU's SWITCHOVER_ACK comes ahead of its PONG */
+};
 
-/* Destination: the same from the other end. Errors are IN's. */
-int opening_receive(struct in *in, struct chan *chan, struct hello *ret);
+/* Source: everything up to HELLO. IN: the return path; NULL: there is none, and so PEER_NONE. */
+int opening_send(struct out *out, struct in *in, struct opening *o, struct merr *err);
+
+/* Destination: the same from the other end. Errors are IN's. With BIDIRECTIONAL false nothing is answered. */
+int opening_receive(struct in *in, struct chan *chan, bool bidirectional, struct hello *ret);
 
 /* Commands: be16 number, be16 length. A section type byte comes first. */
 void command_begin(struct out *out, uint16_t command, uint16_t len);

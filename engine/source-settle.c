@@ -52,20 +52,33 @@ static enum answer operator_answer(struct source *s)
 	}
 }
 
+static int unanswerable(struct source *s)
+{
+	return merr_set(&s->err, -EPROTONOSUPPORT, "the peer is no migd: it did not say whether it runs the guest, and "
+			"cannot be asked; see for yourself, then decide with migrate-resolve");
+}
+
 /* A new connection to the target, its opening done. */
 static int reconnect(struct source *s)
 {
+	enum peer_kind found;
 	int fd, r;
 
 	merr_clear(&s->err);
+	/* A QEMU could not say; and it may be another one by now that listens there. */
+	if (s->peer != PEER_MIGD)
+		return unanswerable(s);
 	r = migration_connect(s->m, &fd, &s->err);
 	if (r == 0)
 		r = source_connect(s, fd, false);
 	if (r < 0)
 		return r;
 	out_limit(s->out, false);
-	return opening_send(s->out, s->in, s->m->handover_id, s->m->start.guest, &s->features,
-			    &s->err);
+	r = source_open_stream(s);
+	/* Whoever is there now, the guest was given to a migd. */
+	found = s->peer;
+	s->peer = PEER_MIGD;
+	return r == 0 && found != PEER_MIGD ? unanswerable(s) : r;
 }
 
 /* Send COMMAND, and take what the target says to it. */
@@ -127,11 +140,11 @@ void source_tell_abort(struct source *s)
 /* Tell the target that nothing will be asked any more; if it is lost, the target waits its time out. */
 static void settled(struct source *s)
 {
-	if (s->out)
+	if (s->out && s->peer == PEER_MIGD)
 		source_command(s, WIRE_CMD_SETTLED);
 }
 
-static enum source_end reclaim(struct source *s, const char *because)
+enum source_end source_reclaim(struct source *s, const char *because)
 {
 	struct merr why = MERR_INIT;
 
@@ -142,8 +155,7 @@ static enum source_end reclaim(struct source *s, const char *because)
 			       merr_msg(&why));
 		return SOURCE_LOST;
 	}
-	(void)merr_set(&s->err, -ECONNABORTED, "the connection broke during the handover; %s: it runs "
-		       "here again", because);
+	(void)merr_set(&s->err, -ECONNABORTED, "the handover failed: %s; the guest runs here again", because);
 	settled(s);
 	return SOURCE_RECLAIMED;
 }
@@ -163,9 +175,9 @@ enum source_end source_settle(struct source *s)
 	report_handover(s->m, HANDOVER_RELEASED, true);
 	switch (find_out(s)) {
 	case ANSWER_NOT_ACTIVE:
-		return reclaim(s, "the target does not run the guest");
+		return source_reclaim(s, "the target does not run the guest");
 	case ANSWER_RUN:
-		return reclaim(s, "an operator decided so by migrate-resolve");
+		return source_reclaim(s, "an operator decided so by migrate-resolve");
 	default:
 		return retire(s);
 	}

@@ -11,12 +11,16 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include <migd/guest.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
+#include "engine/timer.h"
 #include "engine/switchover-ack.h"
 
 /* Between two looks at events and, while the guest is paused, heartbeats. */
@@ -57,7 +61,8 @@ static int take_message(struct source *s, const struct rp_msg *m)
 		return merr_set(&s->err, -EREMOTEIO, "the destination failed: %.*s", m->len,
 				(const char *)m->body);
 	case WIRE_RP_SHUT:
-		return merr_set(&s->err, -EREMOTEIO, "the destination closed the migration");
+		return merr_set(&s->err, -EREMOTEIO, "the destination closed the migration%s",
+				s->peer == PEER_QEMU ? ": its log says why" : "");
 	case WIRE_RP_PONG:
 		return 0;
 	case WIRE_RP_SWITCHOVER_ACK:
@@ -104,7 +109,7 @@ int source_tick(void *opaque)
 	if (now - s->last_tick_ns < TICK_NS)
 		return 0;
 	s->last_tick_ns = now;
-	while (in_ready(s->in)) {
+	while (s->peer != PEER_NONE && in_ready(s->in)) {
 		r = on_input(s);
 		if (r < 0)
 			return r;
@@ -118,7 +123,7 @@ int source_tick(void *opaque)
 /* Write failures of the stream have no text of their own; the peer's last words are better than "broken pipe". */
 static int stream_failed(struct source *s, int r)
 {
-	while (!merr_is_set(&s->err) && r != -ECANCELED && in_ready(s->in))
+	while (s->peer != PEER_NONE && !merr_is_set(&s->err) && r != -ECANCELED && in_ready(s->in))
 		if (on_input(s) < 0)
 			break;
 	if (r == -ECANCELED)
@@ -173,6 +178,43 @@ static int exchange_config(struct source *s)
 	return r < 0 ? r : source_await(s, WIRE_RP_CONFIG_OK, CONFIG_TIMEOUT_MS, &reply);
 }
 
+int source_open_stream(struct source *s)
+{
+	struct configuration c = migration_configuration(s->m);
+	struct opening o = { .handover_id = s->m->handover_id,
+			     .guest = s->m->start.guest,
+			     .configuration = &c };
+	int r;
+
+	r = opening_send(s->out, migration_has_return_path(s->m) ? s->in : NULL, &o, &s->err);
+	s->peer = o.peer;
+	s->features = o.features;
+	s->switchover_acked |= o.switchover_acked;
+	return r;
+}
+
+/*
+ * A QEMU says whether it has the guest; without a return path nobody does. A regular file does not run it either way, and
+ * what runs nowhere else can be stopped here.
+ */
+static int check_weak_handover(struct source *s)
+{
+	struct attach_query_reply state;
+	struct stat st;
+	int r;
+
+	if (s->peer != PEER_NONE || (s->m->start.has_allow_weak_handover && s->m->start.allow_weak_handover))
+		return 0;
+	if (fstat(chan_fd(s->chan), &st) == 0 && S_ISREG(st.st_mode))
+		return 0;
+	r = guest_query(&s->guest, &state, &s->err);
+	if (r < 0 || state.run_state != MIGD_GUEST_RS_RUNNING)
+		return r;
+	return merr_set(&s->err, -EPERM, "the guest runs, and nobody at the other end would say whether it arrived: it "
+			"could be lost, or run twice. Stop it first, or allow that with migrate's "
+			"allow-weak-handover");
+}
+
 static int open_guest(struct source *s)
 {
 	struct stats_page *st = s->m->stats;
@@ -218,6 +260,8 @@ static int register_handlers(struct source *s)
 	r = ram_source_register(&s->handlers, s->sender, &s->err);
 	if (r == 0)
 		r = ram_settings_source(s->m, s->sender, &s->err);
+	if (r == 0 && s->peer != PEER_MIGD)
+		r = timer_register(&s->handlers, &s->err);
 	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);
 }
 
@@ -232,11 +276,12 @@ static int setup(struct source *s)
 	s->m->stream_fd = -1;
 	if (r < 0)
 		return r;
-	r = opening_send(s->out, s->in, s->m->handover_id, s->m->start.guest, &s->features, &s->err);
+	r = source_open_stream(s);
 	if (r < 0)
 		return r;
-	out_on_input(s->out, on_input, s);
-	r = exchange_config(s);
+	if (s->peer != PEER_NONE)
+		out_on_input(s->out, on_input, s);
+	r = s->peer == PEER_MIGD ? exchange_config(s) : check_weak_handover(s);
 	if (r < 0)
 		return r;
 	r = guest_begin(&s->guest, &s->err);
@@ -281,6 +326,8 @@ static int drain(struct source *s)
 	struct rp_msg pong;
 	int r;
 
+	if (s->peer == PEER_NONE)
+		return out_flush(s->out);
 	command_begin(s->out, WIRE_CMD_PING, 4);
 	out_be32(s->out, (uint32_t)stats_get(s->m->stats, dirty_sync_count));
 	r = out_flush(s->out);

@@ -28,6 +28,7 @@ struct source {
 	struct globalstate run_state;
 	struct convergence convergence;
 	struct source_throttle throttle;
+	enum peer_kind peer;
 	uint64_t features;		/* enum hello_feature, of both sides */
 	uint64_t bandwidth_bps;		/* of the last pass */
 	uint64_t left_bytes;		/* of all handlers, after the last sync */
@@ -39,6 +40,20 @@ struct source {
 	struct merr err;		/* the first failure */
 };
 
+/* A switchover's progress. */
+struct blackout {
+	uint64_t start_ns;	/* the library's request to park */
+	uint64_t mark_ns;	/* the end of the last measured part */
+	struct attach_state_save_reply state;
+	int state_fd;
+	struct buf devices;	/* descriptions of the engine's own sections */
+};
+
+/* Microseconds since the last mark; marks. */
+uint64_t blackout_lap_us(struct blackout *b);
+/* The library's sections, from its memfd. */
+int source_send_library_state(struct source *s, const struct blackout *b);
+
 /* How a side's part ended. */
 enum source_end {
 	SOURCE_REVOKED = 1,	/* failed or cancelled before RELEASE: the guest is to run here */
@@ -46,6 +61,11 @@ enum source_end {
 	SOURCE_RECLAIMED,	/* released, but it runs here again */
 	SOURCE_LOST,		/* released, and the VMM is gone */
 };
+
+/*
+ * Send header and configuration and find out what the peer is: `peer`, `features`. engine/source.c. Text in `err`.
+ */
+int source_open_stream(struct source *s);
 
 /* Sync, publish what it found, tell of the pass. */
 int source_sync(struct source *s);
@@ -59,8 +79,17 @@ int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp
 /* From pause to the end: engine/switchover.c. Before RELEASE a failure gives SOURCE_REVOKED. */
 enum source_end source_switchover(struct source *s);
 
+/*
+ * For a peer that is no migd, in place of the package and of COMMIT: all sections one by one; then the end of the stream.
+ * engine/switchover-alone.c.
+ */
+int source_send_state_alone(struct source *s, struct blackout *b);
+enum source_end source_commit_alone(struct source *s, struct blackout *b);
+
 /* Released, and the peer did not say ACTIVE: ask until somebody knows. engine/source-settle.c. */
 enum source_end source_settle(struct source *s);
+/* Released, and it is certain that the guest runs nowhere else: take it back. BECAUSE says how that is known. */
+enum source_end source_reclaim(struct source *s, const char *because);
 
 /*
  * The guest stays here, and the target may have loaded it: tell it, for as long as an hour. After all has been reported:

@@ -33,15 +33,7 @@
 /* A copy buffer for device state on its way from the library's memfd to the stream. */
 #define COPY_BYTES 65536
 
-struct blackout {
-	uint64_t start_ns;	/* the library's request to park */
-	uint64_t mark_ns;	/* the end of the last measured part */
-	struct attach_state_save_reply state;
-	int state_fd;
-};
-
-/* Microseconds since the last mark. */
-static uint64_t lap_us(struct blackout *b)
+uint64_t blackout_lap_us(struct blackout *b)
 {
 	uint64_t now = clock_now_ns(), us = (now - b->mark_ns) / NS_PER_US;
 
@@ -60,7 +52,7 @@ static int pause_guest(struct source *s, struct blackout *b)
 		return r;
 	s->guest_paused = true;
 	s->run_state.state = rep.run_state_before;
-	stats_set(s->m->stats, blackout_pause_us, lap_us(b));
+	stats_set(s->m->stats, blackout_pause_us, blackout_lap_us(b));
 	report_handover(s->m, HANDOVER_PAUSED, false);
 	return 0;
 }
@@ -86,8 +78,7 @@ static int wait_for_continue(struct source *s)
 	return 0;
 }
 
-/* The library's sections, from its memfd. */
-static int send_library_state(struct source *s, const struct blackout *b)
+int source_send_library_state(struct source *s, const struct blackout *b)
 {
 	_cleanup_free_ uint8_t *buf = malloc(COPY_BYTES);
 	uint64_t at = 0, n;
@@ -119,7 +110,7 @@ static int send_state(struct source *s, const struct blackout *b)
 		command_begin(s->out, WIRE_CMD_PACKAGED, 4);
 		out_be32(s->out, (uint32_t)(own.len + b->state.len + 1));
 		out_bytes(s->out, own.data, own.len);
-		r = send_library_state(s, b);
+		r = source_send_library_state(s, b);
 	}
 	buf_done(&own);
 	if (r < 0)
@@ -129,6 +120,14 @@ static int send_state(struct source *s, const struct blackout *b)
 	r = out_flush(s->out);
 	s->stream_ended = r == 0;
 	return r;
+}
+
+/* QEMU knows it from 10.0 on; before, it is fatal. */
+static bool wants_switchover_start(const struct source *s)
+{
+	const struct migration_parameters *p = &s->m->start.parameters;
+
+	return s->peer == PEER_MIGD || !p->has_peer_version || p->peer_version == PEER_VERSION_NEWEST;
 }
 
 /* Everything that is still missing over there. */
@@ -142,19 +141,20 @@ static int send_rest(struct source *s, struct blackout *b)
 			      &s->err);
 	if (r < 0)
 		return r;
-	stats_set(st, blackout_save_us, lap_us(b));
+	stats_set(st, blackout_save_us, blackout_lap_us(b));
 	/* After the state: saving it may have written guest memory. */
 	r = cpr_is_transfer(s) ? 0 : source_sync(s);
 	if (r < 0)
 		return r;
-	stats_set(st, blackout_sync_us, lap_us(b));
+	stats_set(st, blackout_sync_us, blackout_lap_us(b));
 	out_limit(s->out, false);
-	command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
+	if (wants_switchover_start(s))
+		command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
 	r = handlers_complete(&s->handlers, s->out, &s->err);
 	if (r < 0)
 		return r;
-	stats_set(st, blackout_ram_us, lap_us(b));
-	r = send_state(s, b);
+	stats_set(st, blackout_ram_us, blackout_lap_us(b));
+	r = s->peer == PEER_MIGD ? send_state(s, b) : source_send_state_alone(s, b);
 	stats_set(st, downtime_bytes, out_offset(s->out) - before);
 	return r;
 }
@@ -175,7 +175,7 @@ static int await_loaded(struct source *s, struct blackout *b)
 		return r;
 	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
 	load_us = rcur_be64(&c);
-	total_us = lap_us(b);
+	total_us = blackout_lap_us(b);
 	/* LOADED tells how much of the wait was loading; the rest was on the way. */
 	stats_set(st, blackout_load_us, load_us < total_us ? load_us : total_us);
 	stats_set(st, blackout_transfer_us, load_us < total_us ? total_us - load_us : 0);
@@ -199,7 +199,7 @@ static int commit(struct source *s, struct blackout *b)
 		return r;
 	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
 	resume_us = rcur_be64(&c);
-	total_us = lap_us(b);
+	total_us = blackout_lap_us(b);
 	stats_set(st, blackout_resume_us, resume_us < total_us ? resume_us : total_us);
 	stats_set(st, blackout_commit_us, resume_us < total_us ? total_us - resume_us : 0);
 	stats_set(st, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
@@ -222,19 +222,15 @@ static int prepare(struct source *s, struct blackout *b)
 	r = send_rest(s, b);
 	if (r < 0)
 		return r;
-	return await_loaded(s, b);
+	return s->peer == PEER_MIGD ? await_loaded(s, b) : 0;
 }
 
-enum source_end source_switchover(struct source *s)
+/* From LOADED on, between two migds. */
+static enum source_end hand_over(struct source *s, struct blackout *b)
 {
-	struct blackout b = { .state_fd = -1 };
 	struct merr why = MERR_INIT;
 	int r;
 
-	r = prepare(s, &b);
-	(void)close_fd(b.state_fd);
-	if (r < 0)
-		return SOURCE_REVOKED;
 	/* The last moment at which a cancel counts; RELEASE itself is not interrupted. */
 	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
 		return SOURCE_REVOKED;
@@ -249,7 +245,7 @@ enum source_end source_switchover(struct source *s)
 	if (r < 0)
 		return SOURCE_REVOKED;
 	report_handover(s->m, HANDOVER_RELEASED, false);
-	r = commit(s, &b);
+	r = commit(s, b);
 	if (r < 0) {
 		why = s->err;
 		merr_clear(&s->err);
@@ -260,4 +256,16 @@ enum source_end source_switchover(struct source *s)
 	(void)guest_retire(&s->guest, &why);
 	source_command(s, WIRE_CMD_SETTLED);
 	return SOURCE_RETIRED;
+}
+
+enum source_end source_switchover(struct source *s)
+{
+	struct blackout b = { .state_fd = -1 };
+	enum source_end end = SOURCE_REVOKED;
+
+	if (prepare(s, &b) == 0)
+		end = s->peer == PEER_MIGD ? hand_over(s, &b) : source_commit_alone(s, &b);
+	(void)close_fd(b.state_fd);
+	buf_done(&b.devices);
+	return end;
 }

@@ -18,18 +18,66 @@
 /* A source that sends nothing for so long, while it should, is taken for dead. */
 #define IDLE_TIMEOUT_MS 60000
 
+/* QEMU sends its description together with the end of the stream. */
+#define DESCRIPTION_TIMEOUT_MS 1000
+
+/* The body of a section of the library's, in pieces: it carries no length, only the library knows its fields. */
+static int feed_body(struct target *t, const struct section_head *head)
+{
+	const struct guest_section section = { head->idstr, head->instance, head->version };
+	const struct guest_section *begin = &section;
+	struct guest_feed_result res = { .needs = 1 };
+	const uint8_t *p;
+	size_t len;
+	int r;
+
+	while (!res.done) {
+		p = in_view(t->in, res.needs, &len);
+		if (!p)
+			return in_error(t->in);
+		len = min_u64(len, ATTACH_FEED_MAX);
+		r = guest_state_feed(&t->guest, begin, in_offset(t->in), p, len, &res, &t->err);
+		if (r < 0)
+			return r;
+		if (!res.done && res.needs > IN_VIEW_MAX)
+			return in_fail(t->in, -EBADMSG, "section '%s': a field of %u bytes", head->idstr,
+				       res.needs);
+		(void)in_skip(t->in, res.consumed);
+		/* At least one byte more than there was, or nothing would come of it. */
+		res.needs = max_u64(res.needs, len - res.consumed + 1);
+		begin = NULL;
+	}
+	return 0;
+}
+
+static int feed_section(struct target *t, const struct section_head *head)
+{
+	int r;
+
+	if (head->type != WIRE_SECTION_FULL || t->hello.peer == PEER_MIGD || t->state_given)
+		return in_fail(t->in, -EBADMSG, "unknown section '%s' instance %u", head->idstr,
+			       head->instance);
+	t->state_fed = true;
+	r = feed_body(t, head);
+	return r < 0 ? r : section_footer_check(t->in, head->idstr, head->id);
+}
+
+static int load_section(struct target *t, const struct section_head *head)
+{
+	int r = handlers_load(&t->handlers, t->in, head);
+
+	if (r == 0)
+		return feed_section(t, head);
+	return r < 0 ? r : 0;
+}
+
 static int receive_section(struct target *t, uint8_t type)
 {
 	struct section_head head;
-	int r;
 
 	if (section_head_read(t->in, type, &head) < 0)
 		return in_error(t->in);
-	r = handlers_load(&t->handlers, t->in, &head);
-	if (r == 0)
-		return in_fail(t->in, -EBADMSG, "unknown section '%s' instance %u", head.idstr,
-			       head.instance);
-	return r < 0 ? r : 0;
+	return load_section(t, &head);
 }
 
 /* The library's sections: HEAD, which was read already, and LEN bytes that follow it. */
@@ -122,6 +170,8 @@ static int answer_ping(struct target *t, uint16_t len)
 
 	if (command_expect(t->in, WIRE_CMD_PING, len, sizeof(value)) < 0)
 		return in_error(t->in);
+	if (t->hello.peer == PEER_NONE)
+		return in_fail(t->in, -EBADMSG, "command PING without a return path");
 	value = in_be32(t->in);
 	if (in_error(t->in))
 		return in_error(t->in);
@@ -143,7 +193,7 @@ static int receive_command(struct target *t)
 	case WIRE_CMD_CPR_RAM:
 		return cpr_receive_ram(&t->receiver, len);
 	case WIRE_CMD_PACKAGED:
-		if (t->state_given || command_expect(t->in, command, len, 4) < 0)
+		if (t->state_given || t->state_fed || command_expect(t->in, command, len, 4) < 0)
 			return in_fail(t->in, -EBADMSG, "a second package");
 		return receive_package(t);
 	default:
@@ -155,9 +205,31 @@ static int receive_end(struct target *t)
 {
 	if (handlers_load_done(&t->handlers, t->in) < 0)
 		return in_error(t->in);
-	if (!t->state_given)
+	if (t->state_given)
+		return 0;
+	if (t->hello.peer == PEER_MIGD)
 		return in_fail(t->in, -EBADMSG, "the stream ended without device state");
-	return 0;
+	/* The library says what is missing. */
+	return guest_state_feed_end(&t->guest, false, &t->load_us, &t->err);
+}
+
+/*
+ * The stream's description of itself, behind its end: of no use here, but a peer that is cut off while it sends it takes
+ * that for a failure. Nothing that is wrong with it counts.
+ */
+static void skip_description(struct target *t)
+{
+	struct merr ignored = MERR_INIT;
+	uint32_t len;
+
+	in_set_err(t->in, &ignored);
+	in_timeout(t->in, DESCRIPTION_TIMEOUT_MS);
+	if (in_peek(t->in) != WIRE_VMDESCRIPTION)
+		return;
+	(void)in_u8(t->in);
+	len = in_be32(t->in);
+	if (len <= WIRE_VMDESCRIPTION_MAX)
+		(void)in_skip(t->in, len);
 }
 
 int target_receive_stream(struct target *t)
@@ -166,6 +238,9 @@ int target_receive_stream(struct target *t)
 	int r;
 
 	in_timeout(t->in, IDLE_TIMEOUT_MS);
+	r = t->hello.peer == PEER_MIGD ? 0 : load_section(t, &t->hello.head);
+	if (r < 0)
+		return r;
 	for (;;) {
 		r = guest_link_poll(&t->guest, &t->err);
 		if (r < 0)
@@ -184,7 +259,10 @@ int target_receive_stream(struct target *t)
 			r = receive_command(t);
 			break;
 		case WIRE_EOF:
-			return receive_end(t);
+			r = receive_end(t);
+			if (r == 0 && t->hello.peer != PEER_MIGD)
+				skip_description(t);
+			return r;
 		default:
 			return in_fail(t->in, -EBADMSG, "section type 0x%02x is unknown", type);
 		}

@@ -24,6 +24,7 @@
 #include "engine/ram-handler.h"
 #include "engine/return-path.h"
 #include "engine/switchover-ack.h"
+#include "engine/timer.h"
 
 /* After an error was sent: so long the source's bytes are still taken, so that it reads the error and no reset. */
 #define DRAIN_MS 2000
@@ -51,7 +52,8 @@ static void refuse(struct target *t, struct chan *chan, struct merr *why)
 {
 	(void)merr_prefix(why, "a connection was refused, still listening");
 	log_warning("%s guest=\"%s\"", merr_msg(why), t->m->start.guest);
-	rp_send_error(chan, why);
+	if (migration_has_return_path(t->m))
+		rp_send_error(chan, why);
 	if (!t->begun)
 		report_error(t->m, MIGRATION_STATUS_SETUP, why);
 }
@@ -77,7 +79,7 @@ int target_accept(struct target *t, int cancel_fd)
 	int r = -EAGAIN;
 
 	if (in) {
-		r = opening_receive(in, chan, &hello);
+		r = opening_receive(in, chan, migration_has_return_path(t->m), &hello);
 		if (r < 0 && r != -ECANCELED && t->m->stream_fd >= 0)
 			refuse(t, chan, &why);
 		else if (r < 0)
@@ -133,16 +135,23 @@ static int register_handlers(struct target *t)
 	t->receiver = (struct ram_target){ .ram = &t->ram,
 					   .in = t->in,
 					   .runs = t->hello.features & HELLO_FEATURE_RUNS };
-	t->run_state = (struct globalstate){ .live = true, .required = true };
+	t->run_state = (struct globalstate){ .live = true, .required = t->hello.peer == PEER_MIGD };
 	r = ram_target_register(&t->handlers, &t->receiver, &t->err);
-	return r < 0 ? r : globalstate_register(&t->handlers, &t->run_state, &t->err);
+	if (r == 0)
+		r = globalstate_register(&t->handlers, &t->run_state, &t->err);
+	return r < 0 ? r : timer_register(&t->handlers, &t->err);
 }
 
 /* From here on the guest in the library is this migration's; before, another may still come. */
 static int begin(struct target *t)
 {
-	int r;
+	int r = 0;
 
+	/* A source that is no migd has no handover: the library's own still needs a name. */
+	if (t->hello.peer != PEER_MIGD)
+		r = handover_id_parse(t->m->start.id, t->hello.handover_id);
+	if (r < 0)
+		return merr_set_errno(&t->err, r, "the migration's id");
 	memcpy(t->guest.id, t->hello.handover_id, sizeof(t->guest.id));
 	r = guest_begin(&t->guest, &t->err);
 	if (r < 0)
@@ -181,6 +190,17 @@ static int await_source(struct target *t)
 	return r;
 }
 
+/* What the source says about its guest fits the one here. */
+static int check_guest(struct target *t)
+{
+	struct configuration ours = migration_configuration(t->m);
+
+	if (configuration_check(t->in, &t->hello.configuration, &ours) < 0)
+		return in_error(t->in);
+	/* Only a migd describes its guest before it sends it. */
+	return t->hello.peer == PEER_MIGD ? receive_config(t) : 0;
+}
+
 /* Up to LOADED. */
 static int receive(struct target *t)
 {
@@ -190,11 +210,11 @@ static int receive(struct target *t)
 	if (r < 0)
 		return r;
 	report_status(t->m, MIGRATION_STATUS_ACTIVE);
-	r = receive_config(t);
+	r = check_guest(t);
 	if (r == 0)
 		r = begin(t);
 	if (r == 0)
-		r = switchover_ack_send(t, true);
+		r = t->hello.peer == PEER_NONE ? 0 : switchover_ack_send(t, true);
 	if (r == 0)
 		r = target_receive_stream(t);
 	if (r == 0)
@@ -203,6 +223,8 @@ static int receive(struct target *t)
 		return r;
 	report_handover(t->m, HANDOVER_LOADED, false);
 	stats_set(t->m->stats, blackout_load_us, t->load_us);
+	if (t->hello.peer != PEER_MIGD)
+		return target_take_over(t);
 	/* If this does not arrive, nothing is lost: the source goes on with its guest. */
 	(void)rp_send_id_be64(t->chan, WIRE_RP_LOADED, t->guest.id, t->load_us);
 	return 0;
@@ -216,7 +238,10 @@ static void say_goodbye(struct target *t)
 
 	if (!t->chan)
 		return;
-	rp_send_error(t->chan, &t->err);
+	if (t->hello.peer == PEER_MIGD)
+		rp_send_error(t->chan, &t->err);
+	else if (t->hello.peer == PEER_QEMU)
+		(void)rp_send_be32(t->chan, WIRE_RP_SHUT, 1);
 	chan_shutdown_write(t->chan);
 	while (clock_now_ns() < deadline_ns &&
 	       chan_read(t->chan, scratch, sizeof(scratch), deadline_ns) > 0)
@@ -280,8 +305,10 @@ void target_run(struct migration *m)
 		r = receive(&t);
 	if (r < 0)
 		fail(&t);
-	else
+	else if (t.hello.peer == PEER_MIGD)
 		runs = target_settle(&t, runs);
+	else
+		runs = true;
 	report_done(m, runs);
 	target_done(&t);
 }

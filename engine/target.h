@@ -24,6 +24,7 @@ struct target {
 	bool begun;		/* the library is INCOMING, or further */
 	bool switchover_acked;	/* engine/switchover-ack.h */
 	bool state_given;	/* the package came, and the library took its sections */
+	bool state_fed;		/* sections of the library's came unpackaged */
 	uint64_t load_us;	/* what that took */
 	struct merr err;
 };
@@ -37,6 +38,12 @@ void target_disconnect(struct target *t);
 
 /* Everything from the description up to the stream's EOF: engine/target-stream.c. */
 int target_receive_stream(struct target *t);
+
+/*
+ * Loaded, from a source that is no migd: run it, and tell the source. 0: it runs here. -errno: it does not, and the source
+ * is still to be told. engine/target-alone.c.
+ */
+int target_take_over(struct target *t);
 
 /*
  * LOADED, or RUNNING, or whatever a successor finds: stay until both sides know who runs the guest. True: it runs here.

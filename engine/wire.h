@@ -21,6 +21,8 @@ enum wire_section {
 	WIRE_SECTION_PART = 0x02,
 	WIRE_SECTION_END = 0x03,
 	WIRE_SECTION_FULL = 0x04,
+	WIRE_SUBSECTION = 0x05,		/* in a body only */
+	WIRE_VMDESCRIPTION = 0x06,
 	WIRE_CONFIGURATION = 0x07,
 	WIRE_COMMAND = 0x08,
 	WIRE_FOOTER = 0x7e,
@@ -83,6 +85,9 @@ enum wire_reply {
 #define WIRE_GLOBALSTATE_IDSTR "globalstate"
 #define WIRE_GLOBALSTATE_LEN 104U
 #define WIRE_RUNSTATE_MAX 32U
+
+/* Policy: a longer description is not read (WIRE.md 11). */
+#define WIRE_VMDESCRIPTION_MAX (10U * 1024 * 1024)
 
 /* Policy: a package larger than this is refused (WIRE.md 11). */
 #define WIRE_PACKAGE_MAX (256U * 1024 * 1024)

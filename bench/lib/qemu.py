@@ -23,7 +23,7 @@ def version():
 def unusable():
     """Why this machine's QEMU cannot be the peer, and what to do; None if it can."""
     v = version()
-    advice = "run scripts/install-deps --bench (Debian: apt-get install -t bookworm-backports qemu-system-x86)"
+    advice = "run scripts/install-deps (Debian: apt-get install -t bookworm-backports qemu-system-x86)"
     if v is None:
         return f"{PROGRAM} is not installed: {advice}"
     if v < OLDEST:

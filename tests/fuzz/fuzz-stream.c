@@ -61,7 +61,7 @@ static void parse(unsigned int which, struct in *in, struct chan *chan)
 
 	switch (which & 3) {
 	case 0:
-		(void)opening_receive(in, chan, &hello);
+		(void)opening_receive(in, chan, which & 4, &hello);
 		break;
 	case 1:
 		parse_sections(in, &t);

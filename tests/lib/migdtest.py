@@ -122,6 +122,11 @@ class Test:
         found = self.listen(dst, uri)
         src.command("migrate", {"uri": via(found) if via else found})
 
+    def wait_end_of(self, side, timeout=60):
+        """Wait until the migration of a Vmm or a migd_qemu.Qemu ended; returns its query-migrate."""
+        return wait_until(lambda: (lambda m: m if m.get("status") in ENDED else None)(side.migration()),
+                          f"the migration of {side.label} ends", timeout=timeout)
+
     def wait_end(self, vmm, timeout=60):
         """Wait until this side's migration ended; returns query-migrate."""
         return wait_until(lambda: (lambda m: m if m.get("status") in ENDED else None)(vmm.migration()),

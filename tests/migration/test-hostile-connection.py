@@ -29,7 +29,13 @@ CONNECTIONS = {
     "ping without a return path": (HEADER + CONFIGURATION + PING, "command"),
     "long ping": (OPENING + b"\x08" + struct.pack(">HH", 2, 0xFFFF) + bytes(70000), "length"),
     "package in the opening": (OPENING + b"\x08" + struct.pack(">HHI", 7, 4, 0xFFFFFFFF) + bytes(1000), "opening"),
-    "section in the opening": (OPENING + b"\x01" + bytes(100), "section type"),
+    "section in the opening": (OPENING + b"\x02" + bytes(100), "section type"),
+    "section without a name": (OPENING + b"\x01" + bytes(100), "idstr"),
+    "another section first": (OPENING + b"\x01" + struct.pack(">IB", 1, 5) + b"block" + bytes(8), "'block'"),
+    "pings without end": (OPENING + (b"\x08" + struct.pack(">HHI", 2, 4, 1)) * 100, "commands"),
+    "unknown subsection": (HEADER + CONFIGURATION + b"\x05\x0fconfiguration/x" + bytes(4), "subsection"),
+    "a million capabilities": (HEADER + CONFIGURATION + b"\x05\x1aconfiguration/capabilities"
+                               + struct.pack(">II", 1, 1000000), "caps_count"),
     "hello of no length": (OPENING + PING + b"\x08" + struct.pack(">HH", 0x4D01, 0) + bytes(100), "hello|guest name"),
 }
 

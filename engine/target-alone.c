@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The target of a source that is no migd: a QEMU, a file, a pipe. There is no handover in two phases: with the end of the
+ * stream the source has let go, so a guest that was loaded is activated at once, and then the source is told (SHUT 0).
+ * If that gets lost, a QEMU takes its guest back: docs/design.md says what the weaker promise is.
+ */
+#include "engine/target.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "base/fd.h"
+#include "engine/return-path.h"
+
+int target_take_over(struct target *t)
+{
+	uint64_t us = 0;
+	int r;
+
+	if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0)
+		return merr_set(&t->err, -ECANCELED, "cancelled");
+	guest_link_no_cancel(&t->guest);
+	if (t->chan)
+		chan_set_cancel(t->chan, -1);
+	r = guest_activate(&t->guest, &us, &t->err);
+	if (r < 0)
+		return r;
+	report_handover(t->m, HANDOVER_RUNNING, false);
+	stats_set(t->m->stats, blackout_resume_us, us);
+	/* Whether this arrives or not: the guest runs here. */
+	if (t->hello.peer == PEER_QEMU)
+		(void)rp_send_be32(t->chan, WIRE_RP_SHUT, 0);
+	report_status(t->m, MIGRATION_STATUS_COMPLETED);
+	return 0;
+}
