@@ -10,6 +10,7 @@
 #include "attach/proto.h"
 #include "base/cleanup.h"
 #include "guest/arch.h"
+#include "guest/owner.h"
 #include "guest/state.h"
 
 #define NAME_CAP (ATTACH_STR_MAX + 1)
@@ -258,8 +259,7 @@ static int check_device(struct check *c, struct config_record *rec)
 	if (r < 0)
 		return r;
 	for (i = 0; i < c->t->n_devices; i++)
-		if (c->t->devices[i].instance == rec->id &&
-		    strcmp(c->t->devices[i].name, name) == 0)
+		if (guest_device_answers(&c->t->devices[i], name, rec->id, version))
 			break;
 	if (i == c->t->n_devices) {
 		mismatch_add(c->m, device_text(name, rec->id), "present", "missing", SAME_DEVICES);
@@ -355,6 +355,9 @@ int guest_config_check(struct arch_state *a, const struct guest_tables *t, const
 	c->m = ret;
 	c->err = err;
 	c->device_seen = device_seen;
+	r = owner_check_migratable(t, err);
+	if (r < 0)
+		return r;
 	r = arch_config_begin(a, err);
 	if (r == 0)
 		r = check_records(c, a, data, len);

@@ -7,6 +7,7 @@
 #include "attach/proto.h"
 #include "base/cleanup.h"
 #include "guest/arch.h"
+#include "guest/owner.h"
 #include "guest/state.h"
 
 #define NAME_CAP (ATTACH_STR_MAX + 1)
@@ -114,8 +115,10 @@ int guest_config_get(struct arch_state *a, const struct guest_tables *t, struct 
 		     struct merr *err)
 {
 	size_t start = out->len;
-	int r;
+	int r = owner_check_migratable(t, err);
 
+	if (r < 0)
+		return r;
 	buf_be32(out, CONFIG_MAGIC);
 	buf_be16(out, CONFIG_VERSION);
 	buf_be16(out, 0);

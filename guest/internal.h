@@ -236,5 +236,14 @@ void service_join(struct migd_guest *g);
 /* Sort, check completeness, freeze. */
 int tables_freeze(struct migd_guest *g, struct merr *err);
 void tables_done(struct guest_tables *t);
+/* Every table call begins so: not from a callback, not after start, KVM first. Lock held. */
+int tables_check_open(struct migd_guest *g, bool needs_kvm, struct merr *err);
+int tables_check_name(const char *what, const char *name, struct merr *err);
+
+/* ---- devices.c ---- */
+
+/* Into saving order. */
+void devices_sort(struct guest_tables *t);
+void devices_done(struct guest_tables *t);
 
 #endif

@@ -17,9 +17,9 @@ struct owner owner_at(struct arch_state *a, const struct guest_tables *t, size_t
 
 	if (i < n)
 		return (struct owner){ sections[i].name, sections[i].instance, sections[i].desc,
-				       sections[i].opaque };
+				       sections[i].opaque, NULL };
 	d = &t->devices[i - n];
-	return (struct owner){ d->name, d->instance, d->desc, d->opaque };
+	return (struct owner){ d->name, d->instance, d->desc, d->opaque, d };
 }
 
 size_t owner_count(struct arch_state *a, const struct guest_tables *t)
@@ -32,6 +32,31 @@ size_t owner_count(struct arch_state *a, const struct guest_tables *t)
 bool owner_needed(const struct owner *o)
 {
 	return !o->desc->needed || o->desc->needed(o->opaque);
+}
+
+int owner_check_migratable(const struct guest_tables *t, struct merr *err)
+{
+	for (size_t i = 0; i < t->n_devices; i++)
+		if (t->devices[i].unmigratable)
+			return merr_set(err, -EPERM, "device '%s' instance %" PRIu32 " cannot be migrated: %s",
+					t->devices[i].name, t->devices[i].instance,
+					t->devices[i].unmigratable);
+	return 0;
+}
+
+bool guest_device_answers(const struct guest_device *d, const char *name, uint32_t instance, uint32_t version)
+{
+	if (d->instance == instance && strcmp(d->name, name) == 0)
+		return true;
+	return d->alias.is_set && version <= d->alias.version && d->alias.instance == instance &&
+	       strcmp(d->alias.name, name) == 0;
+}
+
+static bool answers(const struct owner *o, const char *name, uint32_t instance, uint32_t version)
+{
+	if (o->device)
+		return guest_device_answers(o->device, name, instance, version);
+	return o->instance == instance && strcmp(o->name, name) == 0;
 }
 
 int arrivals_init(struct arrivals *v, struct arch_state *a, const struct guest_tables *t)
@@ -49,13 +74,13 @@ void arrivals_done(struct arrivals *v)
 	v->seen = NULL;
 }
 
-int arrivals_take(struct arrivals *v, const char *name, uint32_t instance, uint64_t offset, struct owner *ret,
-		  struct merr *err)
+int arrivals_take(struct arrivals *v, const char *name, uint32_t instance, uint32_t version, uint64_t offset,
+		  struct owner *ret, struct merr *err)
 {
 	for (size_t i = 0; i < v->n; i++) {
 		struct owner o = owner_at(v->arch, v->tables, i);
 
-		if (o.instance != instance || strcmp(o.name, name) != 0)
+		if (!answers(&o, name, instance, version))
 			continue;
 		if (v->seen[i])
 			return merr_set(err, -EPROTO,

@@ -5,9 +5,13 @@
 #include <stdlib.h>
 
 #include "guest/arch.h"
+#include "guest/device-ops.h"
 #include "guest/owner.h"
 #include "guest/state.h"
 #include "guest/vmstate-load.h"
+
+/* What a device that loads itself may hold: each piece that comes short has it try again from the first byte. */
+#define HELD_MAX (4 * MIB)
 
 struct state_feed {
 	struct arch_state *arch;
@@ -15,13 +19,22 @@ struct state_feed {
 	size_t n_sections;	/* begun so far */
 	bool in_section;
 	struct owner owner;	/* of the section at hand */
+	uint32_t version;
+	uint64_t offset;	/* where its body begins */
 	struct vms_loader loader;
+	/* Of an owner that loads itself: all of the body that came, and how much of it there must be to try again. */
+	struct buf held;
+	size_t wanted;
 };
 
 int state_feed_new(struct arch_state *a, const struct guest_tables *t, struct state_feed **ret, struct merr *err)
 {
-	struct state_feed *f = calloc(1, sizeof(*f));
+	struct state_feed *f;
+	int r = owner_check_migratable(t, err);
 
+	if (r < 0)
+		return r;
+	f = calloc(1, sizeof(*f));
 	if (!f || arrivals_init(&f->arrivals, a, t) < 0) {
 		free(f);
 		return merr_set_errno(err, -ENOMEM, "loading the guest's state");
@@ -36,6 +49,7 @@ struct state_feed *state_feed_free(struct state_feed *f)
 {
 	if (f) {
 		vms_loader_done(&f->loader);
+		buf_done(&f->held);
 		arrivals_done(&f->arrivals);
 		free(f);
 	}
@@ -51,13 +65,45 @@ int state_feed_begin(struct state_feed *f, const char *name, uint32_t instance, 
 		return merr_set(err, -EPROTO,
 				"section '%s' instance %" PRIu32 " begins at offset %" PRIu64 " within section '%s'",
 				name, instance, offset, f->owner.name);
-	r = arrivals_take(&f->arrivals, name, instance, offset, &f->owner, err);
+	r = arrivals_take(&f->arrivals, name, instance, version, offset, &f->owner, err);
 	if (r < 0)
 		return r;
+	f->version = version;
+	f->offset = offset;
+	f->held.len = f->wanted = 0;
+	f->held.max = HELD_MAX;
 	vms_loader_begin(&f->loader, f->owner.desc, f->owner.opaque, version, offset);
 	f->in_section = true;
 	f->n_sections++;
 	return 0;
+}
+
+/* Bytes are kept until the device has loaded itself from all of them: nobody knows before where its section ends. */
+static int feed_ops(struct state_feed *f, struct rcur *in, size_t *ret_needs, struct merr *err)
+{
+	size_t before = f->held.len, used;
+	struct rcur all;
+	int r;
+
+	buf_add(&f->held, in->p, in->left);
+	if (f->held.error)
+		return merr_set(err, f->held.error, "offset %" PRIu64 ": more than %llu bytes in one section",
+				f->offset, HELD_MAX);
+	all = rcur_of(f->held.data, f->held.len);
+	r = f->held.len < f->wanted ? -EAGAIN :
+		device_ops_load(f->owner.device, f->version, &all, f->offset, false, &f->wanted, err);
+	if (r == -EAGAIN) {
+		(void)rcur_bytes(in, in->left);
+		*ret_needs = min_u64(f->wanted - f->held.len, VMS_LOOKAHEAD_MAX);
+		return r;
+	}
+	used = f->held.len - all.left;
+	if (r == 0 && used < before)
+		return merr_set(err, -EIO, "offset %" PRIu64 ": load read %zu bytes, but wanted more before", f->offset,
+				used);
+	if (r == 0)
+		(void)rcur_bytes(in, used - before);
+	return r;
 }
 
 int state_feed_bytes(struct state_feed *f, struct rcur *in, size_t *ret_needs, struct merr *err)
@@ -66,8 +112,12 @@ int state_feed_bytes(struct state_feed *f, struct rcur *in, size_t *ret_needs, s
 
 	if (!f->in_section)
 		return merr_set(err, -EPROTO, "bytes of a section that is complete, or was never begun");
-	r = vms_loader_feed(&f->loader, in, false, err);
-	*ret_needs = r == -EAGAIN ? f->loader.needs : 0;
+	if (owner_has_ops(&f->owner)) {
+		r = feed_ops(f, in, ret_needs, err);
+	} else {
+		r = vms_loader_feed(&f->loader, in, false, err);
+		*ret_needs = f->loader.needs;
+	}
 	if (r == 0)
 		f->in_section = false;
 	else if (r != -EAGAIN)

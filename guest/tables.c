@@ -18,10 +18,8 @@
 #include "guest/copy-sized.h"
 #include "guest/internal.h"
 #include "guest/ram-check.h"
-#include "guest/vmstate.h"
 
-/* Every table call begins so: not from a callback, not after start, KVM first. Lock held. */
-static int check_open(struct migd_guest *g, bool needs_kvm, struct merr *err)
+int tables_check_open(struct migd_guest *g, bool needs_kvm, struct merr *err)
 {
 	if (g->started)
 		return merr_set(err, -EBUSY, "the guest was started: its tables are frozen");
@@ -30,7 +28,7 @@ static int check_open(struct migd_guest *g, bool needs_kvm, struct merr *err)
 	return 0;
 }
 
-static int check_name(const char *what, const char *name, struct merr *err)
+int tables_check_name(const char *what, const char *name, struct merr *err)
 {
 	size_t len = name ? strnlen(name, ATTACH_STR_MAX + 1) : 0;
 
@@ -75,7 +73,7 @@ static int check_kvm(const struct migd_guest_kvm *kvm, struct merr *err)
 static int set_kvm(struct migd_guest *g, const struct migd_guest_kvm *kvm, struct merr *err)
 {
 	struct migd_guest_kvm copy = { 0 };
-	int r = check_open(g, false, err);
+	int r = tables_check_open(g, false, err);
 
 	if (r < 0)
 		return r;
@@ -127,12 +125,12 @@ static int add_ram(struct migd_guest *g, const struct migd_guest_ram *ram, struc
 	struct guest_tables *t = &g->tables;
 	struct migd_guest_ram in = { 0 };
 	struct ram_block b;
-	int r = check_open(g, true, err);
+	int r = tables_check_open(g, true, err);
 
 	if (r >= 0)
 		r = copy_sized(&in, sizeof(in), ram, "ram", err);
 	if (r >= 0)
-		r = check_name("RAM block", in.name, err);
+		r = tables_check_name("RAM block", in.name, err);
 	if (r < 0)
 		return r;
 	if (in.flags & ~(uint32_t)(MIGD_GUEST_RAM_READONLY | MIGD_GUEST_RAM_SHARED))
@@ -206,7 +204,7 @@ static int check_slot(const struct guest_tables *t, const struct ram_slot *s, st
 static int add_slot(struct migd_guest *g, const struct ram_slot *s, struct merr *err)
 {
 	struct guest_tables *t = &g->tables;
-	int r = check_open(g, true, err);
+	int r = tables_check_open(g, true, err);
 
 	if (r < 0)
 		return r;
@@ -232,52 +230,6 @@ int migd_guest_add_ram_slot(struct migd_guest *guest, unsigned int block, uint32
 		return r;
 	LOCK_SCOPE(&guest->registration);
 	r = add_slot(guest, &s, &err);
-	return r < 0 ? guest_fail(&err) : 0;
-}
-
-/* ---- devices ---- */
-
-static int add_device(struct migd_guest *g, const struct guest_device *d, const char *name,
-		      struct merr *err)
-{
-	struct guest_tables *t = &g->tables;
-	struct guest_device *grown;
-	int r = check_open(g, true, err);
-
-	if (r >= 0)
-		r = check_name("device", name, err);
-	if (r >= 0 && (r = vmstate_check(d->desc, err)) < 0)
-		(void)merr_prefix(err, "device '%s'", name);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < t->n_devices; i++)
-		if (!strcmp(t->devices[i].name, name) && t->devices[i].instance == d->instance)
-			return merr_set(err, -EEXIST,
-					"there is a device '%s' instance %" PRIu32 " already", name,
-					d->instance);
-	grown = reallocarray(t->devices, t->n_devices + 1, sizeof(*grown));
-	if (!grown)
-		return merr_set(err, -ENOMEM, "device '%s': no memory", name);
-	t->devices = grown;
-	grown[t->n_devices] = *d;
-	memcpy(grown[t->n_devices].name, name, strlen(name) + 1);
-	t->n_devices++;
-	return 0;
-}
-
-int migd_guest_add_device(struct migd_guest *guest, const char *name, uint32_t instance,
-			  const struct migd_vmstate *desc, void *opaque, int priority)
-{
-	struct guest_device d = {
-		.instance = instance, .desc = desc, .opaque = opaque, .priority = priority
-	};
-	struct merr err = MERR_INIT;
-	int r = guest_refuse_callback(guest);
-
-	if (r < 0)
-		return r;
-	LOCK_SCOPE(&guest->registration);
-	r = add_device(guest, &d, name, &err);
 	return r < 0 ? guest_fail(&err) : 0;
 }
 
@@ -325,7 +277,7 @@ static int add_vcpu(struct migd_guest *g, const struct guest_vcpu *v, struct mig
 {
 	struct guest_tables *t = &g->tables;
 	struct guest_vcpu *grown;
-	int r = check_open(g, true, err);
+	int r = tables_check_open(g, true, err);
 
 	if (r >= 0)
 		r = check_vcpu(t, v, err);
@@ -358,19 +310,6 @@ int migd_guest_add_vcpu(struct migd_guest *guest, unsigned int index, int fd, st
 
 /* ---- freezing ---- */
 
-/* Falling priority; insertion sort keeps the order of registration within one. */
-static void sort_devices(struct guest_tables *t)
-{
-	for (size_t i = 1; i < t->n_devices; i++) {
-		struct guest_device d = t->devices[i];
-		size_t k = i;
-
-		for (; k > 0 && t->devices[k - 1].priority < d.priority; k--)
-			t->devices[k] = t->devices[k - 1];
-		t->devices[k] = d;
-	}
-}
-
 static int by_index(const void *a, const void *b)
 {
 	const struct guest_vcpu *x = a, *y = b;
@@ -402,7 +341,7 @@ int tables_freeze(struct migd_guest *g, struct merr *err)
 					t->blocks[i].name);
 	if (g->cpr && cpr_check_claimed(g->cpr, err) < 0)
 		return -EINVAL;
-	sort_devices(t);
+	devices_sort(t);
 	qsort(t->vcpus, t->n_vcpus, sizeof(*t->vcpus), by_index);
 	return 0;
 }
@@ -411,6 +350,6 @@ void tables_done(struct guest_tables *t)
 {
 	for (size_t i = 0; i < t->n_blocks; i++)
 		close_fd(t->blocks[i].fd);
-	free(t->devices);
+	devices_done(t);
 	free(t->vcpus);
 }

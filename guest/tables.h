@@ -35,12 +35,23 @@ struct ram_slot {
 	uint64_t len;
 };
 
+/* What a device was called up to a version. */
+struct guest_alias {
+	bool is_set;
+	char name[ATTACH_STR_MAX + 1];
+	uint32_t instance;
+	uint32_t version;
+};
+
 struct guest_device {
 	char name[ATTACH_STR_MAX + 1];
 	uint32_t instance;
-	const struct migd_vmstate *desc;
+	const struct migd_vmstate *desc;	/* with ops: made up, versions and needed() only */
+	struct migd_guest_device_ops *ops;	/* owned; NULL: the description says it all */
 	void *opaque;
 	int priority;
+	struct guest_alias alias;
+	char *unmigratable;	/* owned; why, or NULL */
 };
 
 struct guest_vcpu {

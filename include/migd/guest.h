@@ -257,12 +257,67 @@ int migd_guest_add_ram_slot(struct migd_guest *guest, unsigned int block, uint32
 
 /*
  * Register a device's state. NAME (1..127 bytes) and INSTANCE identify it on the wire; it is loaded
- * into, and saved from, OPAQUE by the description DESC. Devices are saved by falling priority, in
- * the order of registration within one. -EEXIST, -EINVAL (the description is inconsistent: the
+ * into, and saved from, OPAQUE by the description DESC. Devices are saved by falling priority (enum
+ * migd_vmstate_priority), in the order of registration within one. -EEXIST, -EINVAL (the description is inconsistent: the
  * text says where), -EBUSY.
  */
 int migd_guest_add_device(struct migd_guest *guest, const char *name, uint32_t instance,
 			  const struct migd_vmstate *desc, void *opaque, int priority);
+
+/*
+ * State that no table describes: a device that saves and loads itself. Both callbacks run as a description's hooks do and
+ * return 0 or a negative errno; ERR takes their words. What is written is sent as one section.
+ */
+struct migd_guest_writer;
+struct migd_guest_reader;
+
+/* Append LEN bytes; or VALUE as a big-endian number of SIZE (1, 2, 4 or 8) bytes. Running out of memory fails the save. */
+void migd_guest_write(struct migd_guest_writer *w, const void *data, size_t len);
+void migd_guest_write_be(struct migd_guest_writer *w, uint64_t value, size_t size);
+/*
+ * Read what was written. 0, or a negative errno: return it from load at once, for the bytes may not be here yet.
+ */
+int migd_guest_read(struct migd_guest_reader *r, void *ret, size_t len);
+int migd_guest_read_be(struct migd_guest_reader *r, uint64_t *ret, size_t size);
+
+struct migd_guest_device_ops {
+	size_t size;			/* sizeof(struct migd_guest_device_ops) */
+	uint32_t version;		/* written; a greater one is refused on load */
+	uint32_t minimum_version;	/* a smaller one is refused on load */
+	bool (*needed)(void *opaque);	/* NULL: always. False: the section is not sent */
+	int (*save)(void *opaque, struct migd_guest_writer *w, struct migd_vmstate_error *err);
+	/*
+	 * Bytes of a peer, so check them. A section does not say how long it is: LOAD may be called several times, each
+	 * time from the first byte and with more of them, and must read the same way each time. So change the device only
+	 * once the last read succeeded. From a stream that is not packaged (QEMU, a file) at most 4 MiB are loaded.
+	 */
+	int (*load)(void *opaque, struct migd_guest_reader *r, uint32_t version, struct migd_vmstate_error *err);
+};
+
+/* All there is to say about a device's state; see migd_guest_add_device(). */
+struct migd_guest_device {
+	size_t size;		/* sizeof(struct migd_guest_device) */
+	const char *name;	/* 1..127 bytes; `PATH/NAME` for a device on a bus */
+	uint32_t instance;
+	int priority;		/* enum migd_vmstate_priority */
+	/* Exactly one of the two; the description is borrowed, the ops are copied. */
+	const struct migd_vmstate *desc;
+	const struct migd_guest_device_ops *ops;
+	void *opaque;
+	/*
+	 * What the device was called in streams of its versions up to alias_version, which is at least the
+	 * minimum version: another instance, another name (NULL: the same), or both.
+	 */
+	bool has_alias;
+	uint32_t alias_instance;
+	const char *alias_name;
+	uint32_t alias_version;
+	/* Not NULL: this guest cannot be migrated, and this says why; copied. It holds for saving and for loading. */
+	const char *unmigratable;
+};
+
+/* As migd_guest_add_device(), with all of it. -EEXIST also when an alias is taken. */
+int migd_guest_register_device(struct migd_guest *guest, const struct migd_guest_device *device);
 
 /*
  * Register a vCPU, from the thread that will run it, before its first KVM_RUN. FD and RUN are borrowed

@@ -268,6 +268,74 @@ static void test_devices(void **state)
 	bare_end(&b);
 }
 
+static int no_save(void *opaque, struct migd_guest_writer *w, struct migd_vmstate_error *err)
+{
+	(void)opaque;
+	(void)w;
+	(void)err;
+	return 0;
+}
+
+static int no_load(void *opaque, struct migd_guest_reader *r, uint32_t version,
+		   struct migd_vmstate_error *err)
+{
+	(void)opaque;
+	(void)r;
+	(void)version;
+	(void)err;
+	return 0;
+}
+
+static void test_devices_in_full(void **state)
+{
+	static const struct migd_guest_device_ops good_ops = {
+		.size = sizeof(good_ops), .version = 2, .minimum_version = 1, .save = no_save, .load = no_load
+	};
+	static const struct migd_guest_device_ops half_ops = { .size = sizeof(half_ops), .save = no_save };
+	static const struct migd_guest_device_ops old_ops = {
+		.size = sizeof(old_ops), .version = 1, .minimum_version = 2, .save = no_save, .load = no_load
+	};
+	static const struct {
+		struct migd_guest_device device;
+		int code;
+		const char *text;
+	} cases[] = {
+		{ { .name = "fifo", .ops = &good_ops }, 0, NULL },
+		{ { .name = "fifo", .desc = &good_desc }, -EEXIST, "instance 0 already" },
+		{ { .name = "x" }, -EINVAL, "there is no description" },
+		{ { .name = "x", .desc = &good_desc, .ops = &good_ops }, -EINVAL, "one of them" },
+		{ { .name = "x", .ops = &half_ops }, -EINVAL, "save or load is missing" },
+		{ { .name = "x", .ops = &old_ops }, -EINVAL, "minimum_version 2 is over version 1" },
+		{ { .name = "bus/rtc", .desc = &good_desc, .has_alias = true, .alias_name = "rtc",
+		    .alias_instance = 4, .unmigratable = "for now" }, 0, NULL },
+		{ { .name = "rtc", .instance = 4, .desc = &good_desc }, -EEXIST, "instance 4 already" },
+		{ { .name = "y", .desc = &good_desc, .has_alias = true, .alias_name = "rtc",
+		    .alias_instance = 4 }, -EEXIST, "its alias 'rtc' instance 4 is another device's" },
+		{ { .name = "y", .desc = &good_desc, .has_alias = true }, -EINVAL, "its alias is its name" },
+		{ { .name = "y", .ops = &good_ops, .has_alias = true, .alias_instance = 1 }, -EINVAL,
+		  "versions up to 0, which are not loaded any more" },
+		{ { .name = "y", .ops = &good_ops, .has_alias = true, .alias_name = "" }, -EINVAL,
+		  "1 to 127 bytes" },
+	};
+	struct bare b;
+
+	(void)state;
+	bare_begin(&b);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct migd_guest_device d = cases[i].device;
+
+		d.size = sizeof(d);
+		if (cases[i].code)
+			expect(migd_guest_register_device(b.guest, &d), cases[i].code, cases[i].text);
+		else
+			assert_int_equal(migd_guest_register_device(b.guest, &d), 0);
+	}
+	expect(migd_guest_register_device(b.guest, NULL), -EINVAL, "device: NULL");
+	expect(migd_guest_register_device(b.guest, &(struct migd_guest_device){ .name = "z" }), -EINVAL,
+	       "set it to sizeof the struct");
+	bare_end(&b);
+}
+
 static void test_vcpus_and_start(void **state)
 {
 	struct migd_guest_kvm again = { .size = sizeof(again) };
@@ -324,6 +392,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_blocks),
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_devices_in_full),
 		cmocka_unit_test(test_vcpus_and_start),
 		cmocka_unit_test(test_frozen_after_start),
 	};
