@@ -2,33 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # LABELS: kvm
 # TIMEOUT: 240
-"""Streams over descriptors that a client passes."""
+"""Pre-copy over a socket that a client passes."""
 
-import os
 import socket
 
-from migd_qmp import QmpError
 from migd_scenario import main, scenario
-
-NAME = "fd-mig"
-NOT_FOUND = "File descriptor named 'fd-mig' not found"
-
-
-def pass_fd(daemon, fd):
-    """getfd, with the descriptor; ours is closed."""
-    daemon.qmp.command("getfd", {"fdname": NAME}, fds=[fd])
-    os.close(fd)
-
-
-def check_consumed(s):
-    """The migration took the descriptors: neither side has one of that name any more."""
-    for daemon in (s.a, s.b):
-        try:
-            daemon.qmp.command("closefd", {"fdname": NAME})
-        except QmpError as e:
-            s.check(e.desc == NOT_FOUND, f"closefd says {e.desc!r}")
-        else:
-            raise AssertionError(f"{daemon.label} still had {NAME}")
+from scenario_fd import check_consumed, pass_fd
 
 
 @scenario("precopy/fd/tcp")
@@ -37,7 +16,7 @@ def precopy_fd_tcp(s):
     ours, theirs = socket.socketpair()
     pass_fd(s.a, ours.detach())
     pass_fd(s.b, theirs.detach())
-    s.precopy(f"fd:{NAME}", live=True)
+    s.precopy("fd:fd-mig", live=True)
     check_consumed(s)
 
 
