@@ -33,8 +33,8 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(SWITCHOVER_ACK)] = true,
 	/* engine/ram.c: memory that both sides share stays where it is */
 	[CAP(X_IGNORE_SHARED)] = true,
-	/* the target compares */
-	[CAP(VALIDATE_UUID)] = false,
+	/* engine/configuration.c: the target compares, if both have one */
+	[CAP(VALIDATE_UUID)] = true,
 	/* frees what post-copy has sent: nothing in pre-copy, in QEMU neither */
 	[CAP(RELEASE_RAM)] = true,
 };

@@ -34,4 +34,31 @@ def validate_uri(s, arguments):
     s.assert_untouched(s.src)
 
 
+def uuid(digit):
+    return ["--uuid", "-".join(digit * n for n in (8, 4, 4, 4, 12))]
+
+
+def migrate_with_uuids(s, src, dst):
+    s.start(src={"extra": src}, dst={"extra": dst})
+    s.capabilities(s.src, "validate-uuid")
+    s.set(s.src, downtime_limit=1000000)
+    s.go(s.listen(s.unix_uri()))
+
+
+@scenario("validate_uuid", src=uuid("1"), dst=uuid("1"))
+@scenario("validate_uuid_src_not_set", src=[], dst=uuid("1"))
+@scenario("validate_uuid_dst_not_set", src=uuid("1"), dst=[])
+def validate_uuid(s, src, dst):
+    migrate_with_uuids(s, src, dst)
+    s.finish()
+
+
+@scenario("validate_uuid_error", src=uuid("1"), dst=uuid("2"))
+def validate_uuid_error(s, src, dst):
+    migrate_with_uuids(s, src, dst)
+    s.check_source_runs_on(allow=("setup", "active"))
+    s.check("uuid" in s.src.migration()["error-desc"], f"the error names it: {s.src.migration()}")
+    s.check_destination_quit()
+
+
 main()
