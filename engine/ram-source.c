@@ -122,6 +122,16 @@ static int send_window(struct ram_source *s, const struct ram_file *b, uint64_t 
 	return r;
 }
 
+/* Most likely there is less of the file than there was. */
+static int cannot_read(const struct ram_source *s, const struct ram_file *b, uint64_t page, int r,
+		       struct merr *err)
+{
+	if (ram_check_sizes(s->ram, err) < 0)
+		return -EBUSY;
+	return merr_set_errno(err, r, "reading guest memory '%s' at page %llu", b->name,
+			      (unsigned long long)page);
+}
+
 /* Send N pages (at most BUFFER_PAGES) by way of the buffer; *ret_n: as many as had room. */
 static int send_copied(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n,
 		       uint64_t *ret_n, struct merr *err)
@@ -138,8 +148,7 @@ static int send_copied(struct ram_source *s, const struct ram_file *b, uint64_t 
 	data = s->buffer + (size_t)s->buffered * WIRE_PAGE_SIZE;
 	r = fd_pread_full(b->fd, data, *ret_n * WIRE_PAGE_SIZE, b->fd_offset + page * WIRE_PAGE_SIZE);
 	if (r < 0)
-		return merr_set_errno(err, r, "reading guest memory '%s' at page %llu", b->name,
-				      (unsigned long long)page);
+		return cannot_read(s, b, page, r, err);
 	s->buffered += (uint32_t)*ret_n;
 	ram_records_copies(&s->rec, b, page, *ret_n, data);
 	return 0;
@@ -376,6 +385,9 @@ int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err)
 	uint64_t skipped = 0, fresh;
 	int r;
 
+	r = ram_check_sizes(s->ram, err);
+	if (r < 0)
+		return r;
 	r = guest_dirty_sync(s->guest, err);
 	if (r < 0)
 		return r;

@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 
 static int check_row(const struct ram *ram, const struct attach_ram_block *row, int fd,
-		     struct merr *err)
+		     uint64_t *ret_file_len, struct merr *err)
 {
 	uint64_t end;
 	struct stat st;
@@ -33,6 +33,7 @@ static int check_row(const struct ram *ram, const struct attach_ram_block *row, 
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < end)
 		return merr_set(err, -EBADMSG, "RAM block '%s': its file has %" PRIu64 " of %" PRIu64
 				" bytes", row->name, (uint64_t)st.st_size, end);
+	*ret_file_len = (uint64_t)st.st_size;
 	return 0;
 }
 
@@ -40,9 +41,10 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 {
 	_cleanup_close_ int own = fd;
 	struct ram_file *b;
+	uint64_t file_len;
 	int r;
 
-	r = check_row(ram, row, own, err);
+	r = check_row(ram, row, own, &file_len, err);
 	if (r < 0)
 		return r;
 	if (ram_find(ram, row->name))
@@ -50,6 +52,7 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 	b = &ram->blocks[ram->n_blocks++];
 	*b = (struct ram_file){ .fd = TAKE_FD(own),
 				.fd_offset = row->fd_offset,
+				.file_len = file_len,
 				.len = row->len,
 				.n_pages = row->len / WIRE_PAGE_SIZE,
 				.first_page = ram->total_bytes / WIRE_PAGE_SIZE,
@@ -59,6 +62,23 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 				.handed = row->flags & ATTACH_RAM_HANDED };
 	memcpy(b->name, row->name, sizeof(b->name));
 	ram->total_bytes += row->len;
+	return 0;
+}
+
+int ram_check_sizes(const struct ram *ram, struct merr *err)
+{
+	const struct ram_file *b;
+	struct stat st;
+
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		b = &ram->blocks[i];
+		if (fstat(b->fd, &st) < 0)
+			return merr_set_errno(err, -errno, "RAM block '%s'", b->name);
+		if ((uint64_t)st.st_size != b->file_len)
+			return merr_set(err, -EBUSY, "the file of RAM block '%s' had %" PRIu64 " bytes and has %" PRIu64
+					" now: guest memory cannot be resized while it migrates", b->name,
+					b->file_len, (uint64_t)st.st_size);
+	}
 	return 0;
 }
 

@@ -27,6 +27,7 @@ struct ram_file {
 	char name[ATTACH_STR_MAX + 1];
 	int fd;			/* owned */
 	uint64_t fd_offset;
+	uint64_t file_len;	/* of the whole file, when it was added */
 	uint64_t len;		/* bytes, a multiple of WIRE_PAGE_SIZE */
 	uint64_t n_pages;	/* of WIRE_PAGE_SIZE */
 	uint64_t first_page;	/* counted over all blocks: those of the blocks before */
@@ -62,6 +63,12 @@ static inline bool ram_is_huge(const struct ram_file *b)
 
 /* Check a row of the library's RAM table and add it; takes over FD. -EBADMSG with ERR. */
 int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct merr *err);
+
+/*
+ * Guest memory keeps its size while it migrates: -EBUSY with ERR, naming the block, if a block's file has another one than
+ * when it was added. (A memfd is sealed; a named file can be resized by anybody.)
+ */
+int ram_check_sizes(const struct ram *ram, struct merr *err);
 
 /* Make the source's, or the destination's, bitmaps. -ENOMEM. */
 int ram_source_init(struct ram *ram);

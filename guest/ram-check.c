@@ -17,6 +17,9 @@
 
 /* ---- the file ---- */
 
+/* guest_memfd has a file system of its own since Linux 6.18; before, it was one of the nameless inodes. */
+#define GUEST_MEMFD_FS_MAGIC 0x474d454dUL
+
 static int check_file_system(struct ram_block *b, struct merr *err)
 {
 	struct statfs fs;
@@ -36,6 +39,11 @@ static int check_file_system(struct ram_block *b, struct merr *err)
 	case HUGETLBFS_MAGIC:
 		b->page_size = (uint64_t)fs.f_bsize;
 		return 0;
+	case GUEST_MEMFD_FS_MAGIC:
+	case ANON_INODE_FS_MAGIC:
+		return merr_set(err, -ENOTSUP,
+				"RAM block '%s' is a guest_memfd (or no memory at all): what is the guest's "
+				"alone cannot be read, and so not migrated; use a memfd", b->name);
 	default:
 		return merr_set(err, -ENOTSUP,
 				"RAM block '%s' is a file of a file system (0x%lx) that is neither "

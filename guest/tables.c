@@ -18,11 +18,14 @@
 #include "guest/copy-sized.h"
 #include "guest/internal.h"
 #include "guest/ram-check.h"
+#include "guest/vm-check.h"
 
 int tables_check_open(struct migd_guest *g, bool needs_kvm, struct merr *err)
 {
 	if (g->started)
-		return merr_set(err, -EBUSY, "the guest was started: its tables are frozen");
+		return merr_set(err, -EBUSY,
+				"the guest was started: its tables are frozen; RAM and devices cannot be "
+				"plugged in later");
 	if (needs_kvm && !g->kvm_set)
 		return merr_set(err, -EINVAL, "migd_guest_set_kvm() comes first");
 	return 0;
@@ -53,6 +56,7 @@ static const struct {
 static int check_kvm(const struct migd_guest_kvm *kvm, struct merr *err)
 {
 	uint32_t n = kvm->dirty_ring_entries;
+	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(needed_caps); i++) {
 		int have = ioctl(kvm->vm_fd, KVM_CHECK_EXTENSION, needed_caps[i].cap);
@@ -64,6 +68,9 @@ static int check_kvm(const struct migd_guest_kvm *kvm, struct merr *err)
 			return merr_set_class(err, MERR_KVM_MISSING_CAP, -ENOTSUP, "KVM lacks %s",
 					      needed_caps[i].name);
 	}
+	r = vm_check(kvm->vm_fd, err);
+	if (r < 0)
+		return r;
 	if (n & (n - 1))
 		return merr_set(err, -EINVAL, "dirty_ring_entries: %" PRIu32 " is no power of two",
 				n);

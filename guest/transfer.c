@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "guest/dispatch.h"
+#include "guest/vm-check.h"
 
 /* Far more than any machine's devices hold; bounds what a STATE_LOAD can make us allocate. */
 #define STATE_MAX (256 * MIB)
@@ -114,6 +115,9 @@ int handle_config_get(struct migd_guest *g, struct call *c, struct merr *err)
 
 	if (CALL_DECODE(c, empty, &req, err) < 0)
 		return -EBADMSG;
+	r = vm_check(g->tables.kvm.vm_fd, err);
+	if (r < 0)
+		return r;
 	r = transfer_hold_vcpus(g, err);
 	if (r >= 0)
 		r = guest_config_get(g->arch, &g->tables, &out, err);

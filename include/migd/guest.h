@@ -235,14 +235,17 @@ void migd_guest_free(struct migd_guest *guest);
 /* The text of the calling thread's last failure; "" if none. Valid until its next call here. */
 const char *migd_guest_error(void);
 
-/* Before any other table call. -EINVAL, -EBUSY (called twice or after start), -ENOTSUP (KVM lacks X). */
+/*
+ * Before any other table call. -EINVAL, -EBUSY (called twice or after start), -ENOTSUP (KVM lacks X; the VM is a
+ * confidential one: SEV, SEV-SNP, TDX, software-protected).
+ */
 int migd_guest_set_kvm(struct migd_guest *guest, const struct migd_guest_kvm *kvm);
 
 /*
  * Register a block of guest memory; its index (0, 1, ...) is returned. The library adds
  * F_SEAL_SHRINK | F_SEAL_GROW to a memfd without them. -EINVAL: alignment, overlap, name taken, mapping
- * not MAP_SHARED of FD, SHARED of a file without a name; -ENOTSUP: anonymous memory (fd -1), a file system that is neither tmpfs nor
- * hugetlbfs; -EBUSY: started; -E2BIG: more than 64 blocks.
+ * not MAP_SHARED of FD, SHARED of a file without a name; -ENOTSUP: anonymous memory (fd -1), a guest_memfd, a
+ * file system that is neither tmpfs nor hugetlbfs; -EBUSY: started; -E2BIG: more than 64 blocks.
  */
 int migd_guest_add_ram(struct migd_guest *guest, const struct migd_guest_ram *ram);
 

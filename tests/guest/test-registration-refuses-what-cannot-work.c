@@ -144,6 +144,44 @@ static void test_kvm_comes_first(void **state)
 	migd_guest_free(g);
 }
 
+/* Linux 6.8; older headers lack it. */
+static int guest_memfd(int vm_fd)
+{
+	struct {
+		uint64_t size, flags, reserved[6];
+	} args = { .size = LEN };
+
+	return ioctl(vm_fd, _IOWR(KVMIO, 0xd4, args), &args);
+}
+
+/* Which kinds of confidential VM there are depends on the machine: those there are, are refused. */
+static void test_confidential_vms(void **state)
+{
+	static const struct {
+		unsigned long type;
+		const char *name;
+	} types[] = { { 1, "software-protected" }, { 2, "SEV" }, { 3, "SEV-ES" }, { 4, "SEV-SNP" }, { 5, "TDX" } };
+	struct bare b;
+
+	(void)state;
+	bare_begin(&b);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		struct migd_guest_kvm kvm = { .size = sizeof(kvm), .kvm_fd = b.kvm };
+		struct migd_guest *g = NULL;
+
+		kvm.vm_fd = ioctl(b.kvm, KVM_CREATE_VM, types[i].type);
+		if (kvm.vm_fd < 0) {
+			print_message("no %s VM here: %s\n", types[i].name, strerror(errno));
+			continue;
+		}
+		g = new_guest();
+		expect(migd_guest_set_kvm(g, &kvm), -ENOTSUP, "cannot be migrated");
+		migd_guest_free(g);
+		(void)close(kvm.vm_fd);
+	}
+	bare_end(&b);
+}
+
 static void test_ram(void **state)
 {
 	struct migd_guest_ram ram;
@@ -174,6 +212,12 @@ static void test_ram(void **state)
 	RAM_WITH(flags, 4, -EINVAL, "flags");
 	RAM_WITH(flags, MIGD_GUEST_RAM_SHARED, -EINVAL, "its file has none");
 	RAM_WITH(size, 4, -EINVAL, "size");
+	other = guest_memfd(b.vm);
+	if (other >= 0)
+		RAM_WITH(fd, other, -ENOTSUP, "is a guest_memfd");
+	else
+		print_message("KVM has no guest_memfd here: %s\n", strerror(errno));
+	(void)close(other);
 	other = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	RAM_WITH(fd, other, -ENOTSUP, "neither tmpfs nor hugetlbfs");
 	(void)close(other);
@@ -389,6 +433,7 @@ int main(void)
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_kvm_comes_first),
 		cmocka_unit_test(test_ram),
+		cmocka_unit_test(test_confidential_vms),
 		cmocka_unit_test(test_too_many_blocks),
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_devices),
