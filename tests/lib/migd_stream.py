@@ -72,6 +72,17 @@ def _command():
     yield "cmd-" + COMMANDS.get(number, f"{number:#x}")
 
 
+def _subsection():
+    name = (yield from _str8()).decode()
+    yield 4
+    if name == "configuration/uuid":
+        yield 16
+    else:
+        for _ in range((yield from _be32())):
+            yield from _str8()
+    yield "subsection"
+
+
 def forward():
     """Source to destination."""
     while True:
@@ -82,6 +93,8 @@ def forward():
         elif byte == 7:
             yield (yield from _be32())
             yield "configuration"
+        elif byte == 5:  # of the configuration
+            yield from _subsection()
         elif byte in SECTIONS:
             yield from _section(SECTIONS[byte])
         elif byte == 8:
