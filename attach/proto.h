@@ -171,6 +171,31 @@ enum attach_error {
 /* In a RAM_BLOCK's flags, beside enum migd_guest_ram_flags: this memory came from the old VMM, which still uses it. */
 #define ATTACH_RAM_HANDED (1U << 31)
 
+/* Measure for calc_ms how much the guest dirties. sample_pages: for each GiB, mode 1 only. */
+#define ATTACH_DIRTY_RATE_FIELDS(F)                                                         \
+	F(u8, mode)	/* enum attach_dirty_rate_mode */                                   \
+	F(u32, calc_ms)                                                                     \
+	F(u32, sample_pages)
+/* vcpu: an index, or ATTACH_ALL_VCPUS. limit_mib: MiB/s, 0: none. period_ms: of its measurements. */
+#define ATTACH_DIRTY_LIMIT_FIELDS(F) F(u32, vcpu) F(u64, limit_mib) F(u32, period_ms)
+/* The measurement of DIRTY_RATE, and n times a VCPU_DIRTY. */
+#define ATTACH_DIRTY_QUERY_REPLY_FIELDS(F)                                                  \
+	F(u8, has_ring)	/* 1: KVM's dirty ring, 0: its dirty log */                         \
+	F(u8, status)	/* enum attach_dirty_rate_status */                                 \
+	F(u8, mode)                                                                         \
+	F(u64, start_time_s)	/* of the host's clock; 0: there was none */                \
+	F(u32, calc_ms)                                                                     \
+	F(u32, sample_pages)                                                                \
+	F(u64, rate_mib)	/* MiB/s, of all */                                         \
+	F(u32, n)                                                                           \
+	F(blob, vcpus)
+#define ATTACH_VCPU_DIRTY_FIELDS(F)                                                         \
+	F(u64, rate_mib)	/* MiB/s, as DIRTY_RATE measured by the ring */             \
+	F(u64, limit_mib)	/* 0: none */                                               \
+	F(u64, current_mib)	/* MiB/s, as measured for the limit */
+/* throttle_us: the longest sleep of a vCPU for each ring that it fills. ring_full_us: the time that takes; 0: idle. */
+#define ATTACH_MIG_DIRTY_LIMIT_REPLY_FIELDS(F) F(u64, throttle_us) F(u64, ring_full_us)
+
 /*
  * M(number, NAME, request fields, reply fields). Numbers are for ever.
  * Control connection: 1..31; migration channel: 32..95; both: 96...
@@ -183,6 +208,9 @@ enum attach_error {
 	M(5, RESOLVE, RESOLVE, HANDOVER_REPLY)		/* D->V, operator's word */         \
 	M(6, REQUEST_RESET, EMPTY, EMPTY)		/* D->V */                          \
 	M(7, REQUEST_SHUTDOWN, EMPTY, EMPTY)		/* D->V */                          \
+	M(8, DIRTY_RATE, DIRTY_RATE, EMPTY)		/* D->V; the result by DIRTY_QUERY */ \
+	M(9, DIRTY_LIMIT, DIRTY_LIMIT, EMPTY)		/* D->V, an operator's */           \
+	M(10, DIRTY_QUERY, EMPTY, DIRTY_QUERY_REPLY)	/* D->V */                          \
 	M(11, ANNOUNCE, ANNOUNCE, EMPTY)		/* D->V, one round of announce-self */ \
 	M(13, CPR_OFFER, HANDOVER, EMPTY)		/* D->V, + connection to the new VMM */ \
 	M(17, REQUEST_WAKEUP, EMPTY, EMPTY)		/* D->V */                          \
@@ -207,6 +235,8 @@ enum attach_error {
 	M(49, THROTTLE, THROTTLE, EMPTY)                                                    \
 	M(50, STATE_FEED, STATE_FEED, STATE_FEED_REPLY)	/* a piece of a section, unpackaged */ \
 	M(51, STATE_FEED_END, STATE_FEED_END, STATE_LOAD_REPLY)                             \
+	M(60, MIG_DIRTY_LIMIT, DIRTY_LIMIT, EMPTY)	/* W->V, the migration's */         \
+	M(61, MIG_DIRTY_LIMIT_STATS, EMPTY, MIG_DIRTY_LIMIT_REPLY) /* W->V */                \
 	M(70, RAM_OFFER, RAM_OFFER, EMPTY)		/* old VMM->new VMM, + memfds; reply: it listens */ \
 	M(96, QUERY, EMPTY, QUERY_REPLY)                                                    \
 	M(97, HEARTBEAT, EMPTY, EMPTY)                                                      \
@@ -223,6 +253,27 @@ enum attach_ram_flag {
 	ATTACH_RAM_READONLY = 1 << 0,
 	ATTACH_RAM_SHARED = 1 << 1,
 };
+
+enum attach_dirty_rate_mode {
+	ATTACH_DIRTY_RATE_SAMPLING = 1,	/* sampled pages are compared */
+	ATTACH_DIRTY_RATE_RING = 2,	/* entries of KVM's dirty rings are counted */
+	ATTACH_DIRTY_RATE_BITMAP = 3,	/* bits of KVM's dirty log are counted */
+};
+
+enum attach_dirty_rate_status {
+	ATTACH_DIRTY_RATE_UNSTARTED = 1,
+	ATTACH_DIRTY_RATE_MEASURING = 2,
+	ATTACH_DIRTY_RATE_MEASURED = 3,
+};
+
+#define ATTACH_DIRTY_RATE_MS_MIN 50U
+#define ATTACH_DIRTY_RATE_MS_MAX 60000U
+#define ATTACH_SAMPLE_PAGES_MIN 128U	/* for each GiB */
+#define ATTACH_SAMPLE_PAGES_MAX 16384U
+#define ATTACH_ALL_VCPUS UINT32_MAX
+
+/* Bits of HELLO's features that say what a VMM has; nothing has to be agreed on. */
+#define ATTACH_FEATURE_DIRTY_RING (1ULL << 0)
 
 enum attach_event {
 	ATTACH_EVENT_STOPPED = 1,	/* vCPUs parked */
@@ -288,7 +339,12 @@ struct attach_blob {
 	B(STATE_FEED_REPLY, state_feed_reply)        \
 	B(STATE_FEED_END, state_feed_end)            \
 	B(THROTTLE, throttle)                        \
-	B(RAM_OFFER, ram_offer)
+	B(RAM_OFFER, ram_offer)                      \
+	B(DIRTY_RATE, dirty_rate)                    \
+	B(DIRTY_LIMIT, dirty_limit)                  \
+	B(DIRTY_QUERY_REPLY, dirty_query_reply)      \
+	B(VCPU_DIRTY, vcpu_dirty)                    \
+	B(MIG_DIRTY_LIMIT_REPLY, mig_dirty_limit_reply)
 
 /* `empty` has no field; a struct needs one in ISO C. */
 #define ATTACH_STRUCT(upper, lower)                           \

@@ -205,6 +205,7 @@ static void note_hello(struct guest *g, const struct attach_hello *hello)
 	g->handover_state = hello->handover_state;
 	memcpy(g->handover_id, hello->handover_id, sizeof(g->handover_id));
 	g->n_vcpus = hello->n_vcpus;
+	g->has_dirty_ring = hello->features & ATTACH_FEATURE_DIRTY_RING;
 	g->ram_bytes = hello->ram_bytes;
 	g->epoch = hello->prev_epoch + 1;
 	g->stopped_told = guest_run_state(g) != RUN_STATE_RUNNING &&

@@ -37,6 +37,7 @@ struct guest {
 	uint8_t handover_state; /* enum handover_state of attach/handover.h */
 	uint8_t handover_id[ATTACH_ID_LEN];
 	uint32_t n_vcpus;
+	bool has_dirty_ring; /* its VM was made with KVM's dirty rings */
 	uint64_t ram_bytes;
 	uint32_t epoch;
 	int pid;                 /* of the VMM, by SO_PEERCRED */

@@ -149,6 +149,9 @@ static const struct call_row rows[] = {
 	{ ATTACH_ANNOUNCE, IN(RUNNING) | IN(PRECOPY), handle_announce },
 	{ ATTACH_REQUEST_WAKEUP, ~IN_GONE, handle_request_wakeup },
 	{ ATTACH_DISCARD, IN(EMPTY) | IN(INCOMING) | IN(DISCARDED), handle_discard },
+	{ ATTACH_DIRTY_RATE, IN(RUNNING) | IN(PRECOPY), handle_dirty_rate },
+	{ ATTACH_DIRTY_LIMIT, IN(RUNNING) | IN(PRECOPY), handle_dirty_limit },
+	{ ATTACH_DIRTY_QUERY, IN_ANY, handle_dirty_query },
 	{ ATTACH_QUERY, IN_ANY, handle_query },
 	{ ATTACH_HEARTBEAT, IN_ANY, handle_heartbeat },
 };
@@ -169,6 +172,7 @@ static int send_hello(struct migd_guest *g)
 	struct attach_hello h = {
 		.proto_min = ATTACH_VERSION,
 		.proto_max = ATTACH_VERSION,
+		.features = g->dirty.engine == DIRTY_RING ? ATTACH_FEATURE_DIRTY_RING : 0,
 		.arch = ARCH_NAME,
 		.role = (uint8_t)g->role,
 		.run_state = (uint8_t)run_state_of(g),

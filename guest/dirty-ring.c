@@ -17,6 +17,8 @@
 
 #include "base/bitmap.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "guest/dirty-limit.h"
 #include "guest/dirty.h"
 #include "guest/gate.h"
 
@@ -75,6 +77,38 @@ static void mark_entry(struct dirty *d, uint32_t slot, uint64_t offset)
 				       1);
 }
 
+/* N entries more: until when has the vCPU used up what it may dirty? Locked. */
+static void charge(struct dirty_ring *r, uint64_t n)
+{
+	uint64_t limit_bps = __atomic_load_n(&r->limit_bps, __ATOMIC_RELAXED), now = clock_now_ns();
+
+	if (limit_bps)
+		r->paid_ns = dirty_limit_charge(r->paid_ns, r->last_ns, now, n, limit_bps);
+	r->last_ns = now;
+}
+
+uint64_t dirty_ring_harvested(struct dirty_ring *r)
+{
+	LOCK_SCOPE(&r->lock);
+
+	return r->harvested;
+}
+
+uint64_t dirty_ring_paid_ns(struct dirty_ring *r)
+{
+	LOCK_SCOPE(&r->lock);
+
+	return r->paid_ns;
+}
+
+void dirty_ring_forgive(struct dirty_ring *r)
+{
+	LOCK_SCOPE(&r->lock);
+
+	r->paid_ns = 0;
+	r->last_ns = clock_now_ns();
+}
+
 /* Take what is in the ring, at most once round. */
 static int collect(struct dirty *d, struct dirty_ring *r, bool mark)
 {
@@ -92,6 +126,8 @@ static int collect(struct dirty *d, struct dirty_ring *r, bool mark)
 		__atomic_store_n(&e->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
 		r->next++;
 	}
+	r->harvested += n;
+	charge(r, n);
 	return n > INT_MAX ? INT_MAX : (int)n;
 }
 

@@ -27,7 +27,7 @@ static uint64_t pages_of(uint64_t bytes)
 	return bytes / DIRTY_PAGE_SIZE;
 }
 
-static bool slot_is_logged(const struct dirty *d, const struct ram_slot *s)
+bool dirty_slot_is_logged(const struct dirty *d, const struct ram_slot *s)
 {
 	return !(d->tables->blocks[s->block].flags & MIGD_GUEST_RAM_READONLY);
 }
@@ -146,11 +146,11 @@ static int set_logging(struct dirty *d, const struct ram_slot *s, bool on)
 	return ioctl(d->tables->kvm.vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
-/* Switch the first N slots. */
+/* Off, for the first N slots. */
 static void stop_logging(struct dirty *d, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (slot_is_logged(d, &d->tables->slots[i]))
+		if (dirty_slot_is_logged(d, &d->tables->slots[i]))
 			(void)set_logging(d, &d->tables->slots[i], false);
 }
 
@@ -160,7 +160,7 @@ static int start_logging(struct dirty *d, struct merr *err)
 	int r;
 
 	for (size_t i = 0; i < t->n_slots; i++) {
-		if (!slot_is_logged(d, &t->slots[i]))
+		if (!dirty_slot_is_logged(d, &t->slots[i]))
 			continue;
 		r = set_logging(d, &t->slots[i], true);
 		if (r < 0) {
@@ -171,6 +171,34 @@ static int start_logging(struct dirty *d, struct merr *err)
 		}
 	}
 	return 0;
+}
+
+int dirty_log_get(struct dirty *d, struct gate *gate, enum dirty_user user, struct merr *err)
+{
+	int r;
+
+	if (!d->users) {
+		/* What a ring still holds from earlier has no meaning any more. */
+		r = d->engine == DIRTY_RING ? dirty_rings_harvest(d, gate, err) : 0;
+		if (r >= 0)
+			r = start_logging(d, err);
+		if (r < 0)
+			return r;
+	}
+	d->users |= user;
+	return 0;
+}
+
+void dirty_log_put(struct dirty *d, struct gate *gate, enum dirty_user user)
+{
+	if (!(d->users & user))
+		return;
+	d->users &= ~(unsigned int)user;
+	if (d->users)
+		return;
+	stop_logging(d, d->tables->n_slots);
+	if (d->engine == DIRTY_RING)
+		(void)dirty_rings_harvest(d, gate, NULL);
 }
 
 int dirty_start(struct dirty *d, struct gate *gate, int ret_fds[ATTACH_RAM_BLOCKS_MAX],
@@ -189,11 +217,8 @@ int dirty_start(struct dirty *d, struct gate *gate, int ret_fds[ATTACH_RAM_BLOCK
 	if (r >= 0) {
 		__atomic_store_n(&d->tracking, true, __ATOMIC_SEQ_CST);
 		barrier_everywhere();
-		/* What a ring still holds from an earlier migration has no meaning any more. */
-		r = d->engine == DIRTY_RING ? dirty_rings_harvest(d, gate, err) : 0;
+		r = dirty_log_get(d, gate, DIRTY_USER_MIGRATION, err);
 	}
-	if (r >= 0)
-		r = start_logging(d, err);
 	if (r < 0) {
 		close_fds(ret_fds, d->tables->n_blocks);
 		free_maps(d);
@@ -206,9 +231,7 @@ void dirty_stop(struct dirty *d, struct gate *gate)
 {
 	if (!dirty_is_tracking(d))
 		return;
-	stop_logging(d, d->tables->n_slots);
-	if (d->engine == DIRTY_RING)
-		(void)dirty_rings_harvest(d, gate, NULL);
+	dirty_log_put(d, gate, DIRTY_USER_MIGRATION);
 	free_maps(d);
 }
 
@@ -262,7 +285,7 @@ int dirty_sync(struct dirty *d, struct gate *gate, struct merr *err)
 	if (d->engine == DIRTY_RING)
 		return dirty_rings_harvest(d, gate, err);
 	for (size_t i = 0; i < t->n_slots; i++) {
-		if (!slot_is_logged(d, &t->slots[i]))
+		if (!dirty_slot_is_logged(d, &t->slots[i]))
 			continue;
 		r = sync_slot(d, &t->slots[i], err);
 		if (r < 0)
@@ -366,7 +389,7 @@ int dirty_clear(struct dirty *d, const struct attach_dirty_clear *req, struct me
 	if (r < 0 || !d->manual_protect)
 		return r;
 	for (size_t i = 0; i < t->n_slots; i++) {
-		if (t->slots[i].block != req->block || !slot_is_logged(d, &t->slots[i]))
+		if (t->slots[i].block != req->block || !dirty_slot_is_logged(d, &t->slots[i]))
 			continue;
 		r = clear_slot(d, &t->slots[i], &c, err);
 		if (r < 0)

@@ -33,17 +33,32 @@ enum dirty_engine {
 	DIRTY_RING = 2,
 };
 
-/* One vCPU's ring, mapped from its descriptor. */
+/*
+ * Who needs KVM's log: it is on as long as somebody does. What a ring's entries count for everybody;
+ * the bits of the log can be one's only.
+ */
+enum dirty_user {
+	DIRTY_USER_MIGRATION = 1 << 0,
+	DIRTY_USER_RATE = 1 << 1,  /* a measurement: guest/dirty-rate.h */
+	DIRTY_USER_LIMIT = 1 << 2, /* guest/dirty-limit.h; rings only */
+};
+
+/* One vCPU's ring, mapped from its descriptor. Under the lock, but for the first two and `limit_bps`. */
 struct dirty_ring {
 	struct kvm_dirty_gfn *entries;
 	uint32_t n_entries; /* a power of two */
-	uint32_t next;      /* under the lock: what is harvested next */
 	pthread_mutex_t lock;
+	uint32_t next;      /* what is harvested next */
+	uint64_t harvested; /* entries so far */
+	uint64_t limit_bps; /* atomic: what the vCPU may dirty, bytes a second; 0: no limit */
+	uint64_t last_ns;   /* when it was harvested last */
+	uint64_t paid_ns;   /* until when the vCPU has used up its limit */
 };
 
 struct dirty {
 	const struct guest_tables *tables;
 	enum dirty_engine engine;
+	unsigned int users;   /* enum dirty_user. Service thread */
 	bool manual_protect;  /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is on */
 	bool tracking;        /* atomic: the maps are there */
 	unsigned int writers; /* atomic: threads that may be using the maps */
@@ -61,6 +76,13 @@ static inline bool dirty_is_tracking(const struct dirty *d)
 {
 	return __atomic_load_n(&d->tracking, __ATOMIC_RELAXED);
 }
+
+/* Switch KVM's log on for USER, if it is not. Nothing is left behind on failure. Service thread. */
+int dirty_log_get(struct dirty *d, struct gate *gate, enum dirty_user user, struct merr *err);
+/* USER needs it no more; it may never have. */
+void dirty_log_put(struct dirty *d, struct gate *gate, enum dirty_user user);
+/* Whether slot S is logged at all. */
+bool dirty_slot_is_logged(const struct dirty *d, const struct ram_slot *s);
 
 /*
  * Make the maps, all pages dirty, and start KVM's log. RET_FDS: a descriptor per block, the
@@ -99,5 +121,10 @@ struct dirty_ring *dirty_ring_free(struct dirty_ring *r);
  */
 int dirty_ring_harvest(struct dirty *d, struct dirty_ring *r);
 int dirty_rings_harvest(struct dirty *d, struct gate *gate, struct merr *err);
+/* Entries of R so far. Any thread. */
+uint64_t dirty_ring_harvested(struct dirty_ring *r);
+/* Until when its vCPU has used up its limit; and let it start anew. Any thread. */
+uint64_t dirty_ring_paid_ns(struct dirty_ring *r);
+void dirty_ring_forgive(struct dirty_ring *r);
 
 #endif

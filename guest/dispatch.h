@@ -75,6 +75,13 @@ int handle_discard(struct migd_guest *g, struct call *c, struct merr *err);
 /* announce.c */
 int handle_announce(struct migd_guest *g, struct call *c, struct merr *err);
 
+/* dirty-rate.c, dirty-limit.c */
+int handle_dirty_rate(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_dirty_query(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_dirty_limit(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_mig_dirty_limit(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_mig_dirty_limit_stats(struct migd_guest *g, struct call *c, struct merr *err);
+
 /* transfer.c */
 int handle_ram_table(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_config_get(struct migd_guest *g, struct call *c, struct merr *err);

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 
 /*
@@ -92,20 +93,23 @@ static void set_immediate_exit(struct migd_guest_vcpu *v, uint8_t on)
 	__atomic_store_n(&v->run->immediate_exit, on, __ATOMIC_SEQ_CST);
 }
 
+static void kick_vcpu(struct migd_guest_vcpu *v)
+{
+	const struct gate *g = v->gate;
+
+	if (__atomic_load_n(&v->parked, __ATOMIC_SEQ_CST))
+		return;
+	set_immediate_exit(v, 1);
+	if (g->ops.kick)
+		g->ops.kick(g->ops.kick_opaque, v->index, v->tid);
+	else
+		(void)syscall(SYS_tgkill, getpid(), v->tid, g->kick_signal);
+}
+
 void gate_kick(struct gate *g)
 {
-	struct migd_guest_vcpu *v;
-
-	for (size_t i = 0; i < g->n_vcpus; i++) {
-		v = g->vcpus[i];
-		if (__atomic_load_n(&v->parked, __ATOMIC_SEQ_CST))
-			continue;
-		set_immediate_exit(v, 1);
-		if (g->ops.kick)
-			g->ops.kick(g->ops.kick_opaque, v->index, v->tid);
-		else
-			(void)syscall(SYS_tgkill, getpid(), v->tid, g->kick_signal);
-	}
+	for (size_t i = 0; i < g->n_vcpus; i++)
+		kick_vcpu(g->vcpus[i]);
 }
 
 void gate_close(struct gate *g, unsigned int reason)
@@ -142,6 +146,16 @@ void gate_hold(struct gate *g, uint64_t until_ns)
 	(void)pthread_mutex_unlock(&g->lock);
 	if (until_ns)
 		gate_kick(g);
+}
+
+void gate_hold_vcpu(struct migd_guest_vcpu *v, uint64_t until_ns, bool kick)
+{
+	(void)pthread_mutex_lock(&v->gate->lock);
+	__atomic_store_n(&v->hold_until_ns, until_ns, __ATOMIC_SEQ_CST);
+	(void)pthread_cond_broadcast(&v->gate->changed);
+	(void)pthread_mutex_unlock(&v->gate->lock);
+	if (kick && until_ns)
+		kick_vcpu(v);
 }
 
 /* ---- waiting for vCPUs ---- */
@@ -244,12 +258,19 @@ static int stop_here(struct migd_guest_vcpu *v)
 }
 
 /* Throttled: stay out of KVM until the hold is over or the gate closes. */
-static void wait_hold(struct gate *g)
+static void wait_hold(struct migd_guest_vcpu *v)
 {
+	struct gate *g = v->gate;
 	LOCK_SCOPE(&g->lock);
+	uint64_t began = clock_now_ns(), now = began, until;
 
-	while (!g->reasons && !g->quit && g->hold_until_ns > clock_now_ns())
-		wait_until(g, g->hold_until_ns);
+	for (;; now = clock_now_ns()) {
+		until = max_u64(g->hold_until_ns, v->hold_until_ns);
+		if (g->reasons || g->quit || until <= now)
+			break;
+		wait_until(g, until);
+	}
+	(void)__atomic_fetch_add(&v->held_ns, now - began, __ATOMIC_RELAXED);
 }
 
 static void wait_short(struct gate *g)
@@ -294,8 +315,9 @@ int gate_run(struct migd_guest_vcpu *v)
 			 */
 			return r == 0 ? -EINTR : r == 1 ? 0 : r;
 		}
-		if (__atomic_load_n(&g->hold_until_ns, __ATOMIC_RELAXED))
-			wait_hold(g);
+		if (__atomic_load_n(&g->hold_until_ns, __ATOMIC_RELAXED) ||
+		    __atomic_load_n(&v->hold_until_ns, __ATOMIC_RELAXED))
+			wait_hold(v);
 		r = run_kvm(v);
 		if (r == 0 && v->run->exit_reason == KVM_EXIT_DIRTY_RING_FULL) {
 			handle_ring_full(v);

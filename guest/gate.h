@@ -57,6 +57,8 @@ struct migd_guest_vcpu {
 	pid_t tid;
 	struct dirty_ring *ring; /* NULL: the VM has none */
 	bool parked;             /* under the gate's lock; read without it by kicks */
+	uint64_t hold_until_ns;  /* atomic: gate_hold_vcpu() */
+	uint64_t held_ns;        /* atomic: it was held so long, altogether */
 	bool io_pending;         /* own thread: the last KVM_RUN gave an exit to the VMM */
 	unsigned int
 		empty_full_exits; /* own thread: ring exits with nothing to harvest, in a row */
@@ -118,6 +120,9 @@ int gate_wait_parked(struct gate *g, uint64_t deadline_ns);
 
 /* Throttling: no vCPU enters KVM_RUN before UNTIL_NS; those inside are kicked. 0 lets them go. */
 void gate_hold(struct gate *g, uint64_t until_ns);
+
+/* The same for one vCPU. Any thread; of V's own, KICK is needless. */
+void gate_hold_vcpu(struct migd_guest_vcpu *v, uint64_t until_ns, bool kick);
 
 /* migd_guest_vcpu_run(). */
 int gate_run(struct migd_guest_vcpu *vcpu);

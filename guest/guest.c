@@ -22,7 +22,11 @@ static int on_ring_full(void *opaque, struct migd_guest_vcpu *vcpu)
 {
 	struct migd_guest *g = opaque;
 
-	return vcpu->ring ? dirty_ring_harvest(&g->dirty, vcpu->ring) : 0;
+	int n = vcpu->ring ? dirty_ring_harvest(&g->dirty, vcpu->ring) : 0;
+
+	if (n > 0 && __atomic_load_n(&vcpu->ring->limit_bps, __ATOMIC_RELAXED))
+		gate_hold_vcpu(vcpu, dirty_ring_paid_ns(vcpu->ring), false);
+	return n;
 }
 
 static void on_ring_broken(void *opaque, struct migd_guest_vcpu *vcpu)
@@ -205,6 +209,8 @@ void migd_guest_free(struct migd_guest *guest)
 	service_join(g);
 	if (g->dirty.tables)
 		dirty_stop(&g->dirty, &g->gate);
+	dirty_rate_free(g);
+	dirty_limit_free(g);
 	control_done(g);
 	(void)arch_state_free(g->arch);
 	free_rings(g);

@@ -25,6 +25,8 @@
 #include "base/err.h"
 #include "guest/cpr.h"
 #include "guest/decision.h"
+#include "guest/dirty-limit.h"
+#include "guest/dirty-rate.h"
 #include "guest/dirty.h"
 #include "guest/gate.h"
 #include "guest/state.h"
@@ -137,6 +139,8 @@ struct migd_guest {
 	struct migration mig;
 	struct settle settle;
 	struct throttle throttle;
+	struct dirty_rate rate;
+	struct dirty_limit limit;
 	uint8_t *body; /* ATTACH_BODY_MAX bytes: the reply being made */
 };
 

@@ -42,6 +42,8 @@ static const struct call_row rows[] = {
 	{ ATTACH_RETIRE, IN(RELEASED) | IN(RETIRED), handle_retire },
 	{ ATTACH_RECLAIM, IN(RELEASED) | IN(RUNNING), handle_reclaim },
 	{ ATTACH_THROTTLE, IN(PRECOPY) | IN(PAUSED), handle_throttle },
+	{ ATTACH_MIG_DIRTY_LIMIT, IN(PRECOPY) | IN(PAUSED), handle_mig_dirty_limit },
+	{ ATTACH_MIG_DIRTY_LIMIT_STATS, IN(PRECOPY) | IN(PAUSED), handle_mig_dirty_limit_stats },
 	{ ATTACH_QUERY, IN_ANY, handle_query },
 	{ ATTACH_HEARTBEAT, IN_ANY, handle_heartbeat },
 };

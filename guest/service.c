@@ -23,6 +23,8 @@ static const struct {
 	{ pause_deadline, pause_poll },
 	{ migration_deadline, migration_tick },
 	{ throttle_deadline, throttle_tick },
+	{ dirty_limit_deadline, dirty_limit_tick },
+	{ dirty_rate_deadline, dirty_rate_tick },
 	{ control_deadline, control_tick },
 };
 

@@ -166,6 +166,7 @@ int handle_dirty_start(struct migd_guest *g, struct call *c, struct merr *err)
 		return merr_set(err, -EOPNOTSUPP,
 				"DIRTY_START: this VM's dirty pages are logged by %s",
 				g->dirty.engine == DIRTY_RING ? "rings" : "bitmaps");
+	dirty_rate_yield(g);
 	r = dirty_start(&g->dirty, &g->gate, c->fds, err);
 	if (r < 0)
 		return r;

@@ -12,8 +12,11 @@ struct migd_guest;
 
 typedef void (*undo_fn)(struct migd_guest *g);
 
-/* At most one of each kind of step is on the stack: begin, dirty log, throttle, pause. */
-#define UNDO_MAX 4
+/*
+ * At most one of each kind of step is on the stack: begin, dirty log, throttle, dirty limit,
+ * pause.
+ */
+#define UNDO_MAX 5
 
 struct undo {
 	undo_fn steps[UNDO_MAX];
