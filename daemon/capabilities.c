@@ -27,8 +27,8 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(XBZRLE)] = true,
 	/* engine/source-throttle.c: vCPUs run less while the migration does not converge */
 	[CAP(AUTO_CONVERGE)] = true,
-	/* vCPUs wait when they dirty too much */
-	[CAP(DIRTY_LIMIT)] = false,
+	/* engine/source-throttle.c: vCPUs wait when they dirty too much */
+	[CAP(DIRTY_LIMIT)] = true,
 	/* engine/switchover.c: the target says when the guest may be stopped */
 	[CAP(SWITCHOVER_ACK)] = true,
 	/* engine/ram.c: memory that both sides share stays where it is */
@@ -45,6 +45,7 @@ enum relation {
 	EXCLUDES,   /* another capability */
 	REQUIRES,   /* another capability */
 	NEEDS_PLAIN, /* neither compression nor TLS */
+	NEEDS_RING,  /* KVM's dirty ring */
 	NEEDS_TIME,  /* set before a listener is open, which was made for fewer connections */
 };
 
@@ -86,6 +87,7 @@ static const struct rule rules[] = {
 
 	PAIR(SWITCHOVER_ACK, REQUIRES, RETURN_PATH),
 	PAIR(DIRTY_LIMIT, EXCLUDES, AUTO_CONVERGE),
+	ALONE(DIRTY_LIMIT, NEEDS_RING),
 	PAIR(MULTIFD, EXCLUDES, XBZRLE),
 
 	PAIR(MAPPED_RAM, EXCLUDES, XBZRLE),
@@ -136,6 +138,16 @@ static int check_plain(const struct settings *s, const struct rule *r, struct me
 	return 0;
 }
 
+static int check_ring(const struct settings *s, const struct rule *r, struct merr *err)
+{
+	if (s->has_dirty_ring)
+		return 0;
+	return merr_set(err, -EINVAL,
+			"Capability '%s' requires KVM's dirty ring, which this guest's VM was made "
+			"without (migd-vmm: --dirty-ring)",
+			name_of(r->subject));
+}
+
 static int check_not_late(const struct settings *s, const struct rule *r, struct merr *err)
 {
 	if (!s->listening || s->was_on[r->subject])
@@ -151,6 +163,7 @@ static int (*const check_relation[])(const struct settings *, const struct rule 
 	[EXCLUDES] = check_excluded,
 	[REQUIRES] = check_required,
 	[NEEDS_PLAIN] = check_plain,
+	[NEEDS_RING] = check_ring,
 	[NEEDS_TIME] = check_not_late,
 };
 

@@ -13,6 +13,7 @@ struct settings {
 	const bool *on;                                /* by enum migration_capability */
 	const bool *was_on;                            /* the same before the change */
 	const struct migration_parameters *parameters; /* all of them set */
+	bool has_dirty_ring; /* KVM's, of this guest's VM */
 	bool listening; /* a socket waits for an incoming migration of this guest */
 };
 

@@ -75,7 +75,8 @@ static int merge(struct guest *g, const struct migration_parameters *changes, st
 		r = capabilities_check(&(struct settings){ .on = g->capabilities,
 							   .was_on = g->capabilities,
 							   .parameters = &merged,
-							   .listening = is_listening(g) },
+							   .has_dirty_ring = g->has_dirty_ring,
+						   .listening = is_listening(g) },
 				       err);
 	if (r < 0) {
 		migration_parameters_done(&merged);
@@ -136,6 +137,7 @@ void cmd_migrate_set_capabilities(struct qmp_call *call,
 	if (capabilities_check(&(struct settings){ .on = on,
 						   .was_on = g->capabilities,
 						   .parameters = &g->parameters,
+						   .has_dirty_ring = g->has_dirty_ring,
 						   .listening = is_listening(g) },
 			       &err) < 0) {
 		qmp_fail(call, &err);

@@ -113,6 +113,10 @@ static void fill_source(const struct migration *m, struct migration_info *ret)
 	fill_blackout(m, &ret->blackout);
 	ret->has_cpu_throttle_percentage = throttle > 0;
 	ret->cpu_throttle_percentage = throttle;
+	ret->has_dirty_limit_throttle_time_per_round = ret->has_dirty_limit_ring_full_time =
+		STAT(m, dirty_limit_active) != 0;
+	ret->dirty_limit_throttle_time_per_round = (uint64_t)STAT(m, dirty_limit_throttle_us);
+	ret->dirty_limit_ring_full_time = (uint64_t)STAT(m, dirty_limit_ring_full_us);
 }
 
 static int fill_target(const struct migration *m, struct migration_info *ret)

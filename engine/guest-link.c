@@ -428,6 +428,25 @@ int guest_throttle(struct guest_link *g, unsigned int percent, struct merr *err)
 	return REQUEST(g, THROTTLE, throttle, &req, empty, &reply, err);
 }
 
+int guest_dirty_limit(struct guest_link *g, uint64_t limit_mib, uint64_t period_ms, struct merr *err)
+{
+	struct attach_dirty_limit req = {
+		.vcpu = ATTACH_ALL_VCPUS,
+		.limit_mib = limit_mib,
+		.period_ms = (uint32_t)period_ms,
+	};
+	struct attach_empty reply;
+
+	return REQUEST(g, MIG_DIRTY_LIMIT, dirty_limit, &req, empty, &reply, err);
+}
+
+int guest_dirty_limit_stats(struct guest_link *g, struct attach_mig_dirty_limit_reply *ret, struct merr *err)
+{
+	struct attach_empty none = {};
+
+	return REQUEST(g, MIG_DIRTY_LIMIT_STATS, empty, &none, mig_dirty_limit_reply, ret, err);
+}
+
 int guest_heartbeat(struct guest_link *g, struct merr *err)
 {
 	struct attach_empty none = {}, reply;

@@ -81,6 +81,9 @@ int guest_state_feed(struct guest_link *g, const struct guest_section *begin, ui
 int guest_state_feed_end(struct guest_link *g, bool ram_only, uint64_t *ret_us, struct merr *err);
 /* Slow the vCPUs down by so much, 0 to 99; lifted by the library at every end. */
 int guest_throttle(struct guest_link *g, unsigned int percent, struct merr *err);
+/* Limit what each vCPU dirties to so many MiB/s, measured over PERIOD_MS; lifted by the library at every end. */
+int guest_dirty_limit(struct guest_link *g, uint64_t limit_mib, uint64_t period_ms, struct merr *err);
+int guest_dirty_limit_stats(struct guest_link *g, struct attach_mig_dirty_limit_reply *ret, struct merr *err);
 int guest_heartbeat(struct guest_link *g, struct merr *err);
 int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct merr *err);
 

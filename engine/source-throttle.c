@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Auto-converge in a migration that runs. */
+/* Capabilities auto-converge and dirty-limit in a migration that runs. */
 #include "engine/source-throttle.h"
+
+#include <inttypes.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -11,6 +13,18 @@
  * first pass, in which everything is sent anyway.
  */
 #define SYNC_AT_LEAST_NS (5 * NS_PER_SEC)
+
+#define STATS_EVERY_NS (NS_PER_SEC / 2)
+
+static bool converges_by(const struct source *s, enum migration_capability c)
+{
+	return !s->guest_paused && migration_has_capability(s->m, c);
+}
+
+static bool is_wanted(const struct source *s)
+{
+	return converges_by(s, MIGRATION_CAPABILITY_AUTO_CONVERGE) || converges_by(s, MIGRATION_CAPABILITY_DIRTY_LIMIT);
+}
 
 static int set_throttle(struct source *s, unsigned int percent)
 {
@@ -28,29 +42,74 @@ static int set_throttle(struct source *s, unsigned int percent)
 	return 0;
 }
 
+/* The limit as the parameters have it now. */
+static int set_limit(struct source *s)
+{
+	struct source_throttle *t = &s->throttle;
+	uint64_t limit_mib = atomic_load(&s->m->throttle.vcpu_limit_mib);
+	uint64_t period_ms = atomic_load(&s->m->throttle.vcpu_period_ms);
+	int r;
+
+	if (limit_mib == t->limit_mib && period_ms == t->period_ms)
+		return 0;
+	r = guest_dirty_limit(&s->guest, limit_mib, period_ms, &s->err);
+	if (r < 0)
+		return r;
+	log_info("the guest dirties memory faster than it is sent: vCPUs may dirty %" PRIu64 " MiB/s each mig=%s",
+		 limit_mib, s->m->start.id);
+	t->limit_mib = limit_mib;
+	t->period_ms = period_ms;
+	stats_set(s->m->stats, dirty_limit_active, 1);
+	return 0;
+}
+
 int source_throttle_synced(struct source *s)
 {
 	struct source_throttle *t = &s->throttle;
 	struct throttle_settings set = throttle_settings(&s->m->throttle);
 	uint64_t total = ram_source_dirtied_pages(s->sender), fresh = total - t->counted_pages;
 	struct throttle_load load;
+	bool high;
 
 	t->counted_pages = total;
 	t->last_sync_ns = clock_now_ns();
-	if (s->guest_paused || !migration_has_capability(s->m, MIGRATION_CAPABILITY_AUTO_CONVERGE))
+	if (!is_wanted(s))
 		return 0;
-	if (!throttle_watch_sync(&t->watch, t->last_sync_ns, fresh * WIRE_PAGE_SIZE, out_offset(s->out),
-				 set.threshold_percent, &load))
+	high = throttle_watch_sync(&t->watch, t->last_sync_ns, fresh * WIRE_PAGE_SIZE, out_offset(s->out),
+				   set.threshold_percent, &load);
+	if (converges_by(s, MIGRATION_CAPABILITY_DIRTY_LIMIT))
+		/* Once there is a limit, a new one takes effect at the next sync, high or not. */
+		return high || t->limit_mib ? set_limit(s) : 0;
+	return high ? set_throttle(s, throttle_next(&set, t->percent, &load)) : 0;
+}
+
+static int fetch_stats(struct source *s, uint64_t now_ns)
+{
+	struct attach_mig_dirty_limit_reply rep;
+	int r;
+
+	if (!s->throttle.limit_mib || now_ns < s->throttle.last_stats_ns + STATS_EVERY_NS)
 		return 0;
-	return set_throttle(s, throttle_next(&set, t->percent, &load));
+	s->throttle.last_stats_ns = now_ns;
+	r = guest_dirty_limit_stats(&s->guest, &rep, &s->err);
+	if (r < 0)
+		return r;
+	stats_set(s->m->stats, dirty_limit_throttle_us, rep.throttle_us);
+	stats_set(s->m->stats, dirty_limit_ring_full_us, rep.ring_full_us);
+	return 0;
 }
 
 int source_throttle_tick(struct source *s)
 {
-	if (s->guest_paused || !migration_has_capability(s->m, MIGRATION_CAPABILITY_AUTO_CONVERGE))
+	uint64_t now = clock_now_ns();
+	int r;
+
+	if (!is_wanted(s))
 		return 0;
-	if (stats_get(s->m->stats, dirty_sync_count) < 2 ||
-	    clock_now_ns() < s->throttle.last_sync_ns + SYNC_AT_LEAST_NS)
+	r = fetch_stats(s, now);
+	if (r < 0)
+		return r;
+	if (stats_get(s->m->stats, dirty_sync_count) < 2 || now < s->throttle.last_sync_ns + SYNC_AT_LEAST_NS)
 		return 0;
 	return source_sync(s);
 }
@@ -58,5 +117,7 @@ int source_throttle_tick(struct source *s)
 void source_throttle_ended(struct source *s)
 {
 	s->throttle.percent = 0;
+	s->throttle.limit_mib = 0;
 	stats_set(s->m->stats, throttle_percent, 0);
+	stats_set(s->m->stats, dirty_limit_active, 0);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Capability auto-converge in a migration that runs: watches what the guest dirties, sync by sync, and slows its vCPUs
- * down. The library lifts the throttle by itself on every end of the migration. Migration thread.
+ * Capabilities auto-converge and dirty-limit in a migration that runs: watches what the guest dirties, sync by sync, and
+ * slows its vCPUs down: all alike, by a share of their time, or each by what it may dirty. The library lifts that by itself
+ * on every end of the migration. Migration thread.
  */
 #ifndef MIGD_ENGINE_SOURCE_THROTTLE_H
 #define MIGD_ENGINE_SOURCE_THROTTLE_H
@@ -14,13 +15,19 @@ struct source_throttle {
 	struct throttle_watch watch;
 	uint64_t counted_pages;	/* of ram_source_dirtied_pages() */
 	uint64_t last_sync_ns;
-	unsigned int percent;	/* what the library was told; 0: nothing */
+	uint64_t last_stats_ns;
+	/* What the library was told; 0: nothing. */
+	unsigned int percent;
+	uint64_t limit_mib, period_ms;
 };
 
 /* After each sync while the guest runs. 0, or -errno with s->err if the library refused. */
 int source_throttle_synced(struct source *s);
 
-/* Now and then during a pass: a sync, if auto-converge has waited too long for the pass to end. 0 or -errno. */
+/*
+ * Now and then during a pass: fetches statistics, and syncs if one of the capabilities has waited too long for the pass to
+ * end. 0 or -errno.
+ */
 int source_throttle_tick(struct source *s);
 
 /* The migration is over: the library has lifted, or will lift, what there is. */

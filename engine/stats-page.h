@@ -45,6 +45,9 @@
 	S(xbzrle_miss_ppm)	/* of the pages looked up in the last pass */               \
 	S(xbzrle_encoding_milli)	/* thousandths: full size over encoded size, last pass */ \
 	S(throttle_percent)                                                                 \
+	S(dirty_limit_active)	/* 1: the capability dirty-limit limits the vCPUs */        \
+	S(dirty_limit_throttle_us)                                                          \
+	S(dirty_limit_ring_full_us)                                                         \
 	/* The blackout, piece by piece, in the order they happen; microseconds. */         \
 	S(blackout_pause_us)                                                                \
 	S(blackout_save_us)                                                                 \

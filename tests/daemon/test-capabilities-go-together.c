@@ -81,7 +81,7 @@ struct fixture {
 
 static struct fixture fixture(void)
 {
-	struct fixture f = { .err = MERR_INIT };
+	struct fixture f = { .settings = { .has_dirty_ring = true }, .err = MERR_INIT };
 
 	assert_int_equal(migration_parameters_defaults(&f.parameters), 0);
 	return f;
@@ -187,6 +187,19 @@ static void the_first_mismatch_is_said(void **state)
 	migration_parameters_done(&f.parameters);
 }
 
+static void dirty_limit_needs_a_ring(void **state)
+{
+	struct fixture f = fixture();
+
+	(void)state;
+	f.on[cap("dirty-limit")] = true;
+	assert_int_equal(judge(&f), 0);
+	f.settings.has_dirty_ring = false;
+	assert_int_equal(judge(&f), -EINVAL);
+	ASSERT_SAYS(&f, "'dirty-limit'", "dirty ring");
+	migration_parameters_done(&f.parameters);
+}
+
 static void compression_and_tls_are_excluded(void **state)
 {
 	static const char *const caps[] = { "zero-copy-send", "mapped-ram" };
@@ -235,6 +248,7 @@ int main(void)
 		cmocka_unit_test(an_excluded_pair_is_named),
 		cmocka_unit_test(what_is_required_is_named),
 		cmocka_unit_test(the_first_mismatch_is_said),
+		cmocka_unit_test(dirty_limit_needs_a_ring),
 		cmocka_unit_test(compression_and_tls_are_excluded),
 		cmocka_unit_test(more_channels_come_before_the_listener),
 	};

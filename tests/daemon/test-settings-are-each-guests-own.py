@@ -6,8 +6,8 @@
 import migdtest
 from attach_peer import attached
 
-SUPPORTED = {"auto-converge", "events", "return-path", "pause-before-switchover", "late-block-activate", "zero-blocks",
-             "switchover-ack"}
+SUPPORTED = {"auto-converge", "events", "late-block-activate", "pause-before-switchover", "release-ram", "return-path",
+             "switchover-ack", "validate-uuid", "x-ignore-shared", "xbzrle", "zero-blocks"}
 
 # What a capability is refused without.
 REQUIRES = {"switchover-ack": "return-path"}

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """For tests that need the lab: start the same test again in there, with the same source and build folders."""
 
+import ctypes
 import os
+import signal
+import subprocess
 import sys
 
 from migd_process import BUILD_DIR, SOURCE_DIR
@@ -12,8 +15,28 @@ SLOW = 10
 BOOT_SECONDS = 120
 
 
-def enter(timeout):
-    """Returns in the lab only; outside, runs this program in it, for so many seconds, and exits with its status."""
+PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _run(argv, take):
+    """Run the lab and hand each line of its output that `take` does not take on; returns its status."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, errors="replace", preexec_fn=_die_with_parent) as lab:
+        for line in lab.stdout:
+            if not take(line):
+                print(line, end="", flush=True)
+    return lab.returncode
+
+
+def enter(timeout, take=None):
+    """Returns in the lab only; outside, runs this program in it, for so many seconds, and exits with its status.
+
+    take(line): called outside for each line of output, which is printed unless this says true. The lab cannot write to the
+    folders it shares.
+    """
     if os.environ.get("MIGD_LAB"):
         return
     if os.environ.get("MIGD_SANITIZE"):
@@ -23,5 +46,8 @@ def enter(timeout):
     os.environ.update(MIGD_BUILD_DIR=BUILD_DIR, MIGD_SOURCE_DIR=SOURCE_DIR, MIGD_TEST_SLOW=str(SLOW),
                       MIGD_TEST_TIMEOUT=str(timeout))
     lab = os.path.join(os.path.dirname(__file__), "lab")
-    os.execv(sys.executable, [sys.executable, lab, "--share", SOURCE_DIR, "--share", BUILD_DIR, "--timeout",
-                              str(timeout + BOOT_SECONDS), "--", "python3", *sys.argv])
+    argv = [sys.executable, lab, "--share", SOURCE_DIR, "--share", BUILD_DIR, "--timeout", str(timeout + BOOT_SECONDS), "--",
+            "python3", *sys.argv]
+    if take:
+        sys.exit(_run(argv, take))
+    os.execv(sys.executable, argv)
