@@ -52,12 +52,14 @@ template <bool ok> struct migd_vms_require {
 
 /* Has member m of S the type T? Where it is, and a compile error if it has another type. */
 #define MIGD_VMS_IS(S, m, T) MIGD_VMS_SAME(__typeof__(((S *)0)->m), __typeof__(T))
-#define MIGD_VMS_OFFSET(S, m, T) \
-	(offsetof(S, m) + MIGD_VMS_REQUIRE(MIGD_VMS_IS(S, m, T), "'" #m "' of '" #S "' is not of type '" #T "'"))
-#define MIGD_VMS_ARRAY_OFFSET(S, m, T, n) \
-	(offsetof(S, m) + MIGD_VMS_REQUIRE(MIGD_VMS_IS(S, m, T[n]), "'" #m "' of '" #S "' is not an array of " #n " '" #T "'"))
+#define MIGD_VMS_OFFSET(S, m, T) MIGD_VMS_OFFSET_OF(S, m, T)
+#define MIGD_VMS_OFFSET_OF(S, m, T) \
+	(offsetof(S, m) + MIGD_VMS_REQUIRE(MIGD_VMS_IS(S, m, T), #m " of " #S " is not of type " #T))
+#define MIGD_VMS_ARRAY_OFFSET(S, m, T, n) MIGD_VMS_ARRAY_OFFSET_OF(S, m, T, n)
+#define MIGD_VMS_ARRAY_OFFSET_OF(S, m, T, n) \
+	(offsetof(S, m) + MIGD_VMS_REQUIRE(MIGD_VMS_IS(S, m, T[n]), #m " of " #S " is not an array of " #n " " #T))
 #define MIGD_VMS_TEST(test) \
-	MIGD_VMS_REQUIRE(MIGD_VMS_IS_TEST(test), "'" #test "' is not a bool (void *opaque, uint32_t version)")
+	MIGD_VMS_REQUIRE(MIGD_VMS_IS_TEST(test), #test " is not a bool (void *opaque, uint32_t version)")
 #define MIGD_VMS_SINCE(v) MIGD_VMS_REQUIRE((v) > 0, "a field exists since version 1 or a later one")
 
 #define MIGD_VMS_T_BOOL bool
@@ -150,7 +152,7 @@ template <bool ok> struct migd_vms_require {
 	MIGD_VMS_PLAIN(#m, \
 		       offsetof(S, m) + (start) + (ok) + \
 			       MIGD_VMS_REQUIRE((start) + (len) <= sizeof(((S *)0)->m), \
-						"'" #m "' of '" #S "' has not so many bytes"), \
+						#m " of " #S " has not so many bytes"), \
 		       len, 1, MIGD_VMS_BUFFER, 0, v, NULL, test)
 /* The member as raw bytes, whatever its type: no byte order is taken care of. Or LEN of them from START. */
 #define MIGD_VMS_FIELD_BUFFER(S, m) MIGD_VMS_BYTES(S, m, 0, sizeof(((S *)0)->m), 0, NULL, 0)
@@ -215,7 +217,7 @@ template <bool ok> struct migd_vms_require {
 #define MIGD_VMS_FIELD_TMP(S, T, d) \
 	MIGD_VMS_PLAIN("tmp", \
 		       MIGD_VMS_REQUIRE(MIGD_VMS_IS(T, parent, S *) && offsetof(T, parent) == 0, \
-					"the first member of '" #T "' is not '" #S " *parent'"), \
+					"the first member of " #T " is not " #S " *parent"), \
 		       sizeof(T), 1, MIGD_VMS_TMP, 0, 0, d, NULL)
 
 /* ---- queues ---- */
