@@ -323,6 +323,19 @@ struct migd_guest_device {
 int migd_guest_register_device(struct migd_guest *guest, const struct migd_guest_device *device);
 
 /*
+ * A description without a guest, for the tests of a device's author: is it consistent; what would be sent of OPAQUE; what
+ * does a target make of it. They run the hooks as a migration does. Any thread, no callback.
+ *
+ * Save: at most SIZE bytes go to BUF and *ret_len says how many there are; -ENOSPC: there are more, *ret_len in all.
+ * Load: LEN bytes that were written with VERSION, all of which must be consumed. -EINVAL, -EPROTO or what a hook returned:
+ * the text names offset and field.
+ */
+int migd_guest_vmstate_check(const struct migd_vmstate *desc);
+int migd_guest_vmstate_save(const struct migd_vmstate *desc, void *opaque, void *buf, size_t size, size_t *ret_len);
+int migd_guest_vmstate_load(const struct migd_vmstate *desc, void *opaque, uint32_t version, const void *data,
+			    size_t len);
+
+/*
  * Register a vCPU, from the thread that will run it, before its first KVM_RUN. FD and RUN are borrowed
  * until migd_guest_free(). The kick signal is unblocked in the calling thread. INDEX: 0..1023, unique.
  */
