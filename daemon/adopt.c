@@ -164,6 +164,7 @@ static int take_start(struct migration *m, struct worker_start *s, struct merr *
 			err, -EBADMSG,
 			"worker link: ADOPT: it is about another migration than its journal");
 	m->mode = s->mode;
+	m->preflight_only = s->preflight_only;
 	take_settings(m->guest, s);
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "daemon/announce.h"
 #include "daemon/daemon.h"
 #include "daemon/migration.h"
+#include "daemon/preflight.h"
 #include "daemon/registry.h"
 
 /* How long the outcome of a migration can be asked for once the VMM has gone. */
@@ -73,6 +74,7 @@ struct guest *guest_free(struct guest *g)
 		decision_unmap(g->decision);
 	close_fd(g->decision_fd);
 	migration_parameters_done(&g->parameters);
+	preflight_forget(g);
 	free(g);
 	return NULL;
 }

@@ -52,6 +52,8 @@ struct guest {
 
 	struct migration_parameters parameters;
 	bool capabilities[MIGRATION_CAPABILITY__MAX];
+	bool has_preflight; /* of the last migration, or of a preflight alone */
+	struct migration_preflight preflight;
 	struct migration *migration; /* the one that runs, or else the last; NULL: there was none */
 	/* Earlier ones that are over, but whose workers still answer the peer (daemon/settle.h). */
 	TAILQ_HEAD(migration_list, migration) lingering;

@@ -44,10 +44,17 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 			     "Cannot resume: there is no paused post-copy migration of guest '%s'",
 			     g->name);
 	if (r == 0)
-		r = outgoing_start(g, call, text, &addr, cpr_path, &err);
-	/* Its worker starts from the event loop. */
-	if (r == 0)
-		g->migration->allow_weak_handover = args->has_allow_weak_handover && args->allow_weak_handover;
+		r = outgoing_start(g, call,
+				   &(struct outgoing){
+					   .uri = text,
+					   .addr = &addr,
+					   .cpr_path = cpr_path,
+					   .preflight_only = args->has_preflight &&
+							     args->preflight == PREFLIGHT_MODE_ONLY,
+					   .allow_weak_handover = args->has_allow_weak_handover &&
+								  args->allow_weak_handover,
+				   },
+				   &err);
 	if (r < 0)
 		qmp_fail(call, &err);
 	else

@@ -22,6 +22,7 @@
 #include "daemon/guest.h"
 #include "daemon/listen.h"
 #include "daemon/migration.h"
+#include "daemon/preflight.h"
 #include "daemon/registry.h"
 #include "daemon/timer.h"
 #include "qmp/server.h"
@@ -177,6 +178,7 @@ static int check_namesake(struct guest *g, const struct attach_hello *h, int pid
 static void reset_record(struct guest *g)
 {
 	migration_install(g, NULL);
+	preflight_forget(g);
 	migration_parameters_done(&g->parameters);
 	migration_parameters_defaults(&g->parameters);
 	memset(g->capabilities, 0, sizeof(g->capabilities));

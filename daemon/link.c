@@ -19,6 +19,7 @@
 #include "daemon/guest.h"
 #include "daemon/json.h"
 #include "daemon/migration.h"
+#include "daemon/preflight.h"
 #include "daemon/publication.h"
 #include "daemon/settle.h"
 #include "daemon/worker.h"
@@ -66,6 +67,7 @@ static int describe_start(const struct migration *m, json_t **ret)
 		.version = LINK_VERSION,
 		.direction = m->direction,
 		.mode = m->mode,
+		.preflight_only = m->preflight_only,
 		.has_return_path = true,
 		.return_path = m->return_path,
 		.has_publish = true,
@@ -353,7 +355,9 @@ static void end_by_outcome(struct migration *m, bool runs_here)
 /* Its last word. FINISHED lets it end; nothing that comes after matters. */
 static int on_done(struct migration *m, json_t *body, struct merr *err)
 {
+	struct guest *g = m->guest;
 	struct worker_outcome o;
+	bool compared;
 	int r = worker_outcome_from_json(body, &o, err);
 
 	if (r < 0)
@@ -364,7 +368,10 @@ static int on_done(struct migration *m, json_t *body, struct merr *err)
 		log_debug("migration is over guest='%s' mig=%s guest-runs-here=%d", m->guest->name,
 			  m->id, o.guest_runs_here);
 		tell_worker(m, LINK_FINISHED, NULL, NULL, 0);
+		compared = m == g->migration && m->preflight_only && m->status == MIGRATION_STATUS_NONE;
 		settle_dismiss_worker(m);
+		if (compared)
+			preflight_conclude(g);
 	}
 	worker_outcome_done(&o);
 	return r;
@@ -382,6 +389,7 @@ static const struct message {
 } messages[] = {
 	{ LINK_STATE, on_state },
 	{ LINK_PASS, on_pass },
+	{ LINK_PREFLIGHT, preflight_on_message },
 	{ LINK_CONNECT, on_connect_message },
 	{ LINK_PUBLISH, on_publish },
 	{ LINK_DONE, on_done },

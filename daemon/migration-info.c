@@ -8,6 +8,7 @@
 #include "daemon/address.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
+#include "daemon/preflight.h"
 
 #define IN(status) (1U << MIGRATION_STATUS_##status)
 /* The source's "full" states; the others show the status alone. */
@@ -163,6 +164,11 @@ int migration_info(const struct guest *g, struct migration_info *ret)
 			migration_info_done(&info);
 			return r;
 		}
+	}
+	r = preflight_info(g, &info);
+	if (r < 0) {
+		migration_info_done(&info);
+		return r;
 	}
 	*ret = info;
 	return 0;

@@ -19,6 +19,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
+#include "daemon/preflight.h"
 #include "daemon/publication.h"
 #include "daemon/settle.h"
 #include "daemon/state-dir.h"
@@ -50,8 +51,9 @@ _Static_assert((int)HANDOVER_RUNNING == (int)HANDOVER_PHASE_RUNNING &&
  */
 static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
 	[MIGRATION_STATUS_NONE] = TO(SETUP),
+	/* To none: a preflight alone. */
 	[MIGRATION_STATUS_SETUP] =
-		TO(ACTIVE) | TO(FAILED) | TO(CANCELLING) | TO(COMPLETED) | TO(DEVICE),
+		TO(ACTIVE) | TO(FAILED) | TO(CANCELLING) | TO(COMPLETED) | TO(DEVICE) | TO(NONE),
 	[MIGRATION_STATUS_ACTIVE] =
 		TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
 	[MIGRATION_STATUS_PRE_SWITCHOVER] = TO(DEVICE) | TO(FAILED) | TO(CANCELLING),
@@ -178,6 +180,9 @@ void migration_install(struct guest *g, struct migration *m)
 {
 	struct migration *last = g->migration;
 
+	if (m)
+		preflight_forget(g);
+
 	if (last && last->worker)
 		TAILQ_INSERT_TAIL(&g->lingering, last, entry);
 	else
@@ -239,6 +244,8 @@ int migration_set_status(struct migration *m, enum migration_status status)
 		return 0;
 	if (status <= MIGRATION_STATUS__INVALID || status >= MIGRATION_STATUS__MAX ||
 	    !(legal_moves[before] >> status & 1))
+		return -EINVAL;
+	if (status == MIGRATION_STATUS_NONE && !m->preflight_only)
 		return -EINVAL;
 	m->status = status;
 	if (status_in(m, ENDED) && stats_get(m->stats, end_ns) == 0)

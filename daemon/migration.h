@@ -53,6 +53,7 @@ struct migration {
 	bool in_doubt;
 	char *peer;
 	bool reached_loaded; /* incoming: the source may have been told so, and may ask */
+	bool preflight_only; /* outgoing: nothing is to move */
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
 	bool allow_weak_handover; /* outgoing: a running guest may go where nobody answers */
 

@@ -121,21 +121,36 @@ static int start_local(struct migration *m, struct qmp_call *call, struct merr *
 	return r;
 }
 
-int outgoing_start(struct guest *g, struct qmp_call *call, const char *uri,
-		   const struct addr *addr, const char *cpr_path, struct merr *err)
+/* Only one that can be asked, and asked again, compares without being migrated to. */
+static int check_preflight(const struct guest *g, const struct outgoing *o, struct merr *err)
+{
+	if (!o->preflight_only ||
+	    (g->parameters.mode == MIG_MODE_NORMAL && addr_is_network(o->addr)))
+		return 0;
+	return merr_set(err, -EINVAL,
+			"Parameter 'preflight' expects 'first', or mode 'normal' and an address to "
+			"connect to: only then can the destination be asked without migrating to it");
+}
+
+int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing *o,
+		   struct merr *err)
 {
 	bool waits = g->parameters.mode == MIG_MODE_CPR_TRANSFER;
 	struct migration *m;
 	int r = check(g, err);
 
+	if (r == 0)
+		r = check_preflight(g, o, err);
 	if (r < 0)
 		return r;
-	r = migration_new(g, WORKER_DIRECTION_OUTGOING, uri, addr, &m, err);
+	r = migration_new(g, WORKER_DIRECTION_OUTGOING, o->uri, o->addr, &m, err);
 	if (r < 0)
 		return r;
 	m->on_started = on_started;
+	m->preflight_only = o->preflight_only;
+	m->allow_weak_handover = o->allow_weak_handover;
 	if (waits)
-		m->cpr = cpr_start(m, cpr_path, on_handed);
+		m->cpr = cpr_start(m, o->cpr_path, on_handed);
 	else if (addr_is_network(&m->addr))
 		m->dial = dial_connect(g->daemon->base, &m->addr, 0, on_connected, m);
 	if ((waits || addr_is_network(&m->addr)) && !m->cpr && !m->dial) {

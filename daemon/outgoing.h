@@ -3,18 +3,29 @@
 #ifndef MIGD_DAEMON_OUTGOING_H
 #define MIGD_DAEMON_OUTGOING_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "transport/addr.h"
 
 struct guest;
 struct qmp_call;
 
+/* What `migrate` asks for. */
+struct outgoing {
+	const char *uri; /* as the operator gave it */
+	const struct addr *addr;
+	const char *cpr_path; /* mode cpr-transfer's channel, or NULL */
+	bool allow_weak_handover;
+	bool preflight_only;  /* compare with the other side, and stop (daemon/preflight.h) */
+};
+
 /*
  * Check whether G can be migrated now (QMP.md 2.1), and set out: the status becomes `setup`. What
  * goes wrong later is in the migration; a stream on this host that cannot be opened both there and
- * in ERR. Names of descriptors are CALL's session's. CPR_PATH: mode cpr-transfer's channel.
+ * in ERR. Names of descriptors are CALL's session's.
  */
-int outgoing_start(struct guest *g, struct qmp_call *call, const char *uri,
-		   const struct addr *addr, const char *cpr_path, struct merr *err);
+int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing *o,
+		   struct merr *err);
 
 #endif

@@ -134,6 +134,31 @@ static void describe(const struct migration *m, struct report *r, struct worker_
 	ret->handover.in_doubt = r->in_doubt;
 }
 
+/* Strings borrow M's list, which the lock guards. */
+static json_t *describe_preflight(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+	struct preflight_mismatch list[ATTACH_MISMATCHES_MAX];
+	struct migration_preflight p = {
+		.result = m->preflight->found ? PREFLIGHT_RESULT_FAIL : PREFLIGHT_RESULT_PASS,
+		.mismatches = list,
+		.n_mismatches = m->preflight->n,
+		.omitted = m->preflight->found - m->preflight->n,
+	};
+
+	for (uint32_t i = 0; i < m->preflight->n; i++) {
+		struct attach_mismatch *mm = &m->preflight->list[i];
+
+		list[i] = (struct preflight_mismatch){
+			.subject = mm->subject,
+			.source = mm->source,
+			.target = mm->target,
+			.advice = mm->advice,
+		};
+	}
+	return migration_preflight_to_json(&p);
+}
+
 static json_t *body_of(struct control *c, struct report *r)
 {
 	char id[2 * ATTACH_ID_LEN + 1];
@@ -146,6 +171,8 @@ static json_t *body_of(struct control *c, struct report *r)
 	switch (r->type) {
 	case LINK_PASS:
 		return worker_pass_to_json(&pass);
+	case LINK_PREFLIGHT:
+		return describe_preflight(c->m);
 	case LINK_CONNECT:
 	case LINK_PUBLISH:
 		return json_object();
@@ -183,6 +210,13 @@ static void send_reports(struct control *c)
 	}
 }
 
+static bool has_preflight(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+
+	return m->preflight != NULL;
+}
+
 /* The state as it is now, as a report. */
 static void snapshot(struct migration *m, struct report *ret)
 {
@@ -217,6 +251,10 @@ static void introduce(struct control *c)
 		lose_daemon(c, "it does not read");
 		return;
 	}
+	now.type = LINK_PREFLIGHT;
+	if (has_preflight(c->m))
+		send_report(c, &now);
+	now.type = LINK_DONE;
 	if (adopt.done)
 		send_report(c, &now);
 	else if (atomic_load(&c->m->wants_connection))

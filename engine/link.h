@@ -19,6 +19,7 @@
  *                      FINISHED     {}               the outcome is recorded: the worker may exit
  *   worker -> daemon   STATE        WorkerState      status, error, handover: at each change
  *                      PASS         WorkerPass
+ *                      PREFLIGHT    MigrationPreflight what keeps the guest from moving
  *                      CONNECT      {}               a (new) connection to the peer is wanted
  *                      PUBLISH      {}               the stream is written and durable: give the file its name
  *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
@@ -52,6 +53,7 @@ enum link_type {
 	LINK_ADOPT,
 	LINK_DONE,
 	LINK_PUBLISH,
+	LINK_PREFLIGHT,
 };
 
 /* Descriptors of START. All are always sent; an absent one is /dev/null's. */

@@ -141,6 +141,18 @@ void report_done(struct migration *m, bool guest_runs_here)
 	queue(m, LINK_DONE, 0);
 }
 
+void report_preflight(struct migration *m, const struct mismatches *found)
+{
+	LOCK_SCOPE(&m->lock);
+
+	if (!m->preflight)
+		m->preflight = malloc(sizeof(*m->preflight));
+	if (!m->preflight)
+		return;
+	*m->preflight = *found;
+	queue(m, LINK_PREFLIGHT, 0);
+}
+
 struct report *report_take(struct migration *m)
 {
 	LOCK_SCOPE(&m->lock);

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "attach/handover.h"
+#include "attach/mismatch.h"
 #include "base/err.h"
 #include "engine/configuration.h"
 #include "engine/link.h"
@@ -68,6 +69,7 @@ struct migration {
 	uint8_t handover_id[ATTACH_ID_LEN];
 	bool done;				/* the migration thread ended */
 	bool guest_runs_here;
+	struct mismatches *preflight;		/* what it found last; NULL: there was none */
 	bool connection_answered;
 	int connection_fd;			/* answer to CONNECT; -1: connection_error */
 	struct merr connection_error;
@@ -92,6 +94,8 @@ void report_status(struct migration *m, enum migration_status status);
 void report_error(struct migration *m, enum migration_status status, const struct merr *err);
 void report_handover(struct migration *m, enum handover_state state, bool in_doubt);
 void report_pass(struct migration *m, uint64_t pass);
+/* What keeps the guest from moving; none: all fits. */
+void report_preflight(struct migration *m, const struct mismatches *found);
 /* The last word. */
 void report_done(struct migration *m, bool guest_runs_here);
 

@@ -24,9 +24,12 @@
 enum hello_feature {
 	HELLO_FEATURE_RUNS = 1 << 0,	 /* page records for runs of pages (WIRE_RAM_RUN) */
 	HELLO_FEATURE_HANDOVER = 1 << 1, /* the two-phase commit; both must have it */
+	HELLO_FEATURE_PREFLIGHT = 1 << 2, /* engine/preflight.h */
 	HELLO_FEATURE_CPR = 1 << 4,	 /* memory that is handed over, not sent (engine/cpr.h) */
 };
-#define HELLO_FEATURES_ALL ((uint64_t)HELLO_FEATURE_CPR | HELLO_FEATURE_RUNS | HELLO_FEATURE_HANDOVER)
+#define HELLO_FEATURES_ALL                                                                       \
+	((uint64_t)HELLO_FEATURE_CPR | HELLO_FEATURE_RUNS | HELLO_FEATURE_HANDOVER |             \
+	 HELLO_FEATURE_PREFLIGHT)
 
 /* The peer has this long for each message of the opening. */
 #define OPENING_TIMEOUT_MS 10000

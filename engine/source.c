@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
+#include "engine/preflight.h"
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
 #include "engine/timer.h"
@@ -25,9 +26,6 @@
 
 /* Between two looks at events and, while the guest is paused, heartbeats. */
 #define TICK_NS (200 * NS_PER_MS)
-
-/* The peer compares descriptions, which takes its library a few ioctls. */
-#define CONFIG_TIMEOUT_MS 10000
 
 int source_connect(struct source *s, int fd, bool cancellable)
 {
@@ -54,7 +52,7 @@ void source_command(struct source *s, uint16_t command)
 }
 
 /* What may come unasked on the return path: a failure. Anything else there is a breach of protocol. */
-static int take_message(struct source *s, const struct rp_msg *m)
+int source_take_message(struct source *s, const struct rp_msg *m)
 {
 	switch (m->type) {
 	case WIRE_RP_ERROR:
@@ -83,7 +81,7 @@ int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp
 	do {
 		r = rp_read(s->in, ret);
 		if (r == 0 && ret->type != type)
-			r = take_message(s, ret);
+			r = source_take_message(s, ret);
 	} while (r == 0 && ret->type != type);
 	in_timeout(s->in, 0);
 	return r;
@@ -97,7 +95,7 @@ static int on_input(void *opaque)
 	int r;
 
 	r = rp_read(s->in, &m);
-	return r < 0 ? r : take_message(s, &m);
+	return r < 0 ? r : source_take_message(s, &m);
 }
 
 int source_tick(void *opaque)
@@ -121,7 +119,7 @@ int source_tick(void *opaque)
 }
 
 /* Write failures of the stream have no text of their own; the peer's last words are better than "broken pipe". */
-static int stream_failed(struct source *s, int r)
+int source_stream_failed(struct source *s, int r)
 {
 	while (s->peer != PEER_NONE && !merr_is_set(&s->err) && r != -ECANCELED && in_ready(s->in))
 		if (on_input(s) < 0)
@@ -154,28 +152,6 @@ int source_sync(struct source *s)
 	publish_sync(s, clock_now_ns());
 	report_pass(s->m, stats_get(s->m->stats, dirty_sync_count));
 	return source_throttle_synced(s);
-}
-
-static int exchange_config(struct source *s)
-{
-	struct rp_msg reply;
-	uint8_t *config;
-	size_t len = 0;
-	int r;
-
-	config = malloc(ATTACH_CONFIG_MAX);
-	if (!config)
-		return merr_set_errno(&s->err, -ENOMEM, "guest description");
-	r = guest_config_fetch(&s->guest, config, &len, &s->err);
-	if (r == 0) {
-		command_begin(s->out, WIRE_CMD_CONFIG, (uint16_t)len);
-		out_bytes(s->out, config, len);
-		r = out_flush(s->out);
-		if (r < 0)
-			r = stream_failed(s, r);
-	}
-	free(config);
-	return r < 0 ? r : source_await(s, WIRE_RP_CONFIG_OK, CONFIG_TIMEOUT_MS, &reply);
 }
 
 int source_open_stream(struct source *s)
@@ -265,6 +241,7 @@ static int register_handlers(struct source *s)
 	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);
 }
 
+/* 1: it was to compare only. */
 static int setup(struct source *s)
 {
 	int r;
@@ -281,8 +258,10 @@ static int setup(struct source *s)
 		return r;
 	if (s->peer != PEER_NONE)
 		out_on_input(s->out, on_input, s);
-	r = s->peer == PEER_MIGD ? exchange_config(s) : check_weak_handover(s);
-	if (r < 0)
+	r = s->peer == PEER_MIGD ? preflight_source(s) : preflight_impossible(s);
+	if (r == 0 && s->peer != PEER_MIGD)
+		r = check_weak_handover(s);
+	if (r != 0)
 		return r;
 	r = guest_begin(&s->guest, &s->err);
 	if (r < 0)
@@ -385,8 +364,8 @@ static enum source_end migrate(struct source *s)
 	int r;
 
 	r = setup(s);
-	if (r < 0)
-		return SOURCE_REVOKED;
+	if (r != 0)
+		return r < 0 ? SOURCE_REVOKED : SOURCE_COMPARED;
 	stats_set(s->m->stats, setup_took_ms, (clock_now_ns() - start_ns) / NS_PER_MS);
 	report_status(s->m, MIGRATION_STATUS_ACTIVE);
 	/* Without passes: make sure that the destination took the memory before the guest is stopped. */
@@ -402,7 +381,7 @@ static void revoke(struct source *s)
 
 	guest_link_no_cancel(&s->guest);
 	if (s->out && out_error(s->out))
-		(void)stream_failed(s, out_error(s->out));
+		(void)source_stream_failed(s, out_error(s->out));
 	/* If it cannot be told, it sees the channel close and does the same. */
 	if (s->guest.conn && guest_abort(&s->guest, NULL, &ignored) == 0)
 		report_handover(s->m, HANDOVER_RUNNING, false);
@@ -438,11 +417,14 @@ static void finish(struct source *s, enum source_end end)
 		report_handover(s->m, HANDOVER_RUNNING, false);
 		report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
 		break;
+	case SOURCE_COMPARED:
+		report_status(s->m, MIGRATION_STATUS_NONE);
+		break;
 	case SOURCE_LOST:
 		report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
 		break;
 	}
-	report_done(s->m, end == SOURCE_REVOKED || end == SOURCE_RECLAIMED);
+	report_done(s->m, end == SOURCE_REVOKED || end == SOURCE_RECLAIMED || end == SOURCE_COMPARED);
 }
 
 static void source_done(struct source *s)

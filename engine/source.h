@@ -60,6 +60,7 @@ enum source_end {
 	SOURCE_RETIRED,		/* the target runs it */
 	SOURCE_RECLAIMED,	/* released, but it runs here again */
 	SOURCE_LOST,		/* released, and the VMM is gone */
+	SOURCE_COMPARED,	/* a preflight only: nothing was touched */
 };
 
 /*
@@ -75,6 +76,12 @@ int source_tick(void *source);
 
 /* Wait for message TYPE on the return path; others that may come are dealt with. TIMEOUT_MS 0: for ever. */
 int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp_msg *ret);
+
+/* What may come unasked on the return path: a failure, or nothing of note. */
+int source_take_message(struct source *s, const struct rp_msg *m);
+
+/* Writing failed with R: the source's error is the peer's last words, if there are any. */
+int source_stream_failed(struct source *s, int r);
 
 /* From pause to the end: engine/switchover.c. Before RELEASE a failure gives SOURCE_REVOKED. */
 enum source_end source_switchover(struct source *s);

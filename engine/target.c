@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "engine/preflight.h"
 #include "engine/ram-handler.h"
 #include "engine/return-path.h"
 #include "engine/switchover-ack.h"
@@ -99,34 +100,6 @@ int target_accept(struct target *t, int cancel_fd)
 	return 0;
 }
 
-static int receive_config(struct target *t)
-{
-	_cleanup_free_ struct mismatches *mismatches = NULL;
-	_cleanup_free_ uint8_t *config = NULL;
-	uint16_t command, len;
-	int r;
-
-	if (in_u8(t->in) != WIRE_COMMAND || command_read(t->in, &command, &len) < 0)
-		return in_fail(t->in, -EBADMSG, "no command after the opening");
-	if (command != WIRE_CMD_CONFIG)
-		return in_fail(t->in, -EBADMSG, "command 0x%x instead of the guest's description", command);
-	config = malloc((size_t)len + 1);
-	if (!config)
-		return in_fail(t->in, -ENOMEM, "guest description");
-	if (in_bytes(t->in, config, len) < 0)
-		return in_error(t->in);
-	mismatches = calloc(1, sizeof(*mismatches));
-	if (!mismatches)
-		return in_fail(t->in, -ENOMEM, "guest description");
-	r = guest_config_compare(&t->guest, config, len, mismatches, &t->err);
-	if (r == 0)
-		r = mismatches_fail(mismatches, "here", &t->err);
-	if (r < 0)
-		return r;
-	r = rp_send(t->chan, WIRE_RP_CONFIG_OK, NULL, 0);
-	return r < 0 ? merr_set_errno(&t->err, r, "answering the source") : 0;
-}
-
 /* What the stream may consist of, but for the library's sections. */
 static int register_handlers(struct target *t)
 {
@@ -190,27 +163,79 @@ static int await_source(struct target *t)
 	return r;
 }
 
+/* Tell the source, and let it read that before it sees the connection reset. */
+static void say_goodbye(struct target *t)
+{
+	uint64_t deadline_ns = clock_now_ns() + DRAIN_MS * NS_PER_MS;
+	uint8_t scratch[4096];
+
+	if (!t->chan)
+		return;
+	if (t->hello.peer == PEER_MIGD)
+		rp_send_error(t->chan, &t->err);
+	else if (t->hello.peer == PEER_QEMU)
+		(void)rp_send_be32(t->chan, WIRE_RP_SHUT, 1);
+	chan_shutdown_write(t->chan);
+	while (clock_now_ns() < deadline_ns &&
+	       chan_read(t->chan, scratch, sizeof(scratch), deadline_ns) > 0)
+		;
+}
+
+/* A source that only compares: the next one may still come, whatever became of it. */
+static int answer_preflight(struct target *t, struct preflight *p)
+{
+	int r = preflight_target(t, p);
+
+	if (r == -ECANCELED)
+		return r;
+	if (r < 0) {
+		log_warning("a preflight was refused: %s guest=\"%s\"", merr_msg(&t->err), t->m->start.guest);
+		say_goodbye(t);
+	}
+	target_disconnect(t);
+	if (t->m->stream_fd >= 0)
+		return 0;
+	return merr_set(&t->err, -ENOTCONN, "the source only compared, and there is no other connection to wait for");
+}
+
+/* A source that wants to migrate. */
+static int await_migration(struct target *t, struct preflight *p)
+{
+	int r;
+
+	do {
+		r = await_source(t);
+		if (r == 0)
+			r = preflight_receive(t, p);
+		if (r == 0 && p->only)
+			r = answer_preflight(t, p);
+	} while (r == 0 && p->only);
+	return r;
+}
+
 /* What the source says about its guest fits the one here. */
-static int check_guest(struct target *t)
+static int check_guest(struct target *t, struct preflight *p)
 {
 	struct configuration ours = migration_configuration(t->m);
 
-	if (configuration_check(t->in, &t->hello.configuration, &ours) < 0)
+	if (!(t->hello.features & HELLO_FEATURE_PREFLIGHT) &&
+	    configuration_check(t->in, &t->hello.configuration, &ours) < 0)
 		return in_error(t->in);
 	/* Only a migd describes its guest before it sends it. */
-	return t->hello.peer == PEER_MIGD ? receive_config(t) : 0;
+	return t->hello.peer == PEER_MIGD ? preflight_target(t, p) : 0;
 }
 
 /* Up to LOADED. */
 static int receive(struct target *t)
 {
+	struct preflight p;
 	int r;
 
-	r = await_source(t);
+	r = await_migration(t, &p);
 	if (r < 0)
 		return r;
 	report_status(t->m, MIGRATION_STATUS_ACTIVE);
-	r = check_guest(t);
+	r = check_guest(t, &p);
 	if (r == 0)
 		r = begin(t);
 	if (r == 0)
@@ -228,24 +253,6 @@ static int receive(struct target *t)
 	/* If this does not arrive, nothing is lost: the source goes on with its guest. */
 	(void)rp_send_id_be64(t->chan, WIRE_RP_LOADED, t->guest.id, t->load_us);
 	return 0;
-}
-
-/* Tell the source, and let it read that before it sees the connection reset. */
-static void say_goodbye(struct target *t)
-{
-	uint64_t deadline_ns = clock_now_ns() + DRAIN_MS * NS_PER_MS;
-	uint8_t scratch[4096];
-
-	if (!t->chan)
-		return;
-	if (t->hello.peer == PEER_MIGD)
-		rp_send_error(t->chan, &t->err);
-	else if (t->hello.peer == PEER_QEMU)
-		(void)rp_send_be32(t->chan, WIRE_RP_SHUT, 1);
-	chan_shutdown_write(t->chan);
-	while (clock_now_ns() < deadline_ns &&
-	       chan_read(t->chan, scratch, sizeof(scratch), deadline_ns) > 0)
-		;
 }
 
 static void fail(struct target *t)

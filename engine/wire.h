@@ -62,6 +62,7 @@ enum wire_command {
 	WIRE_CMD_ASK = 0x4d04,		/* id: which side runs? */
 	WIRE_CMD_ABORT = 0x4d06,	/* id: the source goes on with its guest after all; answered by NOT_ACTIVE */
 	WIRE_CMD_CPR_RAM = 0x4d10,	/* for each RAM block str8 name, be64 length, offset, device, inode: engine/cpr.h */
+	WIRE_CMD_PREFLIGHT = 0x4d08,	/* u8 1: compare only; u8 n, n str8: the source's capabilities. Before CONFIG */
 	WIRE_CMD_SETTLED = 0x4d05,	/* id: the source knows, and acted on it; nothing will be asked any more */
 };
 
@@ -76,6 +77,8 @@ enum wire_reply {
 	WIRE_RP_ERROR = 0x4d03,		/* text */
 	WIRE_RP_LOADED = 0x4d04,	/* id, be64 load µs */
 	WIRE_RP_ACTIVE = 0x4d05,	/* id, be64 resume µs */
+	WIRE_RP_MISMATCH = 0x4d08,	/* str8 subject, source, target, advice: engine/preflight.h */
+	WIRE_RP_PREFLIGHT = 0x4d09,	/* be32 how many mismatches there are, those not told included */
 	WIRE_RP_NOT_ACTIVE = 0x4d06,	/* id: and it never will be */
 };
 

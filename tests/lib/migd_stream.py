@@ -11,9 +11,9 @@ import struct
 SECTIONS = {1: "start", 2: "part", 3: "end", 4: "full"}
 COMMANDS = {1: "open-return-path", 2: "ping", 7: "packaged", 11: "switchover-start",
             0x4D01: "hello", 0x4D02: "config", 0x4D03: "commit", 0x4D04: "ask", 0x4D05: "settled",
-            0x4D06: "abort"}
+            0x4D06: "abort", 0x4D08: "preflight"}
 REPLIES = {1: "shut", 2: "pong", 7: "switchover-ack", 0x4D01: "hello", 0x4D02: "config-ok", 0x4D03: "error", 0x4D04: "loaded",
-           0x4D05: "active", 0x4D06: "not-active"}
+           0x4D05: "active", 0x4D06: "not-active", 0x4D08: "mismatch", 0x4D09: "preflight"}
 ZERO, MEM_SIZE, PAGE, EOS, CONTINUE, RUN = 0x002, 0x004, 0x008, 0x010, 0x020, 0x400
 PAGE_SIZE = 4096
 
