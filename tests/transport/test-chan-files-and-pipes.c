@@ -77,7 +77,7 @@ static void test_file_is_read(void **state)
 	assert_memory_equal(got, "QEVM", 4);
 	assert_int_equal(chan_read_to_file(c, to, 1, 10, DEADLINE_NONE), 0);
 	assert_int_equal(pread(to, got, 10, 1), 10);
-	assert_memory_equal(got, TEXT + 4, 10);
+	assert_memory_equal(got, &TEXT[4], 10);
 	assert_int_equal(chan_read(c, got, sizeof(got), DEADLINE_NONE), LEN - 14);
 	assert_int_equal(chan_read(c, got, sizeof(got), DEADLINE_NONE), 0);
 	assert_int_equal(chan_read_to_file(c, to, 0, 1, DEADLINE_NONE), -ENODATA);

@@ -139,7 +139,16 @@ static void test_tcp_is_set_up_for_small_messages(void **state)
 	(void)state;
 	assert_int_equal(sock_local_addr(listener, &local), 0);
 	local.keep_alive = true;
+	local.keep_alive_count = 3;
+	local.keep_alive_idle = 77;
+	local.keep_alive_interval = 5;
 	assert_int_equal(try_connect(&local, &fd), 0);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &on, &len), 0);
+	assert_int_equal(on, 3);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &on, &len), 0);
+	assert_int_equal(on, 77);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &on, &len), 0);
+	assert_int_equal(on, 5);
 	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
 	assert_true(on);
 	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &len), 0);
@@ -282,6 +291,22 @@ static void test_peer_name(void **state)
 	(void)close(listener);
 }
 
+static void test_only_networks_and_numbers(void **state)
+{
+	struct sock_target targets[SOCK_TARGETS_MAX];
+	struct addr a = parse("tcp:%s:1,numeric", "localhost");
+	struct merr err = MERR_INIT;
+
+	(void)state;
+	assert_true(sock_resolve(&a, false, targets, &err) < 0);
+	assert_non_null(strstr(merr_msg(&err), "localhost:1"));
+	a = parse("tcp:%s:1,numeric", "[::1]");
+	assert_int_equal(sock_resolve(&a, false, targets, NULL), 1);
+	merr_clear(&err);
+	a = parse("fd:%s", "x");
+	assert_int_equal(sock_resolve(&a, false, targets, &err), -EOPNOTSUPP);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +320,7 @@ int main(void)
 		cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_file_in_the_way),
 		cmocka_unit_test(test_peer_name),
+		cmocka_unit_test(test_only_networks_and_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
