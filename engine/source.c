@@ -296,11 +296,7 @@ static uint64_t pages_sent(const struct source *s)
 	       stats_get(st, xbzrle_pages) - stats_get(st, xbzrle_overflow);
 }
 
-/*
- * Wait until the destination has taken everything sent so far. Megabytes fit into the sockets' buffers: a guest stopped
- * before they are drained waits for them, and a pass that seems to end when its last byte is written seems too fast.
- */
-static int drain(struct source *s)
+int source_drain(struct source *s, uint64_t timeout_ms)
 {
 	struct rp_msg pong;
 	int r;
@@ -310,7 +306,7 @@ static int drain(struct source *s)
 	command_begin(s->out, WIRE_CMD_PING, 4);
 	out_be32(s->out, (uint32_t)stats_get(s->m->stats, dirty_sync_count));
 	r = out_flush(s->out);
-	return r < 0 ? r : source_await(s, WIRE_RP_PONG, 0, &pong);
+	return r < 0 ? r : source_await(s, WIRE_RP_PONG, timeout_ms, &pong);
 }
 
 /* One pass over what is dirty, then a sync. */
@@ -322,7 +318,7 @@ static int pass(struct source *s)
 
 	r = handlers_iterate(&s->handlers, s->out, source_tick, s, &s->err);
 	if (r == 0)
-		r = drain(s);
+		r = source_drain(s, 0);
 	if (r < 0)
 		return r;
 	publish_pass(s, out_offset(s->out) - start_bytes, pages_sent(s) - start_pages,
@@ -369,7 +365,7 @@ static enum source_end migrate(struct source *s)
 	stats_set(s->m->stats, setup_took_ms, (clock_now_ns() - start_ns) / NS_PER_MS);
 	report_status(s->m, MIGRATION_STATUS_ACTIVE);
 	/* Without passes: make sure that the destination took the memory before the guest is stopped. */
-	r = cpr_is_transfer(s) ? drain(s) : precopy(s);
+	r = cpr_is_transfer(s) ? source_drain(s, 0) : precopy(s);
 	return r < 0 ? SOURCE_REVOKED : source_switchover(s);
 }
 

@@ -68,6 +68,13 @@ enum source_end {
  */
 int source_open_stream(struct source *s);
 
+/*
+ * Wait until the destination has taken, and loaded, everything sent so far; TIMEOUT_MS 0: for ever. Megabytes fit into the
+ * sockets' buffers: a guest stopped before they are drained waits for them, and a pass that seems to end when its last byte
+ * is written seems too fast. Without a return path: only flushed.
+ */
+int source_drain(struct source *s, uint64_t timeout_ms);
+
 /* Sync, publish what it found, tell of the pass. */
 int source_sync(struct source *s);
 

@@ -3,10 +3,11 @@
  * The source's switchover to a peer that is no migd. Nobody loads the guest revocably there: whoever reads the end of the
  * stream runs it. So that is the commit point, and RELEASE comes before it.
  *
- *     all sections > RELEASE > EOF, description > SHUT 0 > RETIRE     QEMU
- *     all sections > EOF, description > durable > RELEASE, RETIRE     nobody answers: a file, a pipe, a command
+ *     all sections > PING, PONG > RELEASE > EOF, description > SHUT 0 > RETIRE     QEMU
+ *     all sections > EOF, description > durable > RELEASE, RETIRE                  nobody answers: a file, a pipe, a command
  *
- * What is lost between a QEMU's end of stream and its SHUT leaves the guest stopped here, for an operator to decide.
+ * PONG says that all was loaded: from there on nothing of the guest can be refused any more. What is lost between a
+ * QEMU's end of stream and its SHUT leaves the guest stopped here, for an operator to decide.
  */
 #include "engine/source.h"
 
@@ -19,7 +20,8 @@
 #include "base/fd.h"
 #include "engine/stream-commit.h"
 
-/* A QEMU that is loading says nothing until its guest runs. */
+/* A QEMU that is loading says nothing until that is done; and nothing again until its guest runs. */
+#define LOAD_TIMEOUT_MS 30000
 #define SHUT_TIMEOUT_MS 30000
 
 /* More would be a library that describes something else than it sent. */
@@ -130,6 +132,13 @@ static enum source_end commit_to_qemu(struct source *s, struct blackout *b)
 {
 	int r;
 
+	r = source_drain(s, LOAD_TIMEOUT_MS);
+	if (r < 0)
+		return SOURCE_REVOKED;
+	stats_set(s->m->stats, blackout_transfer_us, blackout_lap_us(b));
+	/* The last moment at which a cancel counts. */
+	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
+		return SOURCE_REVOKED;
 	guest_link_no_cancel(&s->guest);
 	chan_set_cancel(s->chan, -1);
 	r = guest_release(&s->guest, &s->err);
@@ -146,6 +155,9 @@ static enum source_end commit_to_nobody(struct source *s, struct blackout *b)
 {
 	int r;
 
+	/* The last moment at which a cancel counts. */
+	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
+		return SOURCE_REVOKED;
 	r = send_end(s, b);
 	if (r == 0)
 		r = stream_commit(s->m, s->chan, source_tick, s, &s->err);
@@ -163,8 +175,5 @@ static enum source_end commit_to_nobody(struct source *s, struct blackout *b)
 
 enum source_end source_commit_alone(struct source *s, struct blackout *b)
 {
-	/* The last moment at which a cancel counts. */
-	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
-		return SOURCE_REVOKED;
 	return s->peer == PEER_QEMU ? commit_to_qemu(s, b) : commit_to_nobody(s, b);
 }
