@@ -23,6 +23,7 @@ enum ctl_option {
 	CTL_OPT_DETACH = 1 << 0,
 	CTL_OPT_WAIT = 1 << 1,
 	CTL_OPT_FENCED = 1 << 2,
+	CTL_OPT_PREFLIGHT = 1 << 3,
 };
 
 /* One run of migctl. */

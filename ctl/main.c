@@ -23,6 +23,7 @@ static const struct {
 	const char *help;
 } command_options[] = {
 	{ CTL_OPT_DETACH, "detach", "migrate: do not wait for the end" },
+	{ CTL_OPT_PREFLIGHT, "preflight", "migrate: only compare both sides, and list every mismatch" },
 	{ CTL_OPT_WAIT, "wait", "incoming: wait until the guest arrived" },
 	{ CTL_OPT_FENCED, "fenced", "resolve: the other side was made sure of" },
 };

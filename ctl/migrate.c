@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
+#include "ctl/preflight.h"
 #include "ctl/progress.h"
 
 static int migrate_run(struct ctl *ctl, struct merr *err)
@@ -13,6 +14,11 @@ static int migrate_run(struct ctl *ctl, struct merr *err)
 	int r;
 
 	json_object_set_new(args, "uri", json_string(ctl->args[0]));
+	if (ctl->options & CTL_OPT_PREFLIGHT) {
+		json_object_set_new(args, "preflight", json_string("only"));
+		r = ctl_execute(ctl, "migrate", args, NULL, err);
+		return r == CTL_OK ? preflight_follow(ctl, err) : r;
+	}
 	if (ctl->options & CTL_OPT_DETACH)
 		return ctl_do(ctl, "migrate", args, err);
 	r = ctl_execute(ctl, "migrate", args, NULL, err);
@@ -86,6 +92,7 @@ static int status_run(struct ctl *ctl, struct merr *err)
 	printf("guest:     %s\n", ctl_str(state, "status", "?"));
 	printf("migration: %s\n", progress_line(info, 0, line, sizeof(line)));
 	print_handover(info);
+	preflight_print_line(info);
 	if (ctl_str(info, "error-desc", NULL))
 		printf("error:     %s\n", ctl_clean(ctl_str(info, "error-desc", ""), line, sizeof(line)));
 	return CTL_OK;
@@ -118,7 +125,7 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_migrate_commands[] = {
-	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH, false,
+	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT, false,
 	  "migrate the guest to tcp:HOST:PORT or unix:PATH, and wait for the end", migrate_run },
 	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT, false,
 	  "wait for a guest to arrive at tcp:HOST:PORT (port 0: any) or unix:PATH", incoming_run },

@@ -80,6 +80,21 @@ static void add_numbers(struct buf *b, const json_t *info)
 		   format_eta(info, eta, sizeof(eta)));
 }
 
+/* What slows the guest down, or makes its pages smaller. */
+static void add_measures(struct buf *b, const json_t *info)
+{
+	int64_t throttle = ctl_int(info, "cpu-throttle-percentage", 0);
+	int64_t sleep_us = ctl_int(info, "dirty-limit-throttle-time-per-round", 0);
+	double rate = ctl_number(info, "xbzrle-cache.encoding-rate", 0);
+
+	if (throttle > 0)
+		buf_printf(b, ", vCPUs throttled by %lld %%", (long long)throttle);
+	if (sleep_us > 0)
+		buf_printf(b, ", vCPUs wait %lld us a round", (long long)sleep_us);
+	if (rate > 0)
+		buf_printf(b, ", xbzrle %.1f to 1", rate);
+}
+
 /* What an operator needs to know about a guest in doubt. */
 static void add_doubt(struct buf *b, const json_t *info)
 {
@@ -102,6 +117,7 @@ const char *progress_line(const json_t *info, int width, char *buf, size_t len)
 		struct buf numbers = { 0 };
 
 		add_numbers(&numbers, info);
+		add_measures(&numbers, info);
 		buf_add_str(&line, " ");
 		room = width - (int)line.len - (int)numbers.len - 4;
 		if (room >= BAR_MIN)

@@ -43,4 +43,26 @@ def test_cancel_and_failure(t):
     t.check(status == 1 and "127.0.0.1:1" in err, f"{status} {err!r}")
 
 
+def test_preflight(t):
+    src, dst = t.pair(dst_changes={"memory": "32M", "cpus": 1}, cpus=2)
+    uri = re.search(r"tcp:\S+", ctl(t, dst.daemon, "incoming", "tcp:127.0.0.1:0")).group()
+    status, out, err = migd_ctl.run(src.daemon.qmp_path, "migrate", "--preflight", uri)
+    t.check(status == 1 and "does not fit" in err, f"{status} {err!r}")
+    t.check(re.search(r"^subject +source +destination +what to do$", out, re.M), out)
+    t.check(re.search(r"^ram block '.*' +64 MiB +32 MiB +start the target", out, re.M), out)
+    t.check(re.search(r"^vCPUs +2 +1 +start the target", out, re.M), out)
+    status, out, _ = migd_ctl.run(src.daemon.qmp_path, "--json", "migrate", "--preflight", uri)
+    t.check(status == 1 and json.loads(out.splitlines()[0])["result"] == "fail", out)
+    t.check("mismatches with the other side" in ctl(t, src.daemon, "status"), "status tells, too")
+    dst.kill()
+    right = t.incoming(dst.daemon, t.options)
+    uri = re.search(r"tcp:\S+", ctl(t, dst.daemon, "incoming", "tcp:127.0.0.1:0")).group()
+    t.check("fits" in ctl(t, src.daemon, "migrate", "--preflight", uri), "now it fits")
+    status, _, err = migd_ctl.run(src.daemon.qmp_path, "migrate", "--preflight", "tcp:127.0.0.1:1")
+    t.check(status == 1 and "could not be compared" in err and "127.0.0.1:1" in err, f"{status} {err!r}")
+    t.assert_untouched(src)
+    ctl(t, src.daemon, "migrate", uri)
+    t.assert_only_runs(right, src)
+
+
 migdtest.main()
