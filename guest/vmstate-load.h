@@ -60,6 +60,18 @@ void vms_loader_begin(struct vms_loader *l, const struct migd_vmstate *d, void *
  */
 int vms_loader_feed(struct vms_loader *l, struct rcur *in, bool final, struct merr *err);
 
+/*
+ * What the loader's two files share. Fail at what the innermost frame does; move on by N bytes, which are there; say
+ * that there is less than LEN, and more may come or not; go into a nested struct.
+ */
+int vms_loader_fail(struct vms_loader *l, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void vms_loader_advance(struct vms_loader *l, size_t n);
+int vms_loader_short_of(struct vms_loader *l, size_t len);
+int vms_loader_push(struct vms_loader *l, const struct migd_vmstate *d, uint8_t *opaque, uint32_t version);
+/* The element at hand of the field at hand; and on to the next. */
+int vms_load_element(struct vms_loader *l, struct vms_frame *fr);
+void vms_element_done(struct vms_frame *fr);
+
 /* Drop a load, also one that did not end with 0. A loader of zeros is fine, too. */
 void vms_loader_done(struct vms_loader *l);
 
