@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which transport is allowed, and can do what (QMP.md 6.4 and 6.5). In QEMU's order: the first that does not fit is the answer. */
+/* Which transport is allowed, and can do what (QMP.md 6.4 and 6.5). In QEMU's order: the first that
+ * does not fit is the answer. */
 #include <errno.h>
 
 #include "daemon/address.h"
@@ -24,17 +25,20 @@ int address_check(const struct guest *g, const struct addr *a, struct merr *err)
 	bool preempt = has(g, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT);
 
 	if (a->type == ADDR_EXEC && !g->daemon->allow_exec)
-		return merr_set(err, -EPERM,
-				"An exec address runs a command as migd's user, which this migd was "
-				"not told to allow; start it with --allow-exec");
+		return merr_set(
+			err, -EPERM,
+			"An exec address runs a command as migd's user, which this migd was "
+			"not told to allow; start it with --allow-exec");
 	if (has(g, MIGRATION_CAPABILITY_MAPPED_RAM) && a->type != ADDR_FILE)
-		return merr_set(err, -EINVAL,
-				"Capability 'mapped-ram' needs a seekable transport: use file:PATH");
+		return merr_set(
+			err, -EINVAL,
+			"Capability 'mapped-ram' needs a seekable transport: use file:PATH");
 	if ((multifd || preempt) && !is_multi_channel(g, a))
-		return merr_set(err, -EINVAL,
-				"Capability '%s' needs a multi-channel transport: use tcp:HOST:PORT or "
-				"unix:PATH",
-				multifd ? "multifd" : "postcopy-preempt");
+		return merr_set(
+			err, -EINVAL,
+			"Capability '%s' needs a multi-channel transport: use tcp:HOST:PORT or "
+			"unix:PATH",
+			multifd ? "multifd" : "postcopy-preempt");
 	if (multifd && g->parameters.direct_io && a->type != ADDR_FILE)
 		return merr_set(err, -EINVAL,
 				"Parameter 'direct-io' with capability 'multifd' needs extra "

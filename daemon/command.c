@@ -140,8 +140,7 @@ static int spawn(char **argv, int theirs, bool reads, pid_t *ret_pid)
 	r = posix_spawn_file_actions_adddup2(&actions, theirs,
 					     reads ? STDIN_FILENO : STDOUT_FILENO);
 	if (r == 0)
-		r = posix_spawn_file_actions_addopen(&actions,
-						     reads ? STDOUT_FILENO : STDIN_FILENO,
+		r = posix_spawn_file_actions_addopen(&actions, reads ? STDOUT_FILENO : STDIN_FILENO,
 						     "/dev/null", O_RDWR, 0);
 	r = r != 0 ? -r : spawn_with(&actions, argv, ret_pid);
 	(void)posix_spawn_file_actions_destroy(&actions);
@@ -150,7 +149,7 @@ static int spawn(char **argv, int theirs, bool reads, pid_t *ret_pid)
 
 static char **make_argv(const struct addr *a)
 {
-	char **argv = calloc(a->n_args + 1, sizeof(*argv));
+	char **argv = a->n_args ? calloc(a->n_args + 1, sizeof(*argv)) : NULL;
 
 	for (size_t i = 0; argv && i < a->n_args; i++)
 		argv[i] = (char *)(uintptr_t)addr_arg(a, i);

@@ -46,8 +46,8 @@ static struct fdset *find(const struct fdsets *s, int64_t id)
 	struct fdset *set;
 
 	TAILQ_FOREACH(set, &s->sets, entry)
-		if (set->id == id)
-			return set;
+	if (set->id == id)
+		return set;
 	return NULL;
 }
 
@@ -105,8 +105,8 @@ static struct fdset *find_or_make(struct fdsets *s, int64_t id)
 	set->id = id;
 	TAILQ_INIT(&set->members);
 	TAILQ_FOREACH(lower, &s->sets, entry)
-		if (lower->id < id)
-			break;
+	if (lower->id < id)
+		break;
 	if (lower)
 		TAILQ_INSERT_BEFORE(lower, set, entry);
 	else
@@ -247,8 +247,8 @@ int fdsets_open(const struct fdsets *s, int64_t id, int access_mode, int *ret_fd
 	const struct member *m;
 
 	if (!set)
-		return merr_set(err, -ENOENT, "There is no set %" PRId64 " of descriptors; use add-fd",
-				id);
+		return merr_set(err, -ENOENT,
+				"There is no set %" PRId64 " of descriptors; use add-fd", id);
 	TAILQ_FOREACH(m, &set->members, entry)
 	{
 		int flags = fcntl(m->fd, F_GETFL);
@@ -256,12 +256,13 @@ int fdsets_open(const struct fdsets *s, int64_t id, int access_mode, int *ret_fd
 		if (flags < 0 || (flags & O_ACCMODE) != access_mode)
 			continue;
 		*ret_fd = fd_dup(m->fd);
-		return *ret_fd < 0 ? merr_set_errno(err, *ret_fd, "'" PATH_PREFIX "%" PRId64 "'", id)
-				   : 0;
+		return *ret_fd < 0
+			       ? merr_set_errno(err, *ret_fd, "'" PATH_PREFIX "%" PRId64 "'", id)
+			       : 0;
 	}
 	return merr_set(err, -EACCES,
-			"No descriptor of set %" PRId64 " was opened for %s; add one with add-fd", id,
-			mode_name(access_mode));
+			"No descriptor of set %" PRId64 " was opened for %s; add one with add-fd",
+			id, mode_name(access_mode));
 }
 
 int fdsets_dup(const struct fdsets *s, int64_t fd)
@@ -270,8 +271,8 @@ int fdsets_dup(const struct fdsets *s, int64_t fd)
 	const struct member *m;
 
 	TAILQ_FOREACH(set, &s->sets, entry)
-		TAILQ_FOREACH(m, &set->members, entry)
-			if (m->fd == fd)
-				return fd_dup(m->fd);
+	TAILQ_FOREACH(m, &set->members, entry)
+	if (m->fd == fd)
+		return fd_dup(m->fd);
 	return -ENOENT;
 }

@@ -18,8 +18,8 @@ struct fdsets *fdsets_new(void);
 struct fdsets *fdsets_free(struct fdsets *s);
 
 /*
- * Add FD (taken over, also on failure) to set *ID, or, if *ID is negative, to a new one whose number is stored there.
- * OPAQUE may be NULL. -E2BIG, -ENOMEM.
+ * Add FD (taken over, also on failure) to set *ID, or, if *ID is negative, to a new one whose
+ * number is stored there. OPAQUE may be NULL. -E2BIG, -ENOMEM.
  */
 int fdsets_add(struct fdsets *s, int64_t *id, int fd, const char *opaque, struct merr *err);
 
@@ -32,7 +32,8 @@ int fdsets_describe(const struct fdsets *s, struct fdset_info **ret, size_t *ret
 /* True if PATH is /dev/fdset/ID. */
 bool fdsets_is_path(const char *path, int64_t *ret_id);
 
-/* A duplicate of set ID's oldest descriptor whose access mode is ACCESS_MODE (O_RDONLY, ...). -ENOENT. */
+/* A duplicate of set ID's oldest descriptor whose access mode is ACCESS_MODE (O_RDONLY, ...).
+ * -ENOENT. */
 int fdsets_open(const struct fdsets *s, int64_t id, int access_mode, int *ret_fd, struct merr *err);
 
 /* A duplicate of the descriptor FD, if it is in a set; else -ENOENT. */

@@ -20,7 +20,7 @@
 #include "daemon/json.h"
 #include "daemon/migration.h"
 #include "daemon/preflight.h"
-#include "daemon/publication.h"
+#include "daemon/publish.h"
 #include "daemon/settle.h"
 #include "daemon/worker.h"
 #include "engine/link.h"
@@ -157,6 +157,17 @@ void link_continue(struct migration *m)
 	tell_worker(m, LINK_CONTINUE, NULL, NULL, 0);
 }
 
+void link_published(struct migration *m, const struct merr *err)
+{
+	struct worker_published w = { .has_error = err != NULL };
+	_cleanup_json_ json_t *body = NULL;
+
+	w.error = err ? (char *)(uintptr_t)merr_msg(err) : NULL;
+	body = worker_published_to_json(&w);
+	if (body)
+		tell_worker(m, LINK_PUBLISHED, body, NULL, 0);
+}
+
 void link_resolve(struct migration *m, enum resolve_outcome outcome)
 {
 	struct worker_resolve w = { .outcome = outcome };
@@ -213,36 +224,6 @@ static int on_connect(struct migration *m, struct merr *err)
 			       on_dialled, m);
 	if (!m->dial)
 		answer_connection(m, -1, "out of memory");
-	return 0;
-}
-
-/* ---- publishing ---- */
-
-static void on_published(void *opaque, const struct merr *err)
-{
-	struct worker_published w = { .has_error = err != NULL };
-	_cleanup_json_ json_t *body = NULL;
-	struct migration *m = opaque;
-
-	w.error = err ? (char *)(uintptr_t)merr_msg(err) : NULL;
-	body = worker_published_to_json(&w);
-	if (body)
-		tell_worker(m, LINK_PUBLISHED, body, NULL, 0);
-}
-
-static int on_publish(struct migration *m, json_t *body, struct merr *err)
-{
-	struct merr why = MERR_INIT;
-
-	(void)body;
-	if (m->direction != WORKER_DIRECTION_OUTGOING)
-		return merr_set(err, -EBADMSG, "worker link: PUBLISH from an incoming migration");
-	if (m->publication) {
-		publication_publish(m->publication, on_published, m);
-		return 0;
-	}
-	(void)merr_set(&why, -ESRCH, "a migd that has ended since knew what was being written to");
-	on_published(m, &why);
 	return 0;
 }
 
@@ -391,7 +372,6 @@ static const struct message {
 	{ LINK_PASS, on_pass },
 	{ LINK_PREFLIGHT, preflight_on_message },
 	{ LINK_CONNECT, on_connect_message },
-	{ LINK_PUBLISH, on_publish },
 	{ LINK_DONE, on_done },
 };
 
@@ -405,6 +385,8 @@ static int on_message(void *opaque, struct conn_msg *msg, struct merr *err)
 		return r;
 	if (msg->type == LINK_ADOPT)
 		return adopt_on_message(m, msg, body, err);
+	if (msg->type == LINK_PUBLISH && !m->adopting)
+		return publish_on_message(m, msg, err);
 	for (size_t i = 0; i < ARRAY_SIZE(messages) && !m->adopting; i++)
 		if (messages[i].type == msg->type)
 			return messages[i].handle(m, body, err);

@@ -25,6 +25,8 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err);
 void link_parameters(struct migration *m);
 void link_cancel(struct migration *m);
 void link_continue(struct migration *m);
+/* ERR is NULL: what was written is there to stay. */
+void link_published(struct migration *m, const struct merr *err);
 void link_resolve(struct migration *m, enum resolve_outcome outcome);
 
 /* Act on a worker's STATE: also what ADOPT says. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Publishing what was written. Renaming and syncing a directory may take a disk's time: a thread does it. A publication
- * whose owner left meanwhile lives until the thread is done, and then undoes what that did.
+ * Publishing what was written. Renaming and syncing a directory may take a disk's time: a thread
+ * does it. A publication whose owner left meanwhile lives until the thread is done, and then undoes
+ * what that did.
  */
 #include "daemon/publication.h"
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -119,6 +121,22 @@ struct publication *publication_find(struct event_base *base, const char *path, 
 	return p;
 }
 
+struct publication *publication_find_renamed(struct event_base *base, const char *path,
+					     const char *id, int fd)
+{
+	struct publication *p = file_new(base, path, id);
+	struct stat there, ours;
+
+	if (!p)
+		return NULL;
+	p->renamed = stat(p->final, &there) == 0 && fstat(fd, &ours) == 0 &&
+		     there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
+	if (p->renamed)
+		return p;
+	publication_free(p);
+	return NULL;
+}
+
 static int sync_directory_of(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);
@@ -135,7 +153,7 @@ static int sync_directory_of(const char *path)
 static void *publish_file(void *opaque)
 {
 	struct publication *p = opaque;
-	int r = rename(p->temp, p->final) < 0 ? -errno : 0;
+	int r = !p->renamed && rename(p->temp, p->final) < 0 ? -errno : 0;
 
 	p->renamed = r == 0;
 	if (r == 0)

@@ -42,7 +42,8 @@ static int check_socket(int fd, bool outgoing, const char *name, struct merr *er
 				"Descriptor '%s' is a socket, but no stream socket", name);
 	if (outgoing && socket_option(fd, SO_ACCEPTCONN) == 1)
 		return merr_set(err, -EINVAL,
-				"Descriptor '%s' is a listening socket; pass a connected one", name);
+				"Descriptor '%s' is a listening socket; pass a connected one",
+				name);
 	return 0;
 }
 

@@ -183,15 +183,22 @@ static json_t *body_of(struct control *c, struct report *r)
 	}
 }
 
+static int publish_fd(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+
+	return m->publish_fd;
+}
+
 static void send_report(struct control *c, struct report *r)
 {
+	int fd = r->type == LINK_PUBLISH ? publish_fd(c->m) : -1, res;
 	json_t *body;
-	int res;
 
 	if (!c->link)
 		return;
 	body = body_of(c, r);
-	res = link_send(c->link, r->type, body, NULL, 0);
+	res = link_send(c->link, r->type, body, &fd, fd >= 0 ? 1 : 0);
 	json_decref(body);
 	if (res < 0)
 		lose_daemon(c, "it does not read");
@@ -260,7 +267,7 @@ static void introduce(struct control *c)
 	else if (atomic_load(&c->m->wants_connection))
 		(void)link_send(c->link, LINK_CONNECT, NULL, NULL, 0);
 	else if (atomic_load(&c->m->wants_publish))
-		(void)link_send(c->link, LINK_PUBLISH, NULL, NULL, 0);
+		send_report(c, &(struct report){ .type = LINK_PUBLISH });
 }
 
 static void adopt(struct control *c)

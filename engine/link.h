@@ -21,7 +21,7 @@
  *                      PASS         WorkerPass
  *                      PREFLIGHT    MigrationPreflight what keeps the guest from moving
  *                      CONNECT      {}               a (new) connection to the peer is wanted
- *                      PUBLISH      {}               the stream is written and durable: give the file its name
+ *                      PUBLISH      {} + the file    the stream is written and durable: give it its name
  *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
  *                      DONE         WorkerOutcome    the last word; then it waits for FINISHED
  *   Nothing has a reply. All are events in conn's sense.

@@ -227,12 +227,13 @@ static bool take_published(struct migration *m, int *ret, struct merr *err)
 	return true;
 }
 
-int migration_publish(struct migration *m, uint64_t deadline_ns, struct merr *err)
+int migration_publish(struct migration *m, int fd, uint64_t deadline_ns, struct merr *err)
 {
 	int r;
 
 	if (!atomic_exchange(&m->wants_publish, true)) {
 		LOCK_SCOPE(&m->lock);
+		m->publish_fd = fd < 0 ? -1 : fd_dup(fd);
 		queue(m, LINK_PUBLISH, 0);
 	}
 	while (!take_published(m, &r, err)) {

@@ -73,6 +73,7 @@ struct migration {
 	bool connection_answered;
 	int connection_fd;			/* answer to CONNECT; -1: connection_error */
 	struct merr connection_error;
+	int publish_fd;				/* what PUBLISH is about; -1: nothing to be found again */
 	bool publish_answered;
 	struct merr publish_error;
 };
@@ -106,10 +107,10 @@ void report_done(struct migration *m, bool guest_runs_here);
 int migration_connect(struct migration *m, int *ret_fd, struct merr *err);
 
 /*
- * Ask the daemon to publish what was written. 0: it is there to stay; -EAGAIN: not answered until DEADLINE_NS, ask again
+ * Ask the daemon to publish what was written to FD (borrowed; -1: it is closed). 0: it is there to stay; -EAGAIN: not answered until DEADLINE_NS, ask again
  * or give up; else why not, in ERR. -ECANCELED.
  */
-int migration_publish(struct migration *m, uint64_t deadline_ns, struct merr *err);
+int migration_publish(struct migration *m, int fd, uint64_t deadline_ns, struct merr *err);
 
 /* The two directions' threads: they report everything, report_done() last. */
 void source_run(struct migration *m);

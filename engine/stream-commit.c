@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a stream that nobody answers. The guest is paused meanwhile, and the library takes it back if the worker is
- * silent: syncing a file can take longer than that lease, so a thread of its own does it.
+ * The end of a stream that nobody answers. The guest is paused meanwhile, and the library takes it
+ * back if the worker is silent: syncing a file can take longer than that lease, so a thread of its
+ * own does it.
  */
 #include "engine/stream-commit.h"
 
@@ -56,18 +57,20 @@ static int commit_ticking(struct chan *c, int (*tick)(void *opaque), void *opaqu
 	return r < 0 ? r : job.result;
 }
 
-static int publish(struct migration *m, int (*tick)(void *opaque), void *opaque, struct merr *err)
+static int publish(struct migration *m, int fd, int (*tick)(void *opaque), void *opaque, struct merr *err)
 {
 	uint64_t deadline_ns = clock_now_ns() + PUBLISH_TIMEOUT_NS;
 	int r;
 
 	for (;;) {
-		r = migration_publish(m, clock_now_ns() + TICK_NS, err);
+		r = migration_publish(m, fd, clock_now_ns() + TICK_NS, err);
 		if (r != -EAGAIN)
 			return r;
 		if (clock_now_ns() > deadline_ns)
-			return merr_set(err, -ETIMEDOUT, "it did not end within %u s of reading the "
-					"end of the stream", (unsigned int)(PUBLISH_TIMEOUT_NS / NS_PER_SEC));
+			return merr_set(err, -ETIMEDOUT,
+					"it did not end within %u s of reading the "
+					"end of the stream",
+					(unsigned int)(PUBLISH_TIMEOUT_NS / NS_PER_SEC));
 		r = tick(opaque);
 		if (r < 0)
 			return r;
@@ -82,5 +85,5 @@ int stream_commit(struct migration *m, struct chan *c, int (*tick)(void *opaque)
 	r = commit_ticking(c, tick, opaque);
 	if (r < 0)
 		return merr_is_set(err) ? r : merr_set_errno(err, r, "completing the stream");
-	return m->start.publish ? publish(m, tick, opaque, err) : 0;
+	return m->start.publish ? publish(m, chan_fd(c), tick, opaque, err) : 0;
 }

@@ -34,6 +34,7 @@ static int migration_init(struct migration *m)
 				 .vmm_fd = -1,
 				 .stats_fd = -1,
 				 .connection_fd = -1,
+				 .publish_fd = -1,
 				 .status = MIGRATION_STATUS_SETUP };
 	m->cancel_fd = wake_new();
 	m->report_fd = wake_new();

@@ -20,8 +20,8 @@ static struct named_fd *find(const struct named_fds *f, const char *name)
 	struct named_fd *n;
 
 	TAILQ_FOREACH(n, &f->list, entry)
-		if (strcmp(n->name, name) == 0)
-			return n;
+	if (strcmp(n->name, name) == 0)
+		return n;
 	return NULL;
 }
 

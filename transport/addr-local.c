@@ -9,9 +9,10 @@
 #include <string.h>
 
 #define OFFSET_OPTION ",offset="
-#define FILE_FORM "expected file:PATH[,offset=SIZE], e.g. file:/var/tmp/guest,offset=4096"
+#define FILE_FORM     "expected file:PATH[,offset=SIZE], e.g. file:/var/tmp/guest,offset=4096"
 
-static int copy_text(const char *from, size_t len, struct addr *a, const char *what, struct merr *err)
+static int copy_text(const char *from, size_t len, struct addr *a, const char *what,
+		     struct merr *err)
 {
 	if (len > ADDR_TEXT_MAX)
 		return merr_set(err, -EINVAL, "%s can have %d bytes, this one has %zu", what,
@@ -24,9 +25,10 @@ static int copy_text(const char *from, size_t len, struct addr *a, const char *w
 int addr_parse_fd(const char *rest, struct addr *a, struct merr *err)
 {
 	if (!rest[0])
-		return merr_set(err, -EINVAL,
-				"invalid fd address: the name is missing; expected fd:NAME, as getfd "
-				"was told");
+		return merr_set(
+			err, -EINVAL,
+			"invalid fd address: the name is missing; expected fd:NAME, as getfd "
+			"was told");
 	return copy_text(rest, strlen(rest), a, "the name of a descriptor", err);
 }
 
@@ -65,7 +67,8 @@ int addr_parse_exec(const char *rest, struct addr *a, struct merr *err)
 {
 	if (!rest[0])
 		return merr_set(err, -EINVAL, "the command is missing; expected exec:COMMAND");
-	if (addr_add_arg(a, "/bin/sh") < 0 || addr_add_arg(a, "-c") < 0 || addr_add_arg(a, rest) < 0)
+	if (addr_add_arg(a, "/bin/sh") < 0 || addr_add_arg(a, "-c") < 0 ||
+	    addr_add_arg(a, rest) < 0)
 		return merr_set(err, -EINVAL, "a command can have %d bytes, this one has %zu",
 				ADDR_TEXT_MAX, strlen(rest));
 	return 0;
@@ -113,7 +116,8 @@ static int parse_hex(const char *text, uint64_t *ret)
 	return *end || end == text + 2 ? -EINVAL : 0;
 }
 
-/* QEMU's sizes: a decimal number, with fraction and suffix if wanted, or a hexadecimal one without. */
+/* QEMU's sizes: a decimal number, with fraction and suffix if wanted, or a hexadecimal one without.
+ */
 static int parse_size(const char *text, uint64_t *ret)
 {
 	uint64_t whole, unit, fraction = 0;
@@ -156,8 +160,8 @@ int addr_parse_file(const char *rest, struct addr *a, struct merr *err)
 	r = parse_size(option, &a->offset);
 	if (r == 0 && a->offset > INT64_MAX)
 		r = -ERANGE;
-	return r < 0 ? merr_set(err, -EINVAL, "file URI has bad offset '%s': %s; " FILE_FORM, option,
-				strerror(-r))
+	return r < 0 ? merr_set(err, -EINVAL, "file URI has bad offset '%s': %s; " FILE_FORM,
+				option, strerror(-r))
 		     : 0;
 }
 
@@ -171,8 +175,8 @@ static void format_exec(const struct addr *a, char *buf, size_t len)
 	size_t used = (size_t)snprintf(buf, len, "exec:");
 
 	for (size_t i = shell ? 2 : 0; i < a->n_args && used < len; i++)
-		used += (size_t)snprintf(buf + used, len - used, "%s%s", i > (shell ? 2 : 0) ? " " : "",
-					 addr_arg(a, i));
+		used += (size_t)snprintf(buf + used, len - used, "%s%s",
+					 i > (shell ? 2 : 0) ? " " : "", addr_arg(a, i));
 }
 
 void addr_format_local(const struct addr *a, char *buf, size_t len)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The URI forms of streams that stay on this host: descriptors, commands, files (QMP.md 6.2). For addr.c. */
+/* The URI forms of streams that stay on this host: descriptors, commands, files (QMP.md 6.2). For
+ * addr.c. */
 #ifndef MIGD_TRANSPORT_ADDR_LOCAL_H
 #define MIGD_TRANSPORT_ADDR_LOCAL_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which address fits which capability, parameter and mode (QMP.md 6.4 and 6.5), and which refusal comes first. */
+/* Which address fits which capability, parameter and mode (QMP.md 6.4 and 6.5), and which refusal
+ * comes first. */
 /* LIBS: migd_daemon */
 #include <errno.h>
 #include <setjmp.h>
@@ -32,7 +33,8 @@ static const struct {
 	{ "tcp:h:1", CAP(MAPPED_RAM), false, MIG_MODE_NORMAL, "seekable" },
 	{ "fd:x", CAP(MAPPED_RAM) | CAP(MULTIFD), true, MIG_MODE_NORMAL, "seekable" },
 	{ "fd:x", CAP(MULTIFD), true, MIG_MODE_NORMAL, "'multifd' needs a multi-channel" },
-	{ "exec:cat", CAP(POSTCOPY_PREEMPT), false, MIG_MODE_NORMAL, "'postcopy-preempt' needs a multi-channel" },
+	{ "exec:cat", CAP(POSTCOPY_PREEMPT), false, MIG_MODE_NORMAL,
+	  "'postcopy-preempt' needs a multi-channel" },
 	{ "file:/x", CAP(MULTIFD), true, MIG_MODE_CPR_TRANSFER, "multi-channel" },
 	{ "tcp:h:1", CAP(MULTIFD), true, MIG_MODE_NORMAL, "extra descriptors" },
 	{ "file:/x", 0, false, MIG_MODE_CPR_TRANSFER, "streamable" },
@@ -71,7 +73,8 @@ static void test_commands_are_off(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		judge(i, &d, strncmp(rows[i].uri, "exec:", 5) == 0 ? "--allow-exec" : rows[i].refusal);
+		judge(i, &d,
+		      strncmp(rows[i].uri, "exec:", 5) == 0 ? "--allow-exec" : rows[i].refusal);
 }
 
 int main(void)

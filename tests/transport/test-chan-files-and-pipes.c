@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Channels over files and pipes: what is written in any pieces arrives, a file has no head before it is committed, and a full
- * disk is an error.
+ * Channels over files and pipes: what is written in any pieces arrives, a file has no head before
+ * it is committed, and a full disk is an error.
  */
 /* LIBS: migd_transport migd_base */
 #include <errno.h>
@@ -20,7 +20,7 @@
 #include "transport/chan.h"
 
 #define TEXT "QEVM\0\0\0\3and the rest of a stream"
-#define LEN (sizeof(TEXT) - 1)
+#define LEN  (sizeof(TEXT) - 1)
 static const uint8_t zeros[CHAN_HEAD_LEN];
 
 static int write_in_pieces(struct chan *c, const char *text, size_t len, size_t piece)
@@ -29,9 +29,10 @@ static int write_in_pieces(struct chan *c, const char *text, size_t len, size_t 
 
 	for (size_t at = 0; at < len && r == 0; at += piece) {
 		size_t n = len - at < piece ? len - at : piece;
-		struct iovec iov[2] = { { .iov_base = (char *)(uintptr_t)text + at, .iov_len = n / 2 },
-					{ .iov_base = (char *)(uintptr_t)text + at + n / 2,
-					  .iov_len = n - n / 2 } };
+		struct iovec iov[2] = {
+			{ .iov_base = (char *)(uintptr_t)text + at, .iov_len = n / 2 },
+			{ .iov_base = (char *)(uintptr_t)text + at + n / 2, .iov_len = n - n / 2 }
+		};
 
 		r = chan_write(c, iov, 2, true, DEADLINE_NONE);
 	}
