@@ -168,6 +168,12 @@ enum attach_error {
  * is block k's. The new VMM takes no other handover than this one.
  */
 #define ATTACH_RAM_OFFER_FIELDS(F) F(id, handover_id) F(u32, n) F(blob, blocks)
+/* Ranges of damaged pages that the VMM reported: the one with this index, and how many there are. */
+#define ATTACH_RAM_POISON_FIELDS(F) F(u32, index)
+#define ATTACH_RAM_POISON_REPLY_FIELDS(F) F(u32, total) F(u32, block) F(u64, first_page) F(u64, n_pages)
+/* These pages were damaged at the source: the VMM is to make them so here. */
+#define ATTACH_RAM_POISON_SET_FIELDS(F) F(u32, block) F(u64, first_page) F(u64, n_pages)
+
 /* In a RAM_BLOCK's flags, beside enum migd_guest_ram_flags: this memory came from the old VMM, which still uses it. */
 #define ATTACH_RAM_HANDED (1U << 31)
 
@@ -238,6 +244,8 @@ enum attach_error {
 	M(60, MIG_DIRTY_LIMIT, DIRTY_LIMIT, EMPTY)	/* W->V, the migration's */         \
 	M(61, MIG_DIRTY_LIMIT_STATS, EMPTY, MIG_DIRTY_LIMIT_REPLY) /* W->V */                \
 	M(70, RAM_OFFER, RAM_OFFER, EMPTY)		/* old VMM->new VMM, + memfds; reply: it listens */ \
+	M(76, RAM_POISON, RAM_POISON, RAM_POISON_REPLY)	/* W->V, source */                  \
+	M(77, RAM_POISON_SET, RAM_POISON_SET, EMPTY)	/* W->V, target */                  \
 	M(96, QUERY, EMPTY, QUERY_REPLY)                                                    \
 	M(97, HEARTBEAT, EMPTY, EMPTY)                                                      \
 	M(98, EVENT, EVENT, EMPTY)			/* V->D and V->W; no reply */
@@ -338,6 +346,9 @@ struct attach_blob {
 	B(STATE_FEED, state_feed)                    \
 	B(STATE_FEED_REPLY, state_feed_reply)        \
 	B(STATE_FEED_END, state_feed_end)            \
+	B(RAM_POISON, ram_poison)                    \
+	B(RAM_POISON_REPLY, ram_poison_reply)        \
+	B(RAM_POISON_SET, ram_poison_set)            \
 	B(THROTTLE, throttle)                        \
 	B(RAM_OFFER, ram_offer)                      \
 	B(DIRTY_RATE, dirty_rate)                    \

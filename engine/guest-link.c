@@ -447,6 +447,23 @@ int guest_dirty_limit_stats(struct guest_link *g, struct attach_mig_dirty_limit_
 	return REQUEST(g, MIG_DIRTY_LIMIT_STATS, empty, &none, mig_dirty_limit_reply, ret, err);
 }
 
+int guest_ram_poison(struct guest_link *g, uint32_t index, struct attach_ram_poison_reply *ret,
+		     struct merr *err)
+{
+	struct attach_ram_poison req = { .index = index };
+
+	return REQUEST(g, RAM_POISON, ram_poison, &req, ram_poison_reply, ret, err);
+}
+
+int guest_ram_poison_set(struct guest_link *g, uint32_t block, uint64_t first_page, uint64_t n_pages,
+			 struct merr *err)
+{
+	struct attach_ram_poison_set req = { .block = block, .first_page = first_page, .n_pages = n_pages };
+	struct attach_empty none;
+
+	return REQUEST(g, RAM_POISON_SET, ram_poison_set, &req, empty, &none, err);
+}
+
 int guest_heartbeat(struct guest_link *g, struct merr *err)
 {
 	struct attach_empty none = {}, reply;

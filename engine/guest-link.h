@@ -84,6 +84,11 @@ int guest_throttle(struct guest_link *g, unsigned int percent, struct merr *err)
 /* Limit what each vCPU dirties to so many MiB/s, measured over PERIOD_MS; lifted by the library at every end. */
 int guest_dirty_limit(struct guest_link *g, uint64_t limit_mib, uint64_t period_ms, struct merr *err);
 int guest_dirty_limit_stats(struct guest_link *g, struct attach_mig_dirty_limit_reply *ret, struct merr *err);
+/* *ret: the damaged range with this index, and how many there are. -EOPNOTSUPP: the library has no such list. */
+int guest_ram_poison(struct guest_link *g, uint32_t index, struct attach_ram_poison_reply *ret,
+		     struct merr *err);
+int guest_ram_poison_set(struct guest_link *g, uint32_t block, uint64_t first_page, uint64_t n_pages,
+			 struct merr *err);
 int guest_heartbeat(struct guest_link *g, struct merr *err);
 int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct merr *err);
 

@@ -26,10 +26,11 @@ enum hello_feature {
 	HELLO_FEATURE_HANDOVER = 1 << 1, /* the two-phase commit; both must have it */
 	HELLO_FEATURE_PREFLIGHT = 1 << 2, /* engine/preflight.h */
 	HELLO_FEATURE_CPR = 1 << 4,	 /* memory that is handed over, not sent (engine/cpr.h) */
+	HELLO_FEATURE_POISON = 1 << 6,	 /* records for damaged pages (WIRE_RAM_POISON) */
 };
 #define HELLO_FEATURES_ALL                                                                       \
 	((uint64_t)HELLO_FEATURE_CPR | HELLO_FEATURE_RUNS | HELLO_FEATURE_HANDOVER |             \
-	 HELLO_FEATURE_PREFLIGHT)
+	 HELLO_FEATURE_PREFLIGHT | HELLO_FEATURE_POISON)
 
 /* The peer has this long for each message of the opening. */
 #define OPENING_TIMEOUT_MS 10000

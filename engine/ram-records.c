@@ -2,6 +2,7 @@
 /* The records of the `ram` section, as they are written. */
 #include "engine/ram-records.h"
 
+#include "base/bitmap.h"
 #include "base/bytes.h"
 #include "engine/wire.h"
 #include "engine/xbzrle.h"
@@ -124,6 +125,20 @@ void ram_records_copies(struct ram_records *rec, const struct ram_file *b, uint6
 			ram_records_zero(rec, b, page + i, 1);
 		else
 			delta(rec, b, page + i, bytes);
+	}
+}
+
+void ram_records_poison(struct ram_records *rec, const struct ram_file *b)
+{
+	uint64_t page = 0, end, n;
+
+	while ((page = bitmap_next_set(b->poison, b->n_pages, page)) < b->n_pages) {
+		end = bitmap_next_clear(b->poison, b->n_pages, page);
+		for (; page < end; page += n) {
+			n = min_u64(end - page, WIRE_RUN_PAGES_MAX);
+			head(rec, b, page, WIRE_RAM_POISON | WIRE_RAM_RUN);
+			out_be32(rec->out, (uint32_t)n);
+		}
 	}
 }
 

@@ -34,6 +34,9 @@ void ram_records_pages(struct ram_records *rec, const struct ram_file *b, uint64
 void ram_records_copies(struct ram_records *rec, const struct ram_file *b, uint64_t page, uint64_t n,
 			uint8_t *data);
 
+/* All damaged pages of B. The peer knows WIRE_RAM_POISON. */
+void ram_records_poison(struct ram_records *rec, const struct ram_file *b);
+
 /* True while pages must go by ram_records_copies(). */
 bool ram_records_need_copies(const struct ram_records *rec);
 

@@ -5,10 +5,15 @@
 #include <errno.h>
 #include <inttypes.h>
 
-int ram_settings_source(const struct migration *m, struct ram_source *s, struct merr *err)
+#include "engine/opening.h"
+
+int ram_settings_source(const struct migration *m, struct ram_source *s, uint64_t features,
+			struct merr *err)
 {
 	const struct migration_parameters *p = &m->start.parameters;
 
+	if (features & HELLO_FEATURE_POISON)
+		ram_source_tell_poison(s);
 	/* "multifd" without multifd is "legacy". */
 	ram_source_detect_zeros(s, !p->has_zero_page_detection ||
 				   p->zero_page_detection != ZERO_PAGE_DETECTION_NONE);

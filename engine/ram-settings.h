@@ -6,7 +6,8 @@
 #include "engine/migration.h"
 #include "engine/ram-source.h"
 
-/* Source, before the first pass: set S up as M says. 0 or -errno with ERR. */
-int ram_settings_source(const struct migration *m, struct ram_source *s, struct merr *err);
+/* Source, before the first pass: set S up as M and the FEATURES of the peer say. 0 or -errno with ERR. */
+int ram_settings_source(const struct migration *m, struct ram_source *s, uint64_t features,
+			struct merr *err);
 
 #endif

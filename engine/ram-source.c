@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "engine/ram-poison.h"
 #include "engine/ram-records.h"
 #include "engine/wire.h"
 
@@ -30,6 +31,7 @@ struct ram_source {
 	struct guest_link *guest;
 	struct stats_page *stats;
 	struct ram_records rec;
+	struct ram_poison poison;
 	ram_tick_fn tick;
 	void *tick_opaque;
 	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
@@ -51,6 +53,7 @@ struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest
 	s->rec = (struct ram_records){
 		.out = out, .stats = stats, .kernels = kernels_best(), .runs = runs
 	};
+	s->poison.guest = guest;
 	s->buffer = aligned_alloc(WIRE_PAGE_SIZE, (size_t)BUFFER_PAGES * WIRE_PAGE_SIZE);
 	return s->buffer ? s : ram_source_free(s);
 }
@@ -74,6 +77,11 @@ void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque)
 void ram_source_detect_zeros(struct ram_source *s, bool on)
 {
 	s->rec.all_in_full = !on;
+}
+
+void ram_source_tell_poison(struct ram_source *s)
+{
+	s->poison.can_send = true;
 }
 
 int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_bytes)
@@ -132,8 +140,19 @@ static int cannot_read(const struct ram_source *s, const struct ram_file *b, uin
 			      (unsigned long long)page);
 }
 
+static int read_pages(const struct ram_file *b, uint64_t page, uint64_t n, uint8_t *data)
+{
+	return fd_pread_full(b->fd, data, n * WIRE_PAGE_SIZE, b->fd_offset + page * WIRE_PAGE_SIZE);
+}
+
+/* What tmpfs and hugetlbfs say of a page that the hardware has lost. */
+static bool is_damage(int r)
+{
+	return r == -EIO || r == -EHWPOISON;
+}
+
 /* Send N pages (at most BUFFER_PAGES) by way of the buffer; *ret_n: as many as had room. */
-static int send_copied(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n,
+static int send_copied(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n,
 		       uint64_t *ret_n, struct merr *err)
 {
 	uint8_t *data;
@@ -146,7 +165,13 @@ static int send_copied(struct ram_source *s, const struct ram_file *b, uint64_t 
 	}
 	*ret_n = min_u64(n, BUFFER_PAGES - s->buffered);
 	data = s->buffer + (size_t)s->buffered * WIRE_PAGE_SIZE;
-	r = fd_pread_full(b->fd, data, *ret_n * WIRE_PAGE_SIZE, b->fd_offset + page * WIRE_PAGE_SIZE);
+	r = read_pages(b, page, *ret_n, data);
+	if (is_damage(r) && *ret_n > 1) {
+		*ret_n = 1;
+		r = read_pages(b, page, 1, data);
+	}
+	if (is_damage(r))
+		return ram_poison_found(&s->poison, b, page, err);
 	if (r < 0)
 		return cannot_read(s, b, page, r, err);
 	s->buffered += (uint32_t)*ret_n;
@@ -161,7 +186,7 @@ static bool may_refer(const struct ram_source *s, const struct ram_file *b)
 }
 
 /* Send N pages; by reference only what has no holes, for populating a mapping allocates them. */
-static int send_pages(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n,
+static int send_pages(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n,
 		      bool dense, struct merr *err)
 {
 	uint64_t k;
@@ -283,16 +308,24 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 	return 0;
 }
 
+static void tell_poison(struct ram_source *s, struct ram_file *b)
+{
+	if (b->poison_unsent)
+		ram_records_poison(&s->rec, b);
+	b->poison_unsent = false;
+}
+
 static int send_block(struct ram_source *s, unsigned int index, bool stopped, struct merr *err)
 {
 	struct ram_file *b = &s->ram->blocks[index];
 	uint64_t first = 0, end;
 	int r;
 
+	tell_poison(s, b);
 	for (;;) {
 		first = bitmap_next_set(b->todo, b->n_pages, first) / RAM_UNIT_PAGES * RAM_UNIT_PAGES;
 		if (bitmap_next_set(b->todo, b->n_pages, first) == b->n_pages)
-			return 0;
+			break;
 		end = min_u64(b->n_pages, first + ATTACH_CLEAR_PAGES_MAX);
 		if (!stopped) {
 			r = guest_dirty_clear(s->guest, index, first,
@@ -306,6 +339,8 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 			return r;
 		first = end;
 	}
+	tell_poison(s, b);
+	return 0;
 }
 
 /* What the pass before saw for the first time it has sent. */
@@ -391,7 +426,11 @@ int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err)
 	r = guest_dirty_sync(s->guest, err);
 	if (r < 0)
 		return r;
+	r = ram_poison_fetch(&s->poison, s->ram, err);
+	if (r < 0)
+		return r;
 	fresh = ram_take_dirty(s->ram);
+	ram_poison_skip(s->ram);
 	for (size_t i = 0; i < s->ram->n_blocks; i++)
 		skipped += skip_holes(&s->ram->blocks[i]);
 	stats_set(s->stats, hole_pages, skipped);

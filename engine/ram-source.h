@@ -39,6 +39,8 @@ void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque);
 
 /* Before the first pass. OFF: zero pages are sent in full (memory never touched is skipped all the same). On at first. */
 void ram_source_detect_zeros(struct ram_source *s, bool on);
+/* Before the first sync: damaged pages can be told to the peer. Otherwise they end the migration. */
+void ram_source_tell_poison(struct ram_source *s);
 /* Before the first pass: send differences (engine/ram-delta.h). CACHE_BYTES is borrowed and may change. -ENOMEM. */
 int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_bytes);
 

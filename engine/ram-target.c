@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
+#include "engine/ram-poison.h"
 #include "engine/wire.h"
 #include "engine/xbzrle.h"
 
@@ -149,6 +150,25 @@ static int receive_xbzrle(struct ram_target *t, struct ram_file *b, uint64_t off
 	return write_page(t, b, offset, page);
 }
 
+/* Damaged at the source: the VMM is to make the pages so here. What was received of them is given back. */
+static int receive_poison(struct ram_target *t, struct ram_file *b, uint64_t page, uint64_t n)
+{
+	struct merr why = MERR_INIT;
+	bool fresh = false;
+	int r;
+
+	r = ram_poison_mark(b, page, n, &fresh);
+	if (r < 0)
+		return in_fail(t->in, r, "block '%s': no memory for the list of damaged pages", b->name);
+	if (!fresh)
+		return 0;
+	r = receive_zero(t, b, page * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE);
+	if (r < 0)
+		return r;
+	r = guest_ram_poison_set(t->guest, (uint32_t)(b - t->ram->blocks), page, n, &why);
+	return r < 0 ? in_fail(t->in, r, "block '%s': %s", b->name, merr_msg(&why)) : 0;
+}
+
 /* A ZERO record: one of a single page has a fill byte, which is 0. */
 static int receive_fill(struct ram_target *t, struct ram_file *b, uint64_t offset, uint64_t len, bool run)
 {
@@ -235,6 +255,8 @@ static bool is_page_kind(const struct ram_target *t, uint64_t kind, bool run)
 {
 	if (kind == WIRE_RAM_XBZRLE)
 		return !run;
+	if (kind == WIRE_RAM_POISON)
+		return run && t->guest;
 	return (kind == WIRE_RAM_PAGE || kind == WIRE_RAM_ZERO) && (!run || t->runs);
 }
 
@@ -272,6 +294,8 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 		return receive_data(t, t->last, offset, len);
 	case WIRE_RAM_XBZRLE:
 		return receive_xbzrle(t, t->last, offset);
+	case WIRE_RAM_POISON:
+		return receive_poison(t, t->last, offset / WIRE_PAGE_SIZE, n);
 	default:
 		return receive_fill(t, t->last, offset, len, run);
 	}

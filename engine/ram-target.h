@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "engine/guest-link.h"
 #include "engine/in.h"
 #include "engine/ram.h"
 
@@ -20,6 +21,7 @@ struct ram_target {
 	struct in *in;
 	bool runs;		/* WIRE_RAM_RUN was agreed on */
 	bool handed;		/* the blocks are the source's own memory: no page comes (engine/cpr.h) */
+	struct guest_link *guest;	/* is told of damaged pages; NULL: WIRE_RAM_POISON was not agreed on */
 	bool listed;		/* MEM_SIZE came */
 	struct ram_file *last;	/* for CONTINUE */
 };

@@ -102,6 +102,11 @@ static uint64_t bits_len(const struct ram_file *b)
 	return bitmap_words(b->n_pages) * sizeof(uint64_t);
 }
 
+uint64_t *ram_bits_new(uint64_t n_pages)
+{
+	return table_new(bitmap_words(n_pages) * sizeof(uint64_t));
+}
+
 int ram_source_init(struct ram *ram)
 {
 	for (size_t i = 0; i < ram->n_blocks; i++) {
@@ -134,6 +139,7 @@ void ram_done(struct ram *ram)
 
 		b->todo = table_free(b->todo, bits_len(b));
 		b->units = table_free(b->units, ram_n_units(b));
+		b->poison = table_free(b->poison, bits_len(b));
 		b->filled = table_free(b->filled, bits_len(b));
 		dirty_map_done(&b->dirty);
 		b->fd = close_fd(b->fd);

@@ -38,7 +38,10 @@ struct ram_file {
 
 	bool handed;		/* destination: another VMM's memory, which it still uses: never written here */
 
+	uint64_t *poison;	/* pages that are damaged (engine/ram-poison.h), or NULL: none */
+
 	/* Source only. */
+	bool poison_unsent;	/* the destination does not know all of them */
 	uint64_t *todo;		/* pages to look at in this pass */
 	uint8_t *units;		/* enum ram_unit of each RAM_UNIT_PAGES pages */
 	struct dirty_map dirty;	/* shared with the library */
@@ -82,6 +85,9 @@ static inline uint64_t ram_n_units(const struct ram_file *b)
 
 /* Capability x-ignore-shared, before anything is sent or received: leave out the blocks that the VMM says are shared. */
 void ram_ignore_shared(struct ram *ram);
+
+/* A bitmap of N pages, all clear, that ram_done() frees as a block's; NULL: no memory. */
+uint64_t *ram_bits_new(uint64_t n_pages);
 
 /* NULL: no such block. */
 struct ram_file *ram_find(struct ram *ram, const char *name);

@@ -235,7 +235,7 @@ static int register_handlers(struct source *s)
 	ram_source_on_tick(s->sender, pass_tick, s);
 	r = ram_source_register(&s->handlers, s->sender, &s->err);
 	if (r == 0)
-		r = ram_settings_source(s->m, s->sender, &s->err);
+		r = ram_settings_source(s->m, s->sender, s->features, &s->err);
 	if (r == 0 && s->peer != PEER_MIGD)
 		r = timer_register(&s->handlers, &s->err);
 	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);

@@ -108,6 +108,8 @@ static int register_handlers(struct target *t)
 	t->receiver = (struct ram_target){ .ram = &t->ram,
 					   .in = t->in,
 					   .runs = t->hello.features & HELLO_FEATURE_RUNS };
+	if (t->hello.features & HELLO_FEATURE_POISON)
+		t->receiver.guest = &t->guest;
 	t->run_state = (struct globalstate){ .live = true, .required = t->hello.peer == PEER_MIGD };
 	r = ram_target_register(&t->handlers, &t->receiver, &t->err);
 	if (r == 0)

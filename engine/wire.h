@@ -44,6 +44,8 @@ enum wire_ram_flag {
 	 * follow for PAGE, nothing (no fill byte either) for ZERO.
 	 */
 	WIRE_RAM_RUN = 0x400,
+	/* Between migds, feature HELLO_FEATURE_POISON, with RUN always: these pages are damaged, and are to be so there. */
+	WIRE_RAM_POISON = 0x800,
 };
 
 /* 1 GiB: bounds what one record can ask of a receiver, and never the size of a sender's runs. */

@@ -135,6 +135,7 @@ static void init_locks(struct migd_guest *g)
 
 	(void)pthread_mutex_init(&g->registration, NULL);
 	(void)pthread_mutex_init(&g->status, NULL);
+	(void)pthread_mutex_init(&g->poison.lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&g->status_changed, &attr);

@@ -29,6 +29,7 @@
 #include "guest/dirty-rate.h"
 #include "guest/dirty.h"
 #include "guest/gate.h"
+#include "guest/poison.h"
 #include "guest/state.h"
 #include "guest/tables.h"
 #include "guest/undo.h"
@@ -121,6 +122,7 @@ struct migd_guest {
 	struct guest_tables tables;
 	struct migd_guest_cpr *cpr; /* NULL: the memory is this VMM's own */
 
+	struct poison poison; /* any thread, by its own lock */
 	struct gate gate;
 	struct dirty dirty;
 	struct decision decision;

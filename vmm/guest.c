@@ -7,6 +7,7 @@
 #include "vmm/io.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
+#include "vmm/poison.h"
 #include "vmm/reset.h"
 #include "vmm/sleep.h"
 #include "vmm/util.h"
@@ -103,6 +104,11 @@ static void on_discard(void *opaque)
 	control_end(((struct machine *)opaque)->control, END_DISCARDED, 0);
 }
 
+static int on_poison(void *opaque, uint64_t gpa, uint64_t len)
+{
+	return poison_memory(opaque, gpa, len);
+}
+
 static void on_log(void *opaque, int level, const char *text)
 {
 	(void)opaque;
@@ -142,6 +148,7 @@ static const struct migd_guest_hooks hooks = {
 	.reclaim = on_reclaim,
 	.retire = on_retire,
 	.discard = on_discard,
+	.poison = on_poison,
 	.log = on_log,
 	.request = on_request,
 	.announce = on_announce,

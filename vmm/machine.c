@@ -60,6 +60,7 @@ int machine_init(struct machine *m, const struct options *opt)
 		.opt = opt,
 		.kvm = { .fd = -1, .vm_fd = -1 },
 		.ram = { .fd = -1 },
+		.uffd = -1,
 		.pio = { .absent = UINT64_MAX },
 		.mmio = { .absent = 0 },
 	};
@@ -86,6 +87,8 @@ void machine_done(struct machine *m)
 	migd_guest_cpr_free(m->cpr);
 	m->cpr = NULL;
 	kvm_done(&m->kvm);
+	if (m->uffd >= 0)
+		(void)close(m->uffd);
 	ram_done(&m->ram);
 }
 

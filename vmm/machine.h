@@ -33,6 +33,7 @@ struct machine {
 	struct vcpus *vcpus;		/* owned */
 	struct reset *reset;		/* the reset controller's state */
 	struct device *sleep;		/* the sleep register */
+	int uffd;			/* of poisoned memory, or -1 */
 	struct migd_guest_cpr *cpr;	/* owned; NULL: the RAM is ours */
 	struct migd_guest *guest;	/* owned; NULL in tests of devices */
 	bool quiesced;			/* by the hook; of the service thread once it runs */

@@ -7,6 +7,7 @@
 #include "vmm/control.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
+#include "vmm/poison.h"
 #include "vmm/util.h"
 #include "vmm/vcpu.h"
 
@@ -36,6 +37,8 @@ static int start(struct machine *m)
 	r = migd_guest_start(m->guest);
 	if (r < 0)
 		return fail(r, "cannot start: %s", migd_guest_error());
+	if (m->opt->has_poison && poison_report(m, m->opt->poison_gpa) < 0)
+		return -EIO;
 	announce(m->opt);
 	vcpus_go(m->vcpus);
 	return 0;

@@ -219,6 +219,12 @@ static int set_memory_file(struct options *opt, const char *option, const char *
 	return 0;
 }
 
+static int set_poison(struct options *opt, const char *option, const char *value)
+{
+	opt->has_poison = true;
+	return value_size(option, value, &opt->poison_gpa);
+}
+
 static int set_memory_shared(struct options *opt, const char *option, const char *value)
 {
 	(void)option;
@@ -284,6 +290,7 @@ static const struct option_row rows[] = {
 	{ "memory-file", "PATH", set_memory_file, "make guest RAM this file, on a tmpfs" },
 	{ "memory-shared", NULL, set_memory_shared,
 	  "source and target have the same memory file (x-ignore-shared)" },
+	{ "poison", "GPA", set_poison, "the page of memory there is damaged, for tests: 32M" },
 	{ "hugetlb", NULL, set_hugetlb, "guest RAM in 2 MiB huge pages" },
 	{ "dirty-ring", "ENTRIES", set_dirty_ring, "track writes by KVM's dirty ring, not its log" },
 	{ "help", NULL, print_help, "print this" },

@@ -55,6 +55,8 @@ struct options {
 	const char *memory_file;	/* NULL: memfd */
 	const char *memory_id;		/* the RAM block's name in the stream */
 	bool memory_shared;		/* the memory file is the other side's, too */
+	bool has_poison;
+	uint64_t poison_gpa;
 	bool hugetlb;
 	const char *cpr_path;		/* RAM comes from another VMM, by this socket; NULL: it does not */
 	uint32_t dirty_ring_entries;	/* 0: dirty log */

@@ -131,6 +131,12 @@ struct migd_guest_hooks {
 	 * migration on the target, and for announce-self. The guest runs here. NULL: announce-self is refused.
 	 */
 	void (*announce)(void *opaque, const char *const *interfaces, size_t n);
+	/*
+	 * Target, before the guest runs: LEN bytes at GPA were damaged at the source (migd_guest_ram_poisoned()
+	 * there). See to it that the guest cannot use them unnoticed: UFFDIO_POISON or MADV_HWPOISON on the mapping,
+	 * or a machine check (KVM_X86_SET_MCE) once it runs. Negative, or no hook: the migration is refused.
+	 */
+	int (*poison)(void *opaque, uint64_t gpa, uint64_t len);
 };
 
 struct migd_guest_options {
@@ -370,6 +376,15 @@ void migd_guest_stop(struct migd_guest *guest);
  */
 void migd_guest_mark_dirty(struct migd_guest *guest, uint64_t gpa, uint64_t len);
 void migd_guest_mark_dirty_host(struct migd_guest *guest, const void *host, uint64_t len);
+
+/*
+ * Memory at [GPA, GPA + LEN) is damaged: the VMM got SIGBUS with BUS_MCEERR_AR or _AO for it, or its kernel log says so.
+ * Counts in whole pages and for good. A migration neither reads nor sends these pages, but has them poisoned on the target
+ * (hook `poison`); to a QEMU, which cannot be told, it is refused. Pages that the worker finds unreadable are
+ * treated alike, so that a report that comes late does no harm. Any thread, after migd_guest_start(); no signal handler.
+ * -EINVAL: no memory there; -ENOSPC: more than 1024 ranges.
+ */
+int migd_guest_ram_poisoned(struct migd_guest *guest, uint64_t gpa, uint64_t len);
 
 /* Tell what happened to the guest. Any thread, callbacks too. -EINVAL: no such event. */
 int migd_guest_notify(struct migd_guest *guest, enum migd_guest_event event);

@@ -153,6 +153,8 @@ static void add_code(struct fixture *f, uint8_t codec, uint16_t len, const char 
 	buf_add(&f->stream, code, n);
 }
 
+REFUSES(poison_that_was_not_agreed_on, true, "field 'flags'",
+	add_record(f, WIRE_RAM_POISON | WIRE_RAM_RUN, "ram"); buf_be32(&f->stream, 1))
 REFUSES(xbzrle_of_a_run, true, "field 'flags'",
 	add_record(f, WIRE_RAM_XBZRLE | WIRE_RAM_RUN, "ram"))
 REFUSES(xbzrle_codec, false, "field 'xbzrle codec' is 2",
@@ -212,7 +214,7 @@ int main(void)
 		T(endless_run), T(run_over_the_end), T(fill_byte), T(second_list),
 		T(page_before_the_list), T(no_list), T(other_length), T(other_block),
 		T(listed_twice), T(list_shorter_than_announced), T(missing_block), T(empty_name),
-		T(unprintable_name), T(cut_in_a_page), T(xbzrle_of_a_run), T(xbzrle_codec), T(xbzrle_empty),
+		T(unprintable_name), T(cut_in_a_page), T(poison_that_was_not_agreed_on), T(xbzrle_of_a_run), T(xbzrle_codec), T(xbzrle_empty),
 		T(xbzrle_longer_than_a_page), T(xbzrle_outside), T(xbzrle_bad_code), T(xbzrle_cut),
 		T(takes_what_is_right),
 	};
