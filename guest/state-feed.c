@@ -85,7 +85,8 @@ static int feed_ops(struct state_feed *f, struct rcur *in, size_t *ret_needs, st
 	struct rcur all;
 	int r;
 
-	buf_add(&f->held, in->p, in->left);
+	if (in->left)
+		buf_add(&f->held, in->p, in->left);
 	if (f->held.error)
 		return merr_set(err, f->held.error, "offset %" PRIu64 ": more than %llu bytes in one section",
 				f->offset, HELD_MAX);
