@@ -77,11 +77,17 @@ static void fill_xbzrle(const struct migration *m, struct xbzrle_cache_stats *re
 	};
 }
 
+/* The destination knows nothing of what came before its first byte. */
 static void fill_blackout(const struct migration *m, struct migration_blackout *ret)
 {
+	bool outgoing = m->direction == WORKER_DIRECTION_OUTGOING;
+
 	*ret = (struct migration_blackout){
+		.has_pause = outgoing,
 		.pause = (uint64_t)STAT(m, blackout_pause_us),
+		.has_save = outgoing,
 		.save = (uint64_t)STAT(m, blackout_save_us),
+		.has_sync = outgoing,
 		.sync = (uint64_t)STAT(m, blackout_sync_us),
 		.ram = (uint64_t)STAT(m, blackout_ram_us),
 		.transfer = (uint64_t)STAT(m, blackout_transfer_us),
@@ -122,6 +128,9 @@ static void fill_source(const struct migration *m, struct migration_info *ret)
 
 static int fill_target(const struct migration *m, struct migration_info *ret)
 {
+	ret->has_blackout = m->status == MIGRATION_STATUS_COMPLETED;
+	if (ret->has_blackout)
+		fill_blackout(m, &ret->blackout);
 	if (!m->has_listen_addr)
 		return 0;
 	ret->socket_address = calloc(1, sizeof(*ret->socket_address));

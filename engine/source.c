@@ -104,6 +104,7 @@ int source_tick(void *opaque)
 	uint64_t now = clock_now_ns();
 	int r;
 
+	source_stats_tick(s);
 	if (now - s->last_tick_ns < TICK_NS)
 		return 0;
 	s->last_tick_ns = now;
@@ -129,19 +130,6 @@ int source_stream_failed(struct source *s, int r)
 	return merr_set_errno(&s->err, r, "writing to the destination");
 }
 
-static void publish_sync(struct source *s, uint64_t now)
-{
-	struct stats_page *st = s->m->stats;
-	uint64_t span = now - s->last_sync_ns;
-
-	/* What the last pass left is what became dirty during it. */
-	if (s->last_sync_ns && span > 0)
-		stats_set(st, dirty_pages_rate, ram_todo_pages(&s->ram) * NS_PER_SEC / span);
-	s->last_sync_ns = now;
-	stats_add(st, dirty_sync_count, 1);
-	stats_set(st, remaining_bytes, s->left_bytes);
-}
-
 int source_sync(struct source *s)
 {
 	int r;
@@ -149,7 +137,7 @@ int source_sync(struct source *s)
 	r = handlers_pending(&s->handlers, true, &s->left_bytes, &s->err);
 	if (r < 0)
 		return r;
-	publish_sync(s, clock_now_ns());
+	source_stats_synced(s);
 	report_pass(s->m, stats_get(s->m->stats, dirty_sync_count));
 	return source_throttle_synced(s);
 }
@@ -267,6 +255,7 @@ static int setup(struct source *s)
 	if (r < 0)
 		return r;
 	report_handover(s->m, HANDOVER_PRECOPY, false);
+	source_stats_begin(s);
 	r = register_handlers(s);
 	if (r == 0)
 		r = cpr_is_transfer(s) ? cpr_send_ram(s) :
@@ -274,26 +263,6 @@ static int setup(struct source *s)
 	if (r == 0)
 		r = handlers_setup(&s->handlers, s->out, &s->err);
 	return r < 0 || cpr_is_transfer(s) ? r : source_sync(s);
-}
-
-static void publish_pass(struct source *s, uint64_t bytes, uint64_t pages, uint64_t ns)
-{
-	struct stats_page *st = s->m->stats;
-
-	if (ns == 0 || bytes == 0)
-		return;
-	s->bandwidth_bps = bytes * NS_PER_SEC / ns;
-	stats_set(st, bandwidth_bps, s->bandwidth_bps);
-	stats_set(st, pages_per_second, pages * NS_PER_SEC / ns);
-	stats_add(st, precopy_bytes, bytes);
-}
-
-static uint64_t pages_sent(const struct source *s)
-{
-	const struct stats_page *st = s->m->stats;
-
-	return stats_get(st, normal_pages) + stats_get(st, duplicate_pages) +
-	       stats_get(st, xbzrle_pages) - stats_get(st, xbzrle_overflow);
 }
 
 int source_drain(struct source *s, uint64_t timeout_ms)
@@ -312,17 +281,21 @@ int source_drain(struct source *s, uint64_t timeout_ms)
 /* One pass over what is dirty, then a sync. */
 static int pass(struct source *s)
 {
-	uint64_t start_ns = clock_now_ns(), start_bytes = out_offset(s->out);
-	uint64_t start_pages = pages_sent(s);
+	uint64_t start_ns = clock_now_ns(), start_bytes = out_offset(s->out), bytes, ns;
 	int r;
 
+	source_stats_ram_begin(s);
 	r = handlers_iterate(&s->handlers, s->out, source_tick, s, &s->err);
+	source_stats_ram_end(s);
 	if (r == 0)
 		r = source_drain(s, 0);
 	if (r < 0)
 		return r;
-	publish_pass(s, out_offset(s->out) - start_bytes, pages_sent(s) - start_pages,
-		     clock_now_ns() - start_ns);
+	/* Of a whole pass, with the wait for its last byte to arrive: what the decision to stop counts on. */
+	bytes = out_offset(s->out) - start_bytes;
+	ns = clock_now_ns() - start_ns;
+	if (ns > 0 && bytes > 0)
+		s->bandwidth_bps = bytes * NS_PER_SEC / ns;
 	r = source_tick(s);
 	return r < 0 ? r : source_sync(s);
 }

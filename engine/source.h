@@ -13,6 +13,7 @@
 #include "engine/out.h"
 #include "engine/ram-source.h"
 #include "engine/return-path.h"
+#include "engine/source-stats.h"
 #include "engine/source-throttle.h"
 
 /* Migration thread only. */
@@ -28,11 +29,11 @@ struct source {
 	struct globalstate run_state;
 	struct convergence convergence;
 	struct source_throttle throttle;
+	struct source_stats stats;
 	enum peer_kind peer;
 	uint64_t features;		/* enum hello_feature, of both sides */
 	uint64_t bandwidth_bps;		/* of the last pass */
 	uint64_t left_bytes;		/* of all handlers, after the last sync */
-	uint64_t last_sync_ns;
 	uint64_t last_tick_ns;
 	bool guest_paused;		/* by this migration: heartbeats keep the lease */
 	bool switchover_acked;		/* the destination is ready: engine/switchover-ack.h */

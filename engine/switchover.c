@@ -134,7 +134,6 @@ static bool wants_switchover_start(const struct source *s)
 static int send_rest(struct source *s, struct blackout *b)
 {
 	struct stats_page *st = s->m->stats;
-	uint64_t before = out_offset(s->out);
 	int r;
 
 	r = guest_state_fetch(&s->guest, handlers_free_id(&s->handlers), &b->state, &b->state_fd,
@@ -150,12 +149,13 @@ static int send_rest(struct source *s, struct blackout *b)
 	out_limit(s->out, false);
 	if (wants_switchover_start(s))
 		command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
+	source_stats_ram_begin(s);
 	r = handlers_complete(&s->handlers, s->out, &s->err);
+	source_stats_ram_end(s);
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_ram_us, blackout_lap_us(b));
 	r = s->peer == PEER_MIGD ? send_state(s, b) : source_send_state_alone(s, b);
-	stats_set(st, downtime_bytes, out_offset(s->out) - before);
 	return r;
 }
 

@@ -46,6 +46,7 @@ static int activate(struct target *t, uint64_t *ret_us)
 	int r;
 
 	*ret_us = 0;
+	stats_set(t->m->stats, blackout_commit_us, target_lap_us(t));
 	r = guest_activate(&t->guest, ret_us, &t->err);
 	if (r < 0)
 		return r;

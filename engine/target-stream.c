@@ -97,11 +97,13 @@ static int give_state(struct target *t, const struct buf *head, uint64_t len)
 		return in_error(t->in);
 	if (in_u8(t->in) != WIRE_EOF)
 		return in_fail(t->in, -EBADMSG, "package: no end mark");
+	stats_set(t->m->stats, blackout_transfer_us, target_lap_us(t));
 	start = clock_now_ns();
 	r = none ? guest_state_feed_end(&t->guest, false, &t->load_us, &t->err) :
 		   guest_state_give(&t->guest, fd, head->len + len, &t->load_us, &t->err);
 	/* The call included: that is what the guest waits for. */
 	t->load_us = (clock_now_ns() - start) / NS_PER_US;
+	t->mark_ns = clock_now_ns();
 	t->state_given = r == 0;
 	return r;
 }
@@ -187,6 +189,7 @@ static int receive_command(struct target *t)
 		return in_error(t->in);
 	switch (command) {
 	case WIRE_CMD_SWITCHOVER_START:
+		t->mark_ns = clock_now_ns();
 		return command_expect(t->in, command, len, 0);
 	case WIRE_CMD_PING:
 		return answer_ping(t, len);
@@ -195,6 +198,7 @@ static int receive_command(struct target *t)
 	case WIRE_CMD_PACKAGED:
 		if (t->state_given || t->state_fed || command_expect(t->in, command, len, 4) < 0)
 			return in_fail(t->in, -EBADMSG, "a second package");
+		stats_set(t->m->stats, blackout_ram_us, target_lap_us(t));
 		return receive_package(t);
 	default:
 		return in_fail(t->in, -EBADMSG, "command 0x%x out of place", command);

@@ -30,6 +30,14 @@
 /* After an error was sent: so long the source's bytes are still taken, so that it reads the error and no reset. */
 #define DRAIN_MS 2000
 
+uint64_t target_lap_us(struct target *t)
+{
+	uint64_t now = clock_now_ns(), us = t->mark_ns ? (now - t->mark_ns) / NS_PER_US : 0;
+
+	t->mark_ns = now;
+	return us;
+}
+
 void target_disconnect(struct target *t)
 {
 	t->in = in_free(t->in);

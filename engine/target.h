@@ -25,6 +25,7 @@ struct target {
 	bool switchover_acked;	/* engine/switchover-ack.h */
 	bool state_given;	/* the package came, and the library took its sections */
 	bool state_fed;		/* sections of the library's came unpackaged */
+	uint64_t mark_ns;	/* the end of the last measured part of the blackout; 0: none began */
 	uint64_t load_us;	/* what that took */
 	struct merr err;
 };
@@ -35,6 +36,9 @@ struct target {
  */
 int target_accept(struct target *t, int cancel_fd);
 void target_disconnect(struct target *t);
+
+/* Microseconds since the last mark of the blackout, which is set anew; 0 if there was none. */
+uint64_t target_lap_us(struct target *t);
 
 /* Everything from the description up to the stream's EOF: engine/target-stream.c. */
 int target_receive_stream(struct target *t);
