@@ -99,7 +99,8 @@ int attach_decode_end(const struct rcur *c, struct merr *err)
 }
 
 /* Bodies that are rows of a list: another may follow. */
-static const char *const rows[] = { "ram_block", "interface", "mismatch", "vcpu_dirty" };
+static const char *const rows[] = { "ram_block", "interface", "mismatch", "vcpu_dirty",
+				    "live_device" };
 
 /* Whether nothing may follow this body. */
 static int end_after(const struct rcur *c, const char *message, struct merr *err)

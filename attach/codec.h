@@ -10,7 +10,7 @@
 /*
  * attach_X_encode: append X to C; -EMSGSIZE if it does not fit.
  * attach_X_decode: read X from C, and nothing but X unless X may be followed by another of its kind
- * (ram_block, interface, mismatch, vcpu_dirty). -EBADMSG: too short, too long, a string that is too long or holds a NUL, or a blob beyond the
+ * (ram_block, interface, mismatch, vcpu_dirty, live_device). -EBADMSG: too short, too long, a string that is too long or holds a NUL, or a blob beyond the
  * end; ERR names the message and the field.
  */
 #define ATTACH_CODEC(upper, lower)                                                          \

@@ -31,6 +31,8 @@
 #define ATTACH_RAM_BLOCKS_MAX 64U
 #define ATTACH_CLEAR_PAGES_MAX 65536U	/* pages of one DIRTY_CLEAR: 256 MiB, 8 KiB of bits */
 #define ATTACH_INTERFACES_MAX 64U	/* names in one ANNOUNCE */
+#define ATTACH_LIVE_DEVICES_MAX 32U
+#define ATTACH_LIVE_CHUNK_MAX 262144U	/* the area that live devices' chunks cross in */
 #define ATTACH_CONFIG_MAX 60000U	/* a guest description (CONFIG_GET) */
 #define ATTACH_MISMATCHES_MAX 32U	/* of one CONFIG_CHECK; more are only counted */
 #define ATTACH_FEED_MAX 60000U	/* bytes of one STATE_FEED */
@@ -162,6 +164,19 @@ enum attach_error {
 #define ATTACH_STATE_FEED_REPLY_FIELDS(F) F(u8, done) F(u32, consumed) F(u32, needs)
 /* All sections came. ram_only: it is no error if there was none; vCPUs and devices then stay as they are. */
 #define ATTACH_STATE_FEED_END_FIELDS(F) F(u8, ram_only)
+/* With the area's memfd, of area_len bytes, if n > 0; n times a LIVE_DEVICE. A device's index is its place. */
+#define ATTACH_LIVE_TABLE_REPLY_FIELDS(F) F(u32, n) F(u32, area_len) F(blob, devices)
+#define ATTACH_LIVE_DEVICE_FIELDS(F) \
+	F(str, name) F(u32, instance) F(u32, version) F(u32, minimum_version) F(u8, flags)
+#define ATTACH_LIVE_FIELDS(F) F(u32, index)
+#define ATTACH_LIVE_PENDING_FIELDS(F) F(u32, index) F(u8, exact)
+#define ATTACH_LIVE_PENDING_REPLY_FIELDS(F) F(u64, bytes)
+/* complete: 1: the guest is stopped. The reply: so many bytes are in the area; there is more. */
+#define ATTACH_LIVE_READ_FIELDS(F) F(u32, index) F(u8, complete)
+#define ATTACH_LIVE_READ_REPLY_FIELDS(F) F(u32, len) F(u8, more)
+/* part: enum attach_live_part. len: of a CHUNK, which is in the area. */
+#define ATTACH_LIVE_LOAD_FIELDS(F) F(u32, index) F(u32, version) F(u8, part) F(u32, len)
+#define ATTACH_LIVE_STATE_REPLY_FIELDS(F) F(u8, unplug_pending) F(u8, ready)
 #define ATTACH_THROTTLE_FIELDS(F) F(u8, percent)
 /*
  * The RAM of a guest that is to move to another VMM on this host (cpr-transfer): `blocks` are n RAM_BLOCKs, descriptor k
@@ -241,6 +256,12 @@ enum attach_error {
 	M(49, THROTTLE, THROTTLE, EMPTY)                                                    \
 	M(50, STATE_FEED, STATE_FEED, STATE_FEED_REPLY)	/* a piece of a section, unpackaged */ \
 	M(51, STATE_FEED_END, STATE_FEED_END, STATE_LOAD_REPLY)                             \
+	M(52, LIVE_TABLE, EMPTY, LIVE_TABLE_REPLY)	/* reply + the area, if there is a device */ \
+	M(53, LIVE_SETUP, LIVE, EMPTY)			/* source: it begins */             \
+	M(54, LIVE_PENDING, LIVE_PENDING, LIVE_PENDING_REPLY) /* source */                  \
+	M(55, LIVE_READ, LIVE_READ, LIVE_READ_REPLY)	/* source: a chunk into the area */ \
+	M(56, LIVE_LOAD, LIVE_LOAD, EMPTY)		/* target: a chunk from the area */ \
+	M(57, LIVE_STATE, LIVE, LIVE_STATE_REPLY)                                           \
 	M(60, MIG_DIRTY_LIMIT, DIRTY_LIMIT, EMPTY)	/* W->V, the migration's */         \
 	M(61, MIG_DIRTY_LIMIT_STATS, EMPTY, MIG_DIRTY_LIMIT_REPLY) /* W->V */                \
 	M(70, RAM_OFFER, RAM_OFFER, EMPTY)		/* old VMM->new VMM, + memfds; reply: it listens */ \
@@ -295,6 +316,19 @@ enum attach_event {
 	ATTACH_EVENT_ROLLED_BACK = 9,	/* by the library on its own: text says why */
 	ATTACH_EVENT_RING_BROKEN = 10,	/* the dirty ring lost entries: the migration must fail */
 	ATTACH_EVENT_VCPU_ERROR = 11,	/* value: vCPU index */
+	ATTACH_EVENT_UNPLUG = 12,	/* the migration waits for this device (text) to be unplugged */
+};
+
+enum attach_live_flags {
+	ATTACH_LIVE_SENT = 1 << 0,	/* it has state to be sent */
+	ATTACH_LIVE_UNPLUG = 1 << 1,	/* it may have to be unplugged first */
+	ATTACH_LIVE_READY = 1 << 2,	/* the target may have to prepare: ask by LIVE_STATE */
+};
+
+enum attach_live_part {
+	ATTACH_LIVE_START = 1,
+	ATTACH_LIVE_CHUNK = 2,
+	ATTACH_LIVE_END = 3,
 };
 
 /* Bytes inside a message. Decoded: borrowed from it. To be encoded: the caller's. */
@@ -349,6 +383,15 @@ struct attach_blob {
 	B(RAM_POISON, ram_poison)                    \
 	B(RAM_POISON_REPLY, ram_poison_reply)        \
 	B(RAM_POISON_SET, ram_poison_set)            \
+	B(LIVE_TABLE_REPLY, live_table_reply)        \
+	B(LIVE_DEVICE, live_device)                  \
+	B(LIVE, live)                                \
+	B(LIVE_PENDING, live_pending)                \
+	B(LIVE_PENDING_REPLY, live_pending_reply)    \
+	B(LIVE_READ, live_read)                      \
+	B(LIVE_READ_REPLY, live_read_reply)          \
+	B(LIVE_LOAD, live_load)                      \
+	B(LIVE_STATE_REPLY, live_state_reply)        \
 	B(THROTTLE, throttle)                        \
 	B(RAM_OFFER, ram_offer)                      \
 	B(DIRTY_RATE, dirty_rate)                    \

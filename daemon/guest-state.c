@@ -92,6 +92,9 @@ static void tell(struct guest *g, const struct attach_event_body *e)
 	case ATTACH_EVENT_WAKEUP:
 		event_wakeup(qmp, g->name);
 		break;
+	case ATTACH_EVENT_UNPLUG:
+		event_unplug_primary(qmp, g->name, e->text);
+		break;
 	case ATTACH_EVENT_ROLLED_BACK:
 		log_notice("the VMM rolled a migration back guest='%s': %s", g->name, e->text);
 		break;

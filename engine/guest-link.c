@@ -112,6 +112,11 @@ static int explain(struct guest_link *g, int r, const char *what, struct merr *e
 	return merr_set_errno(err, r, "guest library: %s", what);
 }
 
+int guest_link_explain(struct guest_link *g, int r, const char *what, struct merr *err)
+{
+	return explain(g, r, what, err);
+}
+
 #define REQUEST(g, TYPE, req_body, req, rep_body, rep, err)                                        \
 	explain(g,                                                                                 \
 		conn_request((g)->conn, TYPE, req_body, req, rep_body, rep,                        \

@@ -33,6 +33,9 @@ void guest_link_no_cancel(struct guest_link *g);
 /* Take events that have come; 0, or the error of one that ends the migration (shutdown, panic, rolled back, gone). */
 int guest_link_poll(struct guest_link *g, struct merr *err);
 
+/* For requests made elsewhere: R, or why WHAT failed, in the library's words or by what became of the VMM. */
+int guest_link_explain(struct guest_link *g, int r, const char *what, struct merr *err);
+
 int guest_ram_table(struct guest_link *g, struct ram *ram, struct merr *err);
 /* BUF has ATTACH_CONFIG_MAX bytes. */
 int guest_config_fetch(struct guest_link *g, uint8_t *buf, size_t *ret_len, struct merr *err);

@@ -23,9 +23,13 @@
 #include "engine/ram-settings.h"
 #include "engine/timer.h"
 #include "engine/switchover-ack.h"
+#include "engine/wait-unplug.h"
 
 /* Between two looks at events and, while the guest is paused, heartbeats. */
 #define TICK_NS (200 * NS_PER_MS)
+
+/* A destination gives up on a source that says nothing for a minute. */
+#define KEEP_ALIVE_NS (5 * NS_PER_SEC)
 
 int source_connect(struct source *s, int fd, bool cancellable)
 {
@@ -226,6 +230,10 @@ static int register_handlers(struct source *s)
 		r = ram_settings_source(s->m, s->sender, s->features, &s->err);
 	if (r == 0 && s->peer != PEER_MIGD)
 		r = timer_register(&s->handlers, &s->err);
+	if (r == 0)
+		r = live_open(&s->live, &s->guest, &s->err);
+	if (r == 0)
+		r = live_source_register(&s->handlers, &s->live, &s->err);
 	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);
 }
 
@@ -261,6 +269,8 @@ static int setup(struct source *s)
 		r = cpr_is_transfer(s) ? cpr_send_ram(s) :
 					 guest_dirty_start(&s->guest, &s->ram, &s->err);
 	if (r == 0)
+		r = live_begin(&s->live, &s->err);
+	if (r == 0)
 		r = handlers_setup(&s->handlers, s->out, &s->err);
 	return r < 0 || cpr_is_transfer(s) ? r : source_sync(s);
 }
@@ -276,6 +286,18 @@ int source_drain(struct source *s, uint64_t timeout_ms)
 	out_be32(s->out, (uint32_t)stats_get(s->m->stats, dirty_sync_count));
 	r = out_flush(s->out);
 	return r < 0 ? r : source_await(s, WIRE_RP_PONG, timeout_ms, &pong);
+}
+
+int source_keep_alive(struct source *s)
+{
+	uint64_t now = clock_now_ns();
+
+	if (s->peer == PEER_NONE || now - s->last_alive_ns < KEEP_ALIVE_NS)
+		return 0;
+	s->last_alive_ns = now;
+	command_begin(s->out, WIRE_CMD_PING, 4);
+	out_be32(s->out, 0);
+	return out_flush(s->out);
 }
 
 /* One pass over what is dirty, then a sync. */
@@ -335,6 +357,9 @@ static enum source_end migrate(struct source *s)
 	r = setup(s);
 	if (r != 0)
 		return r < 0 ? SOURCE_REVOKED : SOURCE_COMPARED;
+	r = wait_unplug(s);
+	if (r < 0)
+		return SOURCE_REVOKED;
 	stats_set(s->m->stats, setup_took_ms, (clock_now_ns() - start_ns) / NS_PER_MS);
 	report_status(s->m, MIGRATION_STATUS_ACTIVE);
 	/* Without passes: make sure that the destination took the memory before the guest is stopped. */
@@ -399,6 +424,7 @@ static void finish(struct source *s, enum source_end end)
 static void source_done(struct source *s)
 {
 	handlers_done(&s->handlers);
+	live_close(&s->live);
 	s->out = out_free(s->out);
 	s->in = in_free(s->in);
 	s->chan = chan_free(s->chan);

@@ -8,6 +8,7 @@
 #include "engine/guest-link.h"
 #include "engine/handler.h"
 #include "engine/in.h"
+#include "engine/live.h"
 #include "engine/migration.h"
 #include "engine/opening.h"
 #include "engine/out.h"
@@ -26,6 +27,7 @@ struct source {
 	struct in *in;			/* the return path */
 	struct handlers handlers;	/* all that is sent in sections */
 	struct ram_source *sender;
+	struct live live;		/* the VMM's large devices */
 	struct globalstate run_state;
 	struct convergence convergence;
 	struct source_throttle throttle;
@@ -35,6 +37,7 @@ struct source {
 	uint64_t bandwidth_bps;		/* of the last pass */
 	uint64_t left_bytes;		/* of all handlers, after the last sync */
 	uint64_t last_tick_ns;
+	uint64_t last_alive_ns;
 	bool guest_paused;		/* by this migration: heartbeats keep the lease */
 	bool switchover_acked;		/* the destination is ready: engine/switchover-ack.h */
 	bool stream_ended;		/* between sections: the peer takes handover commands */
@@ -81,6 +84,9 @@ int source_sync(struct source *s);
 
 /* While the guest may be paused and pages are sent: events, return path, heartbeats. A ram_tick_fn. */
 int source_tick(void *source);
+
+/* Between sections, while nothing is sent for long: a sign of life now and then. */
+int source_keep_alive(struct source *s);
 
 /* Wait for message TYPE on the return path; others that may come are dealt with. TIMEOUT_MS 0: for ever. */
 int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp_msg *ret);

@@ -45,13 +45,17 @@ int switchover_ack_wait(struct source *s)
 	return 0;
 }
 
-int switchover_ack_send(struct target *t, bool ready)
+int switchover_ack_check(struct target *t)
 {
+	bool ready = false;
 	int r;
 
-	if (t->switchover_acked || !ready ||
+	if (t->switchover_acked || t->hello.peer == PEER_NONE ||
 	    !migration_has_capability(t->m, MIGRATION_CAPABILITY_SWITCHOVER_ACK))
 		return 0;
+	r = live_ready(&t->live, &ready, &t->err);
+	if (r < 0 || !ready)
+		return r;
 	t->switchover_acked = true;
 	r = rp_send(t->chan, WIRE_RP_SWITCHOVER_ACK, NULL, 0);
 	return r < 0 ? merr_set_errno(&t->err, r, "answering the source") : 0;

@@ -15,7 +15,7 @@
  */
 int switchover_ack_wait(struct source *s);
 
-/* Destination: READY: nothing here has to prepare any more. Says so once. -errno with T->err. */
-int switchover_ack_send(struct target *t, bool ready);
+/* Destination, again and again: says so, once, when nothing here has to prepare any more. -errno with T->err. */
+int switchover_ack_check(struct target *t);
 
 #endif

@@ -72,6 +72,8 @@ static int wait_for_continue(struct source *s)
 		if (r == -ECANCELED)
 			return merr_set(&s->err, r, "cancelled");
 		r = source_tick(s);
+		if (r == 0)
+			r = source_keep_alive(s);
 		if (r < 0)
 			return r;
 	}

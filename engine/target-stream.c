@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "engine/cpr.h"
 #include "engine/return-path.h"
+#include "engine/switchover-ack.h"
 
 /* A source that sends nothing for so long, while it should, is taken for dead. */
 #define IDLE_TIMEOUT_MS 60000
@@ -247,6 +248,8 @@ int target_receive_stream(struct target *t)
 		return r;
 	for (;;) {
 		r = guest_link_poll(&t->guest, &t->err);
+		if (r == 0)
+			r = switchover_ack_check(t);
 		if (r < 0)
 			return r;
 		type = in_u8(t->in);

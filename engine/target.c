@@ -121,6 +121,10 @@ static int register_handlers(struct target *t)
 	t->run_state = (struct globalstate){ .live = true, .required = t->hello.peer == PEER_MIGD };
 	r = ram_target_register(&t->handlers, &t->receiver, &t->err);
 	if (r == 0)
+		r = live_open(&t->live, &t->guest, &t->err);
+	if (r == 0)
+		r = live_target_register(&t->handlers, &t->live, t->hello.peer == PEER_MIGD, &t->err);
+	if (r == 0)
 		r = globalstate_register(&t->handlers, &t->run_state, &t->err);
 	return r < 0 ? r : timer_register(&t->handlers, &t->err);
 }
@@ -249,7 +253,7 @@ static int receive(struct target *t)
 	if (r == 0)
 		r = begin(t);
 	if (r == 0)
-		r = t->hello.peer == PEER_NONE ? 0 : switchover_ack_send(t, true);
+		r = switchover_ack_check(t);
 	if (r == 0)
 		r = target_receive_stream(t);
 	if (r == 0)
@@ -305,6 +309,7 @@ static int open_guest(struct target *t)
 static void target_done(struct target *t)
 {
 	handlers_done(&t->handlers);
+	live_close(&t->live);
 	target_disconnect(t);
 	guest_link_done(&t->guest);
 	ram_done(&t->ram);

@@ -6,6 +6,7 @@
 #include "engine/globalstate.h"
 #include "engine/guest-link.h"
 #include "engine/handler.h"
+#include "engine/live.h"
 #include "engine/migration.h"
 #include "engine/opening.h"
 #include "engine/ram-target.h"
@@ -17,6 +18,7 @@ struct target {
 	struct ram ram;
 	struct handlers handlers;	/* all that comes in sections, but for the library's */
 	struct ram_target receiver;
+	struct live live;		/* the VMM's large devices */
 	struct globalstate run_state;
 	struct chan *chan;
 	struct in *in;

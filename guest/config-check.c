@@ -12,6 +12,7 @@
 #include "guest/arch.h"
 #include "guest/owner.h"
 #include "guest/state.h"
+#include "guest/stateful.h"
 
 #define NAME_CAP (ATTACH_STR_MAX + 1)
 #define SIZE_TEXT_MAX 32
@@ -231,14 +232,13 @@ static int check_vcpus(struct check *c, struct config_record *rec)
 	MISMATCH_TEXT("device '%.80s' instance %" PRIu32, name, (uint32_t)(instance))
 
 /* VERSION: the source's. */
-static void compare_versions(struct check *c, const struct guest_device *here, uint32_t version)
+static void compare_versions(struct check *c, const struct stateful *d, uint32_t version)
 {
-	const struct migd_vmstate *d = here->desc;
 	bool too_old = version < d->minimum_version;
 
 	if (version <= d->version && !too_old)
 		return;
-	mismatch_add(c->m, device_text(here->name, here->instance),
+	mismatch_add(c->m, device_text(d->name, d->instance),
 		     MISMATCH_TEXT("version %" PRIu32, version),
 		     too_old ? MISMATCH_TEXT("at least version %" PRIu32 " needed", d->minimum_version) :
 			       MISMATCH_TEXT("up to version %" PRIu32, d->version),
@@ -248,6 +248,7 @@ static void compare_versions(struct check *c, const struct guest_device *here, u
 static int check_device(struct check *c, struct config_record *rec)
 {
 	uint32_t version = rcur_be32(&rec->body);
+	struct stateful d = { 0 };
 	char name[NAME_CAP];
 	size_t i;
 	int r;
@@ -258,17 +259,19 @@ static int check_device(struct check *c, struct config_record *rec)
 	r = take_name(c, rec, name);
 	if (r < 0)
 		return r;
-	for (i = 0; i < c->t->n_devices; i++)
-		if (guest_device_answers(&c->t->devices[i], name, rec->id, version))
+	for (i = 0; i < stateful_count(c->t); i++) {
+		d = stateful_at(c->t, i);
+		if (stateful_answers(c->t, i, name, rec->id, version))
 			break;
-	if (i == c->t->n_devices) {
+	}
+	if (i == stateful_count(c->t)) {
 		mismatch_add(c->m, device_text(name, rec->id), "present", "missing", SAME_DEVICES);
 		return 0;
 	}
 	if (c->device_seen[i])
 		return bad_record(c, rec, "a device comes twice");
 	c->device_seen[i] = true;
-	compare_versions(c, &c->t->devices[i], version);
+	compare_versions(c, &d, version);
 	return 0;
 }
 
@@ -285,10 +288,13 @@ static void check_unseen(struct check *c)
 		if (!c->slot_seen[i] && c->block_seen[c->t->slots[i].block])
 			mismatch_add(c->m, MISMATCH_TEXT("guest address 0x%" PRIx64, c->t->slots[i].gpa),
 				     "none", "memory", MAP_ALIKE);
-	for (size_t i = 0; i < c->t->n_devices; i++)
-		if (!c->device_seen[i] && !c->t->devices[i].desc->needed)
-			mismatch_add(c->m, device_text(c->t->devices[i].name, c->t->devices[i].instance),
-				     "missing", "present", SAME_DEVICES);
+	for (size_t i = 0; i < stateful_count(c->t); i++) {
+		struct stateful d = stateful_at(c->t, i);
+
+		if (!c->device_seen[i] && !d.may_be_absent)
+			mismatch_add(c->m, device_text(d.name, d.instance), "missing", "present",
+				     SAME_DEVICES);
+	}
 }
 
 static int check_record(struct check *c, struct arch_state *a, struct config_record *rec)
@@ -345,7 +351,7 @@ int guest_config_check(struct arch_state *a, const struct guest_tables *t, const
 		       size_t len, struct mismatches *ret, struct merr *err)
 {
 	_cleanup_free_ struct check *c = calloc(1, sizeof(*c));
-	_cleanup_free_ bool *device_seen = calloc(t->n_devices + 1, sizeof(*device_seen));
+	_cleanup_free_ bool *device_seen = calloc(stateful_count(t) + 1, sizeof(*device_seen));
 	int r;
 
 	ret->found = ret->n = 0;

@@ -9,6 +9,7 @@
 #include "guest/arch.h"
 #include "guest/owner.h"
 #include "guest/state.h"
+#include "guest/stateful.h"
 
 #define NAME_CAP (ATTACH_STR_MAX + 1)
 
@@ -100,14 +101,16 @@ static void put_devices(const struct guest_tables *t, struct buf *out)
 {
 	uint8_t body[8 + NAME_CAP];
 
-	for (size_t i = 0; i < t->n_devices; i++) {
-		const struct guest_device *d = &t->devices[i];
+	for (size_t i = 0; i < stateful_count(t); i++) {
+		struct stateful d = stateful_at(t, i);
 		struct wcur w = wcur_of(body, sizeof(body));
 
-		wcur_be32(&w, d->desc->version);
-		wcur_be32(&w, d->desc->minimum_version);
-		wcur_bytes(&w, d->name, strlen(d->name));
-		config_put(out, CONFIG_DEVICE, 0, d->instance, body, w.len);
+		if (!d.is_sent)
+			continue;
+		wcur_be32(&w, d.version);
+		wcur_be32(&w, d.minimum_version);
+		wcur_bytes(&w, d.name, strlen(d.name));
+		config_put(out, CONFIG_DEVICE, 0, d.instance, body, w.len);
 	}
 }
 

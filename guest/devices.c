@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "guest/copy-sized.h"
 #include "guest/internal.h"
+#include "guest/live.h"
 #include "guest/vmstate.h"
 
 #define PRIORITY_DEFAULT 2	/* WIRE.md 2.3 */
@@ -44,6 +45,13 @@ static int check_taken(const struct guest_tables *t, const struct guest_device *
 					"device '%s': its alias '%s' instance %" PRIu32 " is another device's",
 					d->name, d->alias.name, d->alias.instance);
 	}
+	for (size_t i = 0; i < t->n_live; i++)
+		if (same(d->name, d->instance, t->live[i].name, t->live[i].ops.instance) ||
+		    (d->alias.is_set &&
+		     same(d->alias.name, d->alias.instance, t->live[i].name, t->live[i].ops.instance)))
+			return merr_set(err, -EEXIST,
+					"there is a live device '%s' instance %" PRIu32 " already",
+					t->live[i].name, t->live[i].ops.instance);
 	return 0;
 }
 

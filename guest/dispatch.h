@@ -72,6 +72,14 @@ int handle_reclaim(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_resolve(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_discard(struct migd_guest *g, struct call *c, struct merr *err);
 
+/* live.c */
+int handle_live_table(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_live_setup(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_live_pending(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_live_read(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_live_load(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_live_state(struct migd_guest *g, struct call *c, struct merr *err);
+
 /* announce.c */
 int handle_announce(struct migd_guest *g, struct call *c, struct merr *err);
 

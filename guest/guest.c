@@ -147,6 +147,7 @@ static int init(struct migd_guest *g, const struct migd_guest_options *options, 
 	int r;
 
 	g->wake_fd = g->decision.fd = g->control.listen_fd = -1;
+	live_session_init(&g->mig.live);
 	init_locks(g);
 	r = take_options(g, options, err);
 	if (r >= 0)

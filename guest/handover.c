@@ -115,6 +115,7 @@ int handle_mig_pause(struct migd_guest *g, struct call *c, struct merr *err)
 
 static void tell_discarded(struct migd_guest *g)
 {
+	live_target_end(g, false);
 	HOOK_VOID(g, discard);
 	outcome_publish(g);
 }
@@ -253,6 +254,7 @@ static int activate(struct migd_guest *g, struct merr *err)
 	if (r < 0)
 		return r;
 	pause_activate(g);
+	live_target_end(g, true);
 	events_send(g, ATTACH_EVENT_HANDOVER, 0, NULL);
 	outcome_publish(g);
 	return 0;
@@ -294,6 +296,7 @@ static void tell_retired(struct migd_guest *g)
 {
 	dirty_stop(&g->dirty, &g->gate);
 	throttle_off(g);
+	live_source_end(g, true);
 	HOOK_VOID(g, retire);
 	outcome_publish(g);
 }

@@ -30,6 +30,7 @@
 #include "guest/dirty.h"
 #include "guest/gate.h"
 #include "guest/poison.h"
+#include "guest/live.h"
 #include "guest/state.h"
 #include "guest/tables.h"
 #include "guest/undo.h"
@@ -76,6 +77,7 @@ struct migration {
 	struct state_feed *feed; /* sections come piece by piece; NULL: not */
 	uint64_t last_heard_ns;
 	struct pause_wait pause;
+	struct live_session live;
 	struct undo undo; /* outlives the channel in RELEASED */
 };
 

@@ -42,6 +42,12 @@ static const struct call_row rows[] = {
 	{ ATTACH_RETIRE, IN(RELEASED) | IN(RETIRED), handle_retire },
 	{ ATTACH_RECLAIM, IN(RELEASED) | IN(RUNNING), handle_reclaim },
 	{ ATTACH_THROTTLE, IN(PRECOPY) | IN(PAUSED), handle_throttle },
+	{ ATTACH_LIVE_TABLE, IN_ANY, handle_live_table },
+	{ ATTACH_LIVE_SETUP, IN(PRECOPY), handle_live_setup },
+	{ ATTACH_LIVE_PENDING, IN(PRECOPY) | IN(PAUSED), handle_live_pending },
+	{ ATTACH_LIVE_READ, IN(PRECOPY) | IN(PAUSED), handle_live_read },
+	{ ATTACH_LIVE_LOAD, IN(INCOMING), handle_live_load },
+	{ ATTACH_LIVE_STATE, IN(PRECOPY) | IN(PAUSED) | IN(INCOMING), handle_live_state },
 	{ ATTACH_MIG_DIRTY_LIMIT, IN(PRECOPY) | IN(PAUSED), handle_mig_dirty_limit },
 	{ ATTACH_MIG_DIRTY_LIMIT_STATS, IN(PRECOPY) | IN(PAUSED), handle_mig_dirty_limit_stats },
 	{ ATTACH_RAM_POISON, IN(PRECOPY) | IN(PAUSED), handle_ram_poison },
@@ -86,6 +92,7 @@ void migration_drop(struct migd_guest *g, const char *why)
 		return;
 	handover_roll_back(g, why);
 	g->mig.feed = state_feed_free(g->mig.feed);
+	live_close_area(g);
 	(void)conn_free(conn);
 }
 

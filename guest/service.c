@@ -87,6 +87,9 @@ static void *service_main(void *opaque)
 	 * An incoming guest that this VMM gives up will not run here: say so where it can be read.
 	 */
 	handover_discard_at_exit(g);
+	live_source_end(g, false);
+	live_target_end(g, false);
+	live_close_area(g);
 	g->control.conn = conn_free(g->control.conn);
 	g->mig.conn = conn_free(g->mig.conn);
 	g->mig.feed = state_feed_free(g->mig.feed);

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "guest/copy-sized.h"
 #include "guest/internal.h"
+#include "guest/live.h"
 #include "guest/ram-check.h"
 #include "guest/vm-check.h"
 
@@ -358,5 +359,6 @@ void tables_done(struct guest_tables *t)
 	for (size_t i = 0; i < t->n_blocks; i++)
 		close_fd(t->blocks[i].fd);
 	devices_done(t);
+	free(t->live);
 	free(t->vcpus);
 }

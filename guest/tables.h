@@ -54,6 +54,8 @@ struct guest_device {
 	char *unmigratable;	/* owned; why, or NULL */
 };
 
+struct live_device;	/* guest/live.h */
+
 struct guest_vcpu {
 	unsigned int index;
 	int fd;
@@ -68,6 +70,8 @@ struct guest_tables {
 	size_t n_slots;
 	struct guest_device *devices;	/* in saving order once frozen */
 	size_t n_devices;
+	struct live_device *live;	/* ATTACH_LIVE_DEVICES_MAX, once there is one */
+	size_t n_live;
 	struct guest_vcpu *vcpus;	/* by index once frozen */
 	size_t n_vcpus;
 };

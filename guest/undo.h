@@ -13,10 +13,10 @@ struct migd_guest;
 typedef void (*undo_fn)(struct migd_guest *g);
 
 /*
- * At most one of each kind of step is on the stack: begin, dirty log, throttle, dirty limit,
- * pause.
+ * At most one of each kind of step is on the stack: begin, dirty log, live devices, throttle,
+ * dirty limit, pause.
  */
-#define UNDO_MAX 5
+#define UNDO_MAX 6
 
 struct undo {
 	undo_fn steps[UNDO_MAX];

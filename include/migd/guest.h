@@ -12,7 +12,7 @@
  *
  *     migd_guest_new()
  *     migd_guest_set_kvm()            the VM exists
- *     migd_guest_add_ram(), migd_guest_add_ram_slot(), migd_guest_add_device()
+ *     migd_guest_add_ram(), migd_guest_add_ram_slot(), migd_guest_add_device(), migd_guest_add_live()
  *     migd_guest_add_vcpu()           before any KVM_RUN
  *     migd_guest_start()              attaches; the tables are frozen
  *     migd_guest_vcpu_run() ...       in each vCPU thread, in place of ioctl(KVM_RUN)
@@ -35,6 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <migd/live.h>
 #include <migd/vmstate.h>
 
 #ifdef __cplusplus

@@ -52,7 +52,7 @@ if [ -z "${MIGD_SANITIZE:-}" ]; then
 	echo "links shared and static: ok"
 fi
 
-declared=$(grep -oE '\bmigd_guest_[a-z_]+\(' "$source_dir/include/migd/guest.h" | grep -v '()' | tr -d '(' | sort -u |
+declared=$(grep -oE '\bmigd_guest_[a-z_]+\(' -h "$source_dir/include/migd/guest.h" "$source_dir/include/migd/live.h" | grep -v '()' | tr -d '(' | sort -u |
 	grep -vE '^migd_guest_(hooks|options|kvm|ram)$')
 exported=$(nm -D --defined-only "$build_dir/guest/libmigd-guest.so" | awk '$2 == "T" { print $3 }' | sed 's/@.*//' | sort -u)
 leaked=$(nm -g --defined-only "$build_dir/guest/libmigd-guest.a" | awk 'NF == 3 { print $3 }' | grep -v '^migd_guest_' |
