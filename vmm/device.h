@@ -32,8 +32,9 @@ struct device_derived {
 struct device_type {
 	const char *name;			/* on the wire */
 	size_t state_size;			/* of the struct that `state` describes */
-	const struct migd_vmstate *state;	/* NULL: the device has none */
+	const struct migd_vmstate *state;	/* NULL: nothing of the struct is saved */
 	const struct device_derived *derived;
+	const struct migd_live *live;		/* its opaque is the struct device; NULL: none */
 	unsigned int access_max;		/* widest register access, bytes */
 	/* Each may be NULL. init: 0 or a negative errno, logged; done is called after a failed init too. */
 	int (*init)(struct device *dev, const struct options *opt);

@@ -11,7 +11,8 @@
 
 const struct device_type *const device_types[] = {
 	&reset_type, &serial_type, &rtc_type, &i8042_type, &exit_port_type, &pvpanic_type,
-	&poweroff_type, &sleep_type, &virtio_blk_type, &virtio_net_type, &virtio_rng_type, NULL,
+	&poweroff_type, &sleep_type, &virtio_blk_type, &virtio_net_type, &virtio_rng_type,
+	&vault_type, &dongle_type, NULL,
 };
 
 /* Devices at I/O ports, where a PC has them (payload-abi.h has those that are ours). */
@@ -54,6 +55,21 @@ static int create_virtio(struct machine *m, const struct device_type *type, unsi
 	return r;
 }
 
+/* Those that there are only if an option asks for them. */
+static int create_extras(struct machine *m, const struct options *opt)
+{
+	struct device *dev = NULL;
+	int r = opt->vault.bytes ? create(m, &vault_type, 0, 0, &dev) : 0;
+	if (r == 0 && dev)
+		r = bus_add(&m->mmio, PAYLOAD_VAULT_GPA, VAULT_WINDOW_LEN, dev);
+	dev = NULL;
+	if (r == 0 && opt->dongle)
+		r = create(m, &dongle_type, 0, 0, &dev);
+	if (r == 0 && dev)
+		r = bus_add(&m->pio, PAYLOAD_PORT_DONGLE, 1, dev);
+	return r;
+}
+
 int devices_create(struct machine *m, const struct options *opt)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(board); i++) {
@@ -74,5 +90,6 @@ int devices_create(struct machine *m, const struct options *opt)
 		if (r < 0)
 			return r;
 	}
-	return create_virtio(m, &virtio_rng_type, 0);
+	int r = create_virtio(m, &virtio_rng_type, 0);
+	return r == 0 ? create_extras(m, opt) : r;
 }

@@ -14,6 +14,8 @@ extern const struct device_type poweroff_type;
 extern const struct device_type sleep_type;
 extern const struct device_type reset_type;
 extern const struct device_type virtio_blk_type;
+extern const struct device_type dongle_type;
+extern const struct device_type vault_type;
 extern const struct device_type virtio_net_type;
 extern const struct device_type virtio_rng_type;
 

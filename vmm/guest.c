@@ -176,6 +176,14 @@ static int add_ram(struct machine *m)
 	return r;
 }
 
+static int add_live(struct machine *m, struct device *dev)
+{
+	struct migd_live live = *dev->type->live;
+	live.instance = dev->instance;
+	live.opaque = dev;
+	return migd_guest_add_live(m->guest, &live);
+}
+
 static int add_devices(struct machine *m)
 {
 	for (size_t i = 0; i < m->n_devices; i++) {
@@ -184,6 +192,8 @@ static int add_devices(struct machine *m)
 				migd_guest_add_device(m->guest, dev->type->name, dev->instance,
 						      dev->type->state, dev->state, 0) :
 				0;
+		if (r == 0 && dev->type->live)
+			r = add_live(m, dev);
 		if (r < 0)
 			return r;
 	}

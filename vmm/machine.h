@@ -19,7 +19,7 @@ struct options;
 struct reset;
 struct vcpus;
 
-#define MACHINE_DEVICES_MAX 16
+#define MACHINE_DEVICES_MAX 24
 
 struct machine {
 	const struct options *opt;

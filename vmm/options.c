@@ -18,6 +18,7 @@
 #define MEMORY_MAX (16384 * GIB)
 #define PAGE 4096
 #define HUGE_PAGE (2 * MIB)
+#define VAULT_MAX (64 * GIB)
 
 struct option_row {
 	const char *name;
@@ -212,6 +213,36 @@ static int set_net(struct options *opt, const char *option, const char *value)
 	return r;
 }
 
+/* SIZE[,ready-after=CHUNKS] */
+static int set_vault(struct options *opt, const char *option, const char *value)
+{
+	static const char key[] = ",ready-after=";
+	const char *comma = strchr(value, ',');
+	uint64_t chunks = 0;
+	char *size = strndup(value, comma ? (size_t)(comma - value) : strlen(value));
+	if (!size)
+		return fail(-ENOMEM, "--%s: out of memory", option);
+	int r = value_size(option, size, &opt->vault.bytes);
+	free(size);
+	if (r == 0 && comma && strncmp(comma, key, sizeof(key) - 1) != 0)
+		return fail(-EINVAL, "--%s: '%s' is not SIZE[,ready-after=CHUNKS]", option, value);
+	if (r == 0 && comma)
+		r = value_number(option, comma + sizeof(key) - 1, 0, UINT32_MAX, &chunks);
+	if (r == 0 && (opt->vault.bytes == 0 || opt->vault.bytes % PAGE || opt->vault.bytes > VAULT_MAX))
+		return fail(-EINVAL, "--%s: %llu bytes are not 4 KiB to 64 GiB in steps of 4 KiB", option,
+			    (unsigned long long)opt->vault.bytes);
+	opt->vault.ready_after = (uint32_t)chunks;
+	return r;
+}
+
+static int set_dongle(struct options *opt, const char *option, const char *value)
+{
+	(void)option;
+	(void)value;
+	opt->dongle = true;
+	return 0;
+}
+
 static int set_memory_file(struct options *opt, const char *option, const char *value)
 {
 	(void)option;
@@ -287,6 +318,9 @@ static const struct option_row rows[] = {
 	{ "serial", "FILE|stdio", set_serial, "where the serial port goes (nowhere)" },
 	{ "disk", "FILE[,id=ID]", set_disk, "a virtio disk; may be given several times" },
 	{ "net", "tap=IFNAME[,mac=MAC][,id=ID]", set_net, "a virtio network interface on a tap" },
+	{ "vault", "SIZE[,ready-after=CHUNKS]", set_vault,
+	  "a device with so much state of its own, sent while the guest runs" },
+	{ "dongle", NULL, set_dongle, "a device that the guest lets go of before it is migrated" },
 	{ "memory-file", "PATH", set_memory_file, "make guest RAM this file, on a tmpfs" },
 	{ "memory-shared", NULL, set_memory_shared,
 	  "source and target have the same memory file (x-ignore-shared)" },

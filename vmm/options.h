@@ -26,6 +26,11 @@ struct disk_options {
 	const char *id;		/* at most 20 bytes, what the guest reads as the disk's serial number */
 };
 
+struct vault_options {
+	uint64_t bytes;		/* 0: there is none */
+	uint32_t ready_after;	/* chunks */
+};
+
 /* Strings are borrowed from argv, except what options_done() frees. */
 struct options {
 	const char *name;
@@ -52,6 +57,8 @@ struct options {
 	unsigned int n_disks;
 	struct net_options nets[OPTIONS_NETS_MAX];
 	unsigned int n_nets;
+	struct vault_options vault;
+	bool dongle;
 	const char *memory_file;	/* NULL: memfd */
 	const char *memory_id;		/* the RAM block's name in the stream */
 	bool memory_shared;		/* the memory file is the other side's, too */

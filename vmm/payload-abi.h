@@ -71,6 +71,28 @@
 /* 2^64 divided by the golden ratio; odd. */
 #define PAYLOAD_WRITER_CHECK(head) ((uint64_t)(head)*0x9e3779b97f4a7c15u)
 
+/*
+ * The vault (vmm/vault.c), with --vault: pages of memory of its own, moved by a doorbell. 32-bit registers. A write to
+ * VAULT_REG_COMMAND moves one page between guest memory and the vault, and sets VAULT_REG_STATUS.
+ */
+#define PAYLOAD_VAULT_GPA  0xd0010000
+#define VAULT_REG_MAGIC    0x00
+#define VAULT_REG_PAGES    0x04
+#define VAULT_REG_PAGE     0x08
+#define VAULT_REG_GPA_LOW  0x0c
+#define VAULT_REG_GPA_HIGH 0x10
+#define VAULT_REG_COMMAND  0x14
+#define VAULT_REG_STATUS   0x18
+#define VAULT_WINDOW_LEN   0x1000
+#define VAULT_MAGIC        0x544c4156 /* "VALT" */
+enum { VAULT_PUT = 1, VAULT_GET = 2 };
+enum { VAULT_OK = 0, VAULT_BAD_PAGE = 1, VAULT_BAD_ADDRESS = 2, VAULT_BAD_COMMAND = 3 };
+
+/* The dongle (vmm/dongle.c), with --dongle: a byte that says whether the guest has it and is asked to let go. */
+#define PAYLOAD_PORT_DONGLE 0x620
+enum { DONGLE_PLUGGED = 1, DONGLE_ASKED = 2 };
+#define DONGLE_LET_GO 1
+
 #define PAYLOAD_MAGIC 0x444c5950 /* "PYLD" */
 
 enum payload_status {

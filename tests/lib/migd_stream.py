@@ -2,7 +2,7 @@
 """Just enough of the stream's format to know where its messages end (engine/wire.h).
 
 A Marker is fed bytes in any pieces and says which messages ended in them: names such as "part-ram", "cmd-commit",
-"reply-loaded", and "ram-record" for each record inside a RAM section.
+"reply-loaded", and "ram-record" for each record inside a RAM section, "live-chunk" for each chunk of a device's.
 """
 
 import collections
@@ -51,15 +51,28 @@ def _ram_body():
             return
 
 
-def _section(kind):
-    yield 4
-    name = "ram"
+def _live_body(kind):
+    """What a VMM's own device sends while its guest runs: docs/live-devices.md."""
+    if kind == "start":
+        yield 2
+        return
+    length = yield from _be32()
+    while length:
+        yield length
+        yield "live-chunk"
+        length = yield from _be32()
+
+
+def _section(kind, names):
+    """`names`: of the sections that were announced, by id."""
+    number = yield from _be32()
     if kind in ("start", "full"):
-        name = (yield from _str8()).decode()
+        names[number] = (yield from _str8()).decode()
         yield 8
-    if name != "ram":
+    name = names.get(number, "ram")
+    if kind == "full":
         raise ValueError(f"section {name!r} outside a package: its length is not known here")
-    yield from _ram_body()
+    yield from (_ram_body() if name == "ram" else _live_body(kind))
     yield 5  # footer
     yield f"{kind}-{name}"
 
@@ -85,6 +98,7 @@ def _subsection():
 
 def forward():
     """Source to destination."""
+    names = {}
     while True:
         byte = (yield 1)[0]
         if byte == 0x51:  # "QEVM": each connection begins with it
@@ -96,7 +110,7 @@ def forward():
         elif byte == 5:  # of the configuration
             yield from _subsection()
         elif byte in SECTIONS:
-            yield from _section(SECTIONS[byte])
+            yield from _section(SECTIONS[byte], names)
         elif byte == 8:
             yield from _command()
         elif byte == 0:

@@ -63,7 +63,8 @@ static void walk(struct map *map, const struct migd_vmstate *d, size_t base, uin
 
 static void map_device(const struct device_type *type, struct map *map, uint8_t *fill)
 {
-	walk(map, type->state, 0, fill);
+	if (type->state)
+		walk(map, type->state, 0, fill);
 	for (const struct device_derived *r = type->derived; r->len; r++) {
 		assert_true(r->why && *r->why);
 		mark(map, r->offset, r->len, DERIVED, r->why);
@@ -85,8 +86,8 @@ static void test_every_byte_is_accounted_for(void **state)
 {
 	(void)state;
 	for (const struct device_type *const *t = device_types; *t; t++) {
-		if (!(*t)->state) {
-			assert_int_equal((*t)->state_size, 0);
+		if (!(*t)->state_size) {
+			assert_null((*t)->state);
 			continue;
 		}
 		uint8_t *fill;

@@ -89,6 +89,10 @@ static void test_what_is_wrong_is_said(void **state)
 		{ GOOD "--payload idle --net tap=t,bridge=b", "'bridge=b' is none of" },
 		{ GOOD "--payload idle --net tap=a --net tap=b --net tap=c --net tap=d --disk e --disk f --disk g --disk h",
 		  "at most 7 together" },
+		{ GOOD "--payload idle --vault 1000", "1000 bytes are not 4 KiB to 64 GiB" },
+		{ GOOD "--payload idle --vault 0", "0 bytes are not 4 KiB to 64 GiB" },
+		{ GOOD "--payload idle --vault 1M,slow", "is not SIZE[,ready-after=CHUNKS]" },
+		{ GOOD "--payload idle --vault 1M,ready-after=x", "'x' is not a number" },
 		{ GOOD "--payload idle --bogus", "unknown option '--bogus'" },
 		{ GOOD "--payload idle stray", "'stray' belongs to no option" },
 	};
