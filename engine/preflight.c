@@ -3,6 +3,7 @@
 #include "engine/preflight.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -303,6 +304,8 @@ static int receive_description(struct target *t, struct mismatches *found)
 	if (in_bytes(t->in, config, len) < 0)
 		return in_error(t->in);
 	r = guest_config_compare(&t->guest, config, len, differ, &t->err);
+	if (r == -EPROTO)
+		(void)merr_prefix(&t->err, "stream offset %" PRIu64, in_offset(t->in));
 	for (uint32_t i = 0; r == 0 && i < differ->n; i++)
 		mismatch_add(found, differ->list[i].subject, differ->list[i].source, differ->list[i].target,
 			     differ->list[i].advice);

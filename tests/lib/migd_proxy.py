@@ -27,6 +27,7 @@ class Proxy:
         self.rule = rule
         self.rewrite = rewrite
         self.cut_at = cut_at
+        self.record = None        # record(direction, piece, name): everything; a message's name comes with its last piece
         self.refuse = False       # True: close new connections at once
         self.refuse_after_cut = True
         self.seen = []            # [(direction, name)] of all messages but RAM records
@@ -107,6 +108,8 @@ class Proxy:
                     return
                 for piece, name in marker.feed(data):
                     action = None
+                    if self.record:
+                        self.record(direction, piece, name)
                     if name:
                         counts[name] = counts.get(name, 0) + 1
                         if name != "ram-record":

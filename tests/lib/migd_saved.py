@@ -9,11 +9,13 @@ PAGE = 4096
 
 
 class Saved:
-    """.description, .pages {(block, address): bytes or None for zeros}, .sections [(idstr, body)], .configuration."""
+    """.description, .pages {(block, address): bytes or None for zeros}, .sections [(idstr, body)], .configuration.
+
+    .cuts: where header, sections, RAM records and the end begin."""
 
     def __init__(self, data):
         self.data, self.at = data, 0
-        self.pages, self.sections, self.block = {}, [], None
+        self.pages, self.sections, self.block, self.cuts = {}, [], None, [0]
         self._describe()
         self._header()
         while self._section():
@@ -69,6 +71,7 @@ class Saved:
             self._fields(sub)
 
     def _section(self):
+        self.cuts.append(self.at)
         kind = self._be(1)
         if kind == 0:
             return False
@@ -89,6 +92,7 @@ class Saved:
 
     def _ram(self):
         while True:
+            self.cuts.append(self.at)
             word = self._be(8)
             flags, address = word & (PAGE - 1), word & ~(PAGE - 1)
             if flags == RAM_FLAGS["eos"]:
