@@ -350,7 +350,8 @@ int tables_freeze(struct migd_guest *g, struct merr *err)
 	if (g->cpr && cpr_check_claimed(g->cpr, err) < 0)
 		return -EINVAL;
 	devices_sort(t);
-	qsort(t->vcpus, t->n_vcpus, sizeof(*t->vcpus), by_index);
+	if (t->n_vcpus)
+		qsort(t->vcpus, t->n_vcpus, sizeof(*t->vcpus), by_index);
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parsers of a peer's stream: opening, sections of the engine's handlers, RAM records. The input's first byte chooses the parser and how the rest
+ * The parsers of a peer's stream: opening, sections of the engine's handlers, RAM records, a QEMU's stream from its magic on. The input's first byte chooses the parser and how the rest
  * is cut into pieces; the pieces arrive over a real socket.
  */
 /* LIBS: migd_engine */
@@ -16,6 +16,7 @@
 #include "engine/globalstate.h"
 #include "engine/opening.h"
 #include "engine/ram-handler.h"
+#include "engine/timer.h"
 
 #define BLOCK_BYTES (1 * MIB)
 /* What a socketpair takes without a reader. */
@@ -35,23 +36,48 @@ static void ram_once(void)
 		abort();
 }
 
-/* Sections one after the other, and their end. */
-static void parse_sections(struct in *in, struct ram_target *t)
+/* The next section's head; a command of no meaning here may come before it. */
+static bool next_section(struct in *in, struct section_head *ret)
 {
-	struct globalstate g = { .live = true, .required = true };
+	uint16_t command, len;
+
+	if (in_peek(in) == WIRE_COMMAND) {
+		(void)in_u8(in);
+		if (command_read(in, &command, &len) < 0 || command_expect(in, command, len, 0) < 0)
+			return false;
+	}
+	if (in_peek(in) < WIRE_SECTION_START || in_peek(in) > WIRE_SECTION_FULL)
+		return false;
+	return section_head_read(in, in_u8(in), ret) == 0;
+}
+
+/* Sections one after the other, and their end. FIRST, unless NULL, was read already. */
+static void parse_sections(struct in *in, struct ram_target *t, const struct section_head *first)
+{
+	struct globalstate g = { .live = true, .required = !first };
 	struct handlers hs = { 0 };
 	struct section_head head;
-	uint8_t type;
 
-	if (ram_target_register(&hs, t, NULL) < 0 || globalstate_register(&hs, &g, NULL) < 0)
+	if (ram_target_register(&hs, t, NULL) < 0 || globalstate_register(&hs, &g, NULL) < 0 ||
+	    timer_register(&hs, NULL) < 0)
 		abort();
-	do {
-		type = in_u8(in);
-		if (type < WIRE_SECTION_START || type > WIRE_SECTION_FULL)
-			break;
-	} while (section_head_read(in, type, &head) == 0 && handlers_load(&hs, in, &head) == 1);
+	if (!first || handlers_load(&hs, in, first) == 1)
+		while (next_section(in, &head) && handlers_load(&hs, in, &head) == 1)
+			;
 	(void)handlers_load_done(&hs, in);
 	handlers_done(&hs);
+}
+
+/* From the magic on, as a QEMU sends it. */
+static void parse_qemu(struct in *in, struct chan *chan, struct ram_target *t)
+{
+	struct configuration ours = { .has_uuid = true };
+	struct hello hello;
+
+	if (opening_receive(in, chan, true, &hello) < 0 || hello.peer == PEER_MIGD ||
+	    configuration_check(in, &hello.configuration, &ours) < 0)
+		return;
+	parse_sections(in, t, &hello.head);
 }
 
 static void parse(unsigned int which, struct in *in, struct chan *chan)
@@ -64,7 +90,10 @@ static void parse(unsigned int which, struct in *in, struct chan *chan)
 		(void)opening_receive(in, chan, which & 4, &hello);
 		break;
 	case 1:
-		parse_sections(in, &t);
+		if (which & 4)
+			parse_qemu(in, chan, &t);
+		else
+			parse_sections(in, &t, NULL);
 		break;
 	default:
 		if (ram_target_receive(&t, true) == 0)
@@ -95,6 +124,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!in)
 		abort();
 	parse(data[0] & 7, in, chan);
+	/* Whatever is wrong, it says where. */
+	if (in_error(in) && !strstr(err.msg, "stream offset"))
+		abort();
 	in_free(in);
 	chan_free(chan);
 	(void)close(fds[1]);

@@ -62,7 +62,7 @@ def test_refused_and_still_listening(t):
         line = wait_until(lambda: dst.daemon.log_text()[seen:].strip(), f"the log says something about: {name}")
         t.check(any(w in line for w in word.split("|")), f"{name}: {line!r} does not mention {word!r}")
         t.check(dst.status() == "setup", f"{name}: it goes on listening: {dst.migration()}")
-        t.check(dst.migration().get("error-desc"), f"{name}: query-migrate shows why: {dst.migration()}")
+        wait_until(lambda: dst.migration().get("error-desc"), f"query-migrate shows why: {name}")
     src.command("migrate", {"uri": uri})
     t.check(t.wait_end(src)["status"] == "completed", f"the real one gets through: {src.migration()}")
     t.check("error-desc" not in src.migration(), f"and nothing is held against it: {src.migration()}")

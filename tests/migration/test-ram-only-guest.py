@@ -43,12 +43,12 @@ def test_another_block_name_is_named(t):
 
 def test_a_machine_does_not_fit(t):
     src, dst = t.pair(started=False, memory="16M", ram_only="ram", dst_changes={"ram_only": None})
-    refused(t, src, dst, "vCPUs: 0 at the source, 1 here")
+    refused(t, src, dst, "vCPUs: 0 at the source, 1 at the destination")
 
 
 def test_does_not_fit_a_machine(t):
     src, dst = t.pair(started=False, memory="16M", payload="idle", dst_changes={"ram_only": "ram"})
-    refused(t, src, dst, "vCPUs: 1 at the source, 0 here")
+    refused(t, src, dst, "vCPUs: 1 at the source, 0 at the destination")
     t.assert_untouched(src)
 
 
