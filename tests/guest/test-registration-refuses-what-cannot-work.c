@@ -312,6 +312,52 @@ static void test_devices(void **state)
 	bare_end(&b);
 }
 
+static int no_chunk(void *opaque, struct migd_live_chunk *chunk)
+{
+	(void)opaque;
+	(void)chunk;
+	return 0;
+}
+
+static int no_live_load(void *opaque, const void *data, size_t len, uint32_t version)
+{
+	(void)opaque;
+	(void)data;
+	(void)len;
+	(void)version;
+	return 0;
+}
+
+static void test_live_devices(void **state)
+{
+	const struct migd_live good = { .size = sizeof(good), .name = "large", .iterate = no_chunk,
+					.complete = no_chunk, .load = no_live_load };
+	struct migd_live l = good;
+	struct bare b;
+
+	(void)state;
+	bare_begin(&b);
+	expect(migd_guest_add_live(b.guest, NULL), -EINVAL, "live device");
+	l.load = NULL;
+	expect(migd_guest_add_live(b.guest, &l), -EINVAL, "belong together");
+	l.iterate = l.complete = NULL;
+	expect(migd_guest_add_live(b.guest, &l), -EINVAL, "neither");
+	l = good;
+	l.minimum_version = 1;
+	expect(migd_guest_add_live(b.guest, &l), -EINVAL, "above version");
+	l = good;
+	l.name = "";
+	expect(migd_guest_add_live(b.guest, &l), -EINVAL, "1 to 127 bytes");
+	assert_int_equal(migd_guest_add_live(b.guest, &good), 0);
+	expect(migd_guest_add_live(b.guest, &good), -EEXIST, "already");
+	expect(migd_guest_add_device(b.guest, "large", 0, &good_desc, &b, 0), -EEXIST, "live device");
+	l = good;
+	for (l.instance = 1; l.instance < 32; l.instance++)
+		assert_int_equal(migd_guest_add_live(b.guest, &l), 0);
+	expect(migd_guest_add_live(b.guest, &l), -E2BIG, "at most 32");
+	bare_end(&b);
+}
+
 static int no_save(void *opaque, struct migd_guest_writer *w, struct migd_vmstate_error *err)
 {
 	(void)opaque;
@@ -431,6 +477,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_live_devices),
 		cmocka_unit_test(test_kvm_comes_first),
 		cmocka_unit_test(test_ram),
 		cmocka_unit_test(test_confidential_vms),

@@ -394,6 +394,8 @@ void vm_start(struct vm *vm, const struct vm_options *o)
 	}
 	(void)pthread_barrier_wait(&vm->ready);
 	assert_int_equal(vm->add_failed, 0);
+	if (vm->o.live)
+		assert_int_equal(migd_guest_add_live(vm->guest, vm->o.live), 0);
 	if (migd_guest_start(vm->guest) < 0)
 		fail_msg("migd_guest_start: %s", migd_guest_error());
 }
