@@ -189,6 +189,8 @@ enum attach_error {
 /* These pages were damaged at the source: the VMM is to make them so here. */
 #define ATTACH_RAM_POISON_SET_FIELDS(F) F(u32, block) F(u64, first_page) F(u64, n_pages)
 
+/* argv: the arguments, each ended by NUL. check: only say whether it can be done. */
+#define ATTACH_CPR_EXEC_FIELDS(F) F(u8, check) F(blob, argv)
 /* In a RAM_BLOCK's flags, beside enum migd_guest_ram_flags: this memory came from the old VMM, which still uses it. */
 #define ATTACH_RAM_HANDED (1U << 31)
 
@@ -267,6 +269,7 @@ enum attach_error {
 	M(70, RAM_OFFER, RAM_OFFER, EMPTY)		/* old VMM->new VMM, + memfds; reply: it listens */ \
 	M(76, RAM_POISON, RAM_POISON, RAM_POISON_REPLY)	/* W->V, source */                  \
 	M(77, RAM_POISON_SET, RAM_POISON_SET, EMPTY)	/* W->V, target */                  \
+	M(71, CPR_EXEC, CPR_EXEC, EMPTY)		/* W->V: become another program; a reply: it failed */ \
 	M(96, QUERY, EMPTY, QUERY_REPLY)                                                    \
 	M(97, HEARTBEAT, EMPTY, EMPTY)                                                      \
 	M(98, EVENT, EVENT, EMPTY)			/* V->D and V->W; no reply */
@@ -398,7 +401,8 @@ struct attach_blob {
 	B(DIRTY_LIMIT, dirty_limit)                  \
 	B(DIRTY_QUERY_REPLY, dirty_query_reply)      \
 	B(VCPU_DIRTY, vcpu_dirty)                    \
-	B(MIG_DIRTY_LIMIT_REPLY, mig_dirty_limit_reply)
+	B(MIG_DIRTY_LIMIT_REPLY, mig_dirty_limit_reply) \
+	B(CPR_EXEC, cpr_exec)
 
 /* `empty` has no field; a struct needs one in ISO C. */
 #define ATTACH_STRUCT(upper, lower)                           \

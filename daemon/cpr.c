@@ -39,6 +39,9 @@ static bool is_cpr(const struct guest *g)
 int cpr_check_channels(const struct guest *g, const struct addr *main_addr, const char *cpr_path,
 		       struct merr *err)
 {
+	if (g->parameters.mode == MIG_MODE_CPR_EXEC && main_addr->type != ADDR_FILE)
+		return merr_set(err, -EINVAL,
+				"mode cpr-exec needs a main channel that outlives the VMM's program: file:PATH");
 	if (g->parameters.mode != MIG_MODE_CPR_TRANSFER)
 		return cpr_path[0] ? merr_set(err, -EINVAL,
 					      "a 'cpr' channel is for mode cpr-transfer, and the mode of guest "
@@ -59,6 +62,22 @@ int cpr_check_channels(const struct guest *g, const struct addr *main_addr, cons
 	return 0;
 }
 
+static int check_command(const struct guest *g, struct merr *err)
+{
+	if (g->parameters.mode != MIG_MODE_CPR_EXEC)
+		return 0;
+	if (!g->parameters.n_cpr_exec_command || !g->parameters.cpr_exec_command[0][0])
+		return merr_set(err, -EINVAL,
+				"mode cpr-exec needs parameter cpr-exec-command: the program that the VMM of guest "
+				"'%s' is to become, and its arguments",
+				g->name);
+	if (!g->daemon->allow_exec)
+		return merr_set(err, -EPERM,
+				"mode cpr-exec runs a command as the VMM's user, which this migd was not told to "
+				"allow; start it with --allow-exec");
+	return 0;
+}
+
 int cpr_check_guest(const struct guest *g, struct merr *err)
 {
 	static const enum migration_capability excluded[] = {
@@ -73,7 +92,7 @@ int cpr_check_guest(const struct guest *g, struct merr *err)
 			return merr_set(err, -EINVAL, "mode %s is not compatible with capability '%s'",
 					mig_mode_str(g->parameters.mode),
 					migration_capability_str(excluded[i]));
-	return 0;
+	return check_command(g, err);
 }
 
 /* ---- handing the memory over ---- */

@@ -21,11 +21,6 @@ static int check_supported(const struct migration_parameters *p, struct merr *er
 				"Parameter 'tls_creds' expects an empty string: TLS is not "
 				"supported by this version "
 				"of migd");
-	if (p->has_mode && p->mode != MIG_MODE_NORMAL && p->mode != MIG_MODE_CPR_TRANSFER)
-		return merr_set(err, -ENOTSUP,
-				"Parameter 'mode' expects 'normal' or 'cpr-transfer': '%s' is not supported by this "
-				"version of migd",
-				mig_mode_str(p->mode));
 	return 0;
 }
 

@@ -238,7 +238,7 @@ static bool is_stale(const struct migration *m, enum migration_status status)
 	bool ended = status == MIGRATION_STATUS_COMPLETED || status == MIGRATION_STATUS_FAILED ||
 		     status == MIGRATION_STATUS_CANCELLED;
 
-	if (!migration_running(m))
+	if (!migration_takes_status(m, status))
 		return true;
 	return !ended &&
 	       (m->status == MIGRATION_STATUS_CANCELLING || m->mode == WORKER_MODE_SETTLE);
@@ -253,7 +253,7 @@ static void apply_error(struct migration *m, const struct worker_state *s)
 	if (s->status == MIGRATION_STATUS_COMPLETED)
 		merr_clear(&m->error);
 	if (!s->has_error_desc || s->status == MIGRATION_STATUS_COMPLETED || m->error_is_final ||
-	    !migration_running(m))
+	    !migration_takes_status(m, s->status))
 		return;
 	merr_clear(&m->error);
 	migration_note_error(m, s->error_desc);

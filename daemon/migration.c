@@ -58,6 +58,8 @@ static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
 	[MIGRATION_STATUS_WAIT_UNPLUG] = TO(ACTIVE) | TO(FAILED) | TO(CANCELLING),
 	[MIGRATION_STATUS_ACTIVE] =
 		TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+	/* cpr-exec: it could not be executed. */
+	[MIGRATION_STATUS_COMPLETED] = TO(FAILED),
 	[MIGRATION_STATUS_PRE_SWITCHOVER] = TO(DEVICE) | TO(FAILED) | TO(CANCELLING),
 	[MIGRATION_STATUS_DEVICE] = TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
 	/* A cancel that came too late is overtaken by the truth. */
@@ -75,6 +77,13 @@ static bool status_in(const struct migration *m, uint32_t set)
 bool migration_running(const struct migration *m)
 {
 	return m && !status_in(m, NOT_RUNNING);
+}
+
+bool migration_takes_status(const struct migration *m, enum migration_status status)
+{
+	return migration_running(m) ||
+	       (m->mig_mode == MIG_MODE_CPR_EXEC && m->direction == WORKER_DIRECTION_OUTGOING &&
+		m->status == MIGRATION_STATUS_COMPLETED && status == MIGRATION_STATUS_FAILED);
 }
 
 bool migration_settled(const struct migration *m)

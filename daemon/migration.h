@@ -98,6 +98,12 @@ void migration_install(struct guest *g, struct migration *m);
 /* True in QMP.md 5's running set: refuses a new one, and changes of capabilities. M may be NULL. */
 bool migration_running(const struct migration *m);
 
+/*
+ * True if STATUS may still come from M's worker: while it runs, or when it completed and the program of cpr-exec could not
+ * be executed after all.
+ */
+bool migration_takes_status(const struct migration *m, enum migration_status status);
+
 /* True when nothing remains to be done: it ended, and no worker has to tell the peer so. */
 bool migration_settled(const struct migration *m);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mode cpr-transfer, both sides. */
+/* Modes cpr-*, both sides. */
 #include "engine/cpr.h"
 
 #include <errno.h>
@@ -12,14 +12,31 @@
 /* Of a block in the command: its name, be64 length, offset in the file, device and inode. */
 #define BLOCK_LEN(name_len) (1 + (name_len) + 4 * 8)
 
-bool cpr_is_transfer(const struct source *s)
+static enum mig_mode mode(const struct source *s)
 {
-	return s->m->start.parameters.mode == MIG_MODE_CPR_TRANSFER;
+	return s->m->start.parameters.mode;
 }
 
-static int check_peer(struct source *s)
+bool cpr_is_exec(const struct source *s)
 {
-	if (s->features & HELLO_FEATURE_CPR)
+	return mode(s) == MIG_MODE_CPR_EXEC;
+}
+
+bool cpr_keeps_memory(const struct source *s)
+{
+	return mode(s) == MIG_MODE_CPR_TRANSFER || cpr_is_exec(s);
+}
+
+bool cpr_has_no_passes(const struct source *s)
+{
+	return mode(s) != MIG_MODE_NORMAL;
+}
+
+int cpr_check(struct source *s)
+{
+	if (cpr_is_exec(s))
+		return guest_exec(&s->guest, NULL, 0, &s->err);
+	if (mode(s) != MIG_MODE_CPR_TRANSFER || s->features & HELLO_FEATURE_CPR)
 		return 0;
 	return merr_set(&s->err, -EPROTONOSUPPORT,
 			"the peer's migd cannot take over memory (mode cpr-transfer); upgrade it first");
@@ -29,11 +46,7 @@ int cpr_send_ram(struct source *s)
 {
 	size_t len = 0;
 	struct stat st;
-	int r;
 
-	r = check_peer(s);
-	if (r < 0)
-		return r;
 	for (size_t i = 0; i < s->ram.n_blocks; i++)
 		len += BLOCK_LEN(strlen(s->ram.blocks[i].name));
 	command_begin(s->out, WIRE_CMD_CPR_RAM, (uint16_t)len);
@@ -52,6 +65,19 @@ int cpr_send_ram(struct source *s)
 	stats_set(s->m->stats, total_bytes, 0);
 	stats_set(s->m->stats, remaining_bytes, 0);
 	return 0;
+}
+
+bool cpr_exec(struct source *s)
+{
+	const struct migration_parameters *p = &s->m->start.parameters;
+	int r = guest_exec(&s->guest, p->cpr_exec_command, p->n_cpr_exec_command, &s->err);
+
+	/* The channel does not survive a program that is replaced. */
+	if (r == -ENOTCONN) {
+		merr_clear(&s->err);
+		return true;
+	}
+	return false;
 }
 
 /* Whether the source's block of this name is our file. */
@@ -82,7 +108,7 @@ int cpr_receive_ram(struct ram_target *t, uint16_t len)
 	uint64_t v[4];
 	char name[256];
 
-	if (t->listed || t->handed)
+	if (!t->listed || t->handed)
 		return in_fail(t->in, -EBADMSG, "command CPR_RAM out of place");
 	for (; left > 0; left -= BLOCK_LEN(strlen(name)), n++) {
 		if (in_str8(t->in, "RAM block name", name) < 0)
@@ -104,7 +130,7 @@ int cpr_receive_ram(struct ram_target *t, uint16_t len)
 	return 0;
 }
 
-int cpr_check_listed(struct ram_target *t)
+int cpr_check_received(struct ram_target *t)
 {
 	for (size_t i = 0; i < t->ram->n_blocks; i++)
 		if (t->ram->blocks[i].handed && !t->handed)

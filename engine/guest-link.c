@@ -11,6 +11,7 @@
 
 #include "attach/codec.h"
 #include "base/bitmap.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 
@@ -481,6 +482,27 @@ int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct mer
 	struct attach_empty none = {};
 
 	return REQUEST(g, QUERY, empty, &none, query_reply, ret, err);
+}
+
+int guest_exec(struct guest_link *g, char *const *argv, size_t n, struct merr *err)
+{
+	_cleanup_free_ uint8_t *body = malloc(ATTACH_BODY_MAX);
+	struct buf words = { .max = ATTACH_BODY_MAX };
+	struct wcur w = wcur_of(body, ATTACH_BODY_MAX);
+	struct attach_cpr_exec req = { .check = n == 0 };
+	struct conn_msg m;
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		buf_add(&words, argv[i], strlen(argv[i]) + 1);
+	req.argv = (struct attach_blob){ .data = words.data, .len = (uint32_t)words.len };
+	r = !body ? -ENOMEM : words.error ? words.error : attach_cpr_exec_encode(&w, &req);
+	if (r == 0)
+		r = call(g, ATTACH_CPR_EXEC, &w, NULL, 0, &m, err);
+	if (r == 0)
+		conn_msg_done(&m);
+	buf_done(&words);
+	return explain(g, r, "CPR_EXEC", err);
 }
 
 /* A move of the handover: the id goes with it. */

@@ -95,6 +95,12 @@ int guest_ram_poison_set(struct guest_link *g, uint32_t block, uint64_t first_pa
 int guest_heartbeat(struct guest_link *g, struct merr *err);
 int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct merr *err);
 
+/*
+ * Become the program ARGV[0] with N arguments, that one included; N 0: only see whether the VMM can. -ENOTCONN: it did, or
+ * it ended; anything else: it did not.
+ */
+int guest_exec(struct guest_link *g, char *const *argv, size_t n, struct merr *err);
+
 /* The moves of the handover; *ret_us may be NULL. */
 int guest_begin(struct guest_link *g, struct merr *err);
 int guest_abort(struct guest_link *g, enum handover_state *ret, struct merr *err);

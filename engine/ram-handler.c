@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "engine/cpr.h"
+
 static int setup(void *opaque, struct out *out, struct merr *err)
 {
 	(void)out;
@@ -76,8 +78,9 @@ static int load(void *opaque, struct in *in, enum wire_section part, uint32_t ve
 
 static int load_done(void *opaque, struct in *in, bool seen)
 {
-	(void)opaque;
-	return seen ? 0 : in_fail(in, -EBADMSG, "the stream ended without a section 'ram'");
+	if (!seen)
+		return in_fail(in, -EBADMSG, "the stream ended without a section 'ram'");
+	return cpr_check_received(opaque);
 }
 
 static const struct handler_ops target_ops = {

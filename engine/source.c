@@ -266,13 +266,16 @@ static int setup(struct source *s)
 	source_stats_begin(s);
 	r = register_handlers(s);
 	if (r == 0)
-		r = cpr_is_transfer(s) ? cpr_send_ram(s) :
-					 guest_dirty_start(&s->guest, &s->ram, &s->err);
+		r = cpr_check(s);
+	if (r == 0 && !cpr_keeps_memory(s))
+		r = guest_dirty_start(&s->guest, &s->ram, &s->err);
 	if (r == 0)
 		r = live_begin(&s->live, &s->err);
 	if (r == 0)
 		r = handlers_setup(&s->handlers, s->out, &s->err);
-	return r < 0 || cpr_is_transfer(s) ? r : source_sync(s);
+	if (r == 0)
+		r = cpr_keeps_memory(s) ? cpr_send_ram(s) : source_sync(s);
+	return r;
 }
 
 int source_drain(struct source *s, uint64_t timeout_ms)
@@ -362,8 +365,8 @@ static enum source_end migrate(struct source *s)
 		return SOURCE_REVOKED;
 	stats_set(s->m->stats, setup_took_ms, (clock_now_ns() - start_ns) / NS_PER_MS);
 	report_status(s->m, MIGRATION_STATUS_ACTIVE);
-	/* Without passes: make sure that the destination took the memory before the guest is stopped. */
-	r = cpr_is_transfer(s) ? source_drain(s, 0) : precopy(s);
+	/* Without passes: make sure that the destination took what came before the guest is stopped. */
+	r = cpr_has_no_passes(s) ? source_drain(s, 0) : precopy(s);
 	return r < 0 ? SOURCE_REVOKED : source_switchover(s);
 }
 

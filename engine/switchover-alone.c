@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/cpr.h"
 #include "engine/stream-commit.h"
 
 /* A QEMU that is loading says nothing until that is done; and nothing again until its guest runs. */
@@ -98,12 +99,17 @@ static int send_end(struct source *s, const struct blackout *b)
 	return r;
 }
 
+static void publish_downtime(struct source *s, struct blackout *b)
+{
+	stats_set(s->m->stats, blackout_commit_us, blackout_lap_us(b));
+	stats_set(s->m->stats, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
 static enum source_end retire(struct source *s, struct blackout *b)
 {
 	struct merr ignored = MERR_INIT;
 
-	stats_set(s->m->stats, blackout_commit_us, blackout_lap_us(b));
-	stats_set(s->m->stats, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
+	publish_downtime(s, b);
 	/* Not fatal: the library stays RELEASED, which never runs either. */
 	(void)guest_retire(&s->guest, &ignored);
 	return SOURCE_RETIRED;
@@ -151,6 +157,24 @@ static enum source_end commit_to_qemu(struct source *s, struct blackout *b)
 	return await_shut(s, b);
 }
 
+/*
+ * Mode cpr-exec: the VMM itself goes on with what was saved, as another program. It is told when everybody knows that the
+ * migration completed, since nothing is told after that; if it cannot, the guest goes on in the old program.
+ */
+static enum source_end pass_on(struct source *s, struct blackout *b)
+{
+	struct merr why = MERR_INIT;
+
+	if (!cpr_is_exec(s))
+		return retire(s, b);
+	publish_downtime(s, b);
+	report_status(s->m, MIGRATION_STATUS_COMPLETED);
+	if (cpr_exec(s))
+		return SOURCE_RETIRED;
+	why = s->err;
+	return source_reclaim(s, merr_msg(&why));
+}
+
 static enum source_end commit_to_nobody(struct source *s, struct blackout *b)
 {
 	int r;
@@ -170,7 +194,7 @@ static enum source_end commit_to_nobody(struct source *s, struct blackout *b)
 		return SOURCE_REVOKED;
 	}
 	report_handover(s->m, HANDOVER_RELEASED, false);
-	return retire(s, b);
+	return pass_on(s, b);
 }
 
 enum source_end source_commit_alone(struct source *s, struct blackout *b)

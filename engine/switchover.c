@@ -144,7 +144,7 @@ static int send_rest(struct source *s, struct blackout *b)
 		return r;
 	stats_set(st, blackout_save_us, blackout_lap_us(b));
 	/* After the state: saving it may have written guest memory. */
-	r = cpr_is_transfer(s) ? 0 : source_sync(s);
+	r = cpr_keeps_memory(s) ? 0 : source_sync(s);
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_sync_us, blackout_lap_us(b));

@@ -6,8 +6,7 @@
 #include "base/cleanup.h"
 #include "guest/dispatch.h"
 
-/* All blocks in one message: their rows, and their descriptors in FDS. */
-static int encode_offer(const struct guest_tables *t, const uint8_t *id, struct wcur *w,
+int cpr_encode_offer(const struct guest_tables *t, const uint8_t *id, struct wcur *w,
 			int fds[ATTACH_FDS_MAX], struct merr *err)
 {
 	_cleanup_free_ uint8_t *bytes = malloc(ATTACH_BODY_MAX);
@@ -16,7 +15,7 @@ static int encode_offer(const struct guest_tables *t, const uint8_t *id, struct 
 	int r = 0;
 
 	if (!bytes)
-		return merr_set(err, -ENOMEM, "CPR_OFFER: no memory");
+		return merr_set(err, -ENOMEM, "no memory for the RAM table");
 	for (size_t i = 0; i < t->n_blocks && r >= 0; i++) {
 		r = transfer_encode_block(&rows, t, i);
 		fds[i] = t->blocks[i].fd;
@@ -25,7 +24,7 @@ static int encode_offer(const struct guest_tables *t, const uint8_t *id, struct 
 	offer.blocks = (struct attach_blob){ .data = bytes, .len = (uint32_t)rows.len };
 	if (r >= 0)
 		r = attach_ram_offer_encode(w, &offer);
-	return r < 0 ? merr_set(err, r, "CPR_OFFER: the RAM table is too long") : 0;
+	return r < 0 ? merr_set(err, r, "the RAM table is too long") : 0;
 }
 
 /* The new VMM answers whoever made the connection; this side only sends. */
@@ -46,7 +45,7 @@ int handle_cpr_offer(struct migd_guest *g, struct call *c, struct merr *err)
 	fd = conn_msg_take_fd(c->msg, 0);
 	r = channel_check(fd, "CPR_OFFER", err);
 	if (r >= 0)
-		r = encode_offer(&g->tables, req.handover_id, &w, fds, err);
+		r = cpr_encode_offer(&g->tables, req.handover_id, &w, fds, err);
 	if (r < 0) {
 		close_fd(fd);
 		return r;

@@ -24,7 +24,7 @@
 
 /* ---- making and ending ---- */
 
-static struct migd_guest_cpr *cpr_new(void)
+struct migd_guest_cpr *cpr_new(void)
 {
 	struct migd_guest_cpr *cpr = calloc(1, sizeof(*cpr));
 
@@ -122,24 +122,25 @@ static int check_block(struct migd_guest_cpr *cpr, const struct attach_ram_block
 	return 0;
 }
 
-static int add_blocks(struct migd_guest_cpr *cpr, const struct attach_ram_offer *offer,
-		      struct conn_msg *m, struct merr *err)
+/* Takes over the FDS that it sets to -1. */
+int cpr_take_blocks(struct migd_guest_cpr *cpr, const struct attach_ram_offer *offer, int *fds,
+		    size_t n_fds, struct merr *err)
 {
 	struct rcur c = rcur_of(offer->blocks.data, offer->blocks.len);
 	int r = 0;
 
-	if (!offer->n || offer->n > ATTACH_RAM_BLOCKS_MAX || offer->n != m->n_fds)
+	if (!offer->n || offer->n > ATTACH_RAM_BLOCKS_MAX || offer->n != n_fds)
 		return merr_set(err, -EBADMSG, "RAM_OFFER: field 'n': %u blocks with %zu descriptors",
-				offer->n, m->n_fds);
+				offer->n, n_fds);
 	for (size_t i = 0; i < offer->n && r >= 0; i++) {
 		struct cpr_block *b = &cpr->blocks[cpr->n_blocks];
 
 		r = attach_ram_block_decode(&c, &b->row, err);
 		if (r >= 0)
-			r = check_block(cpr, &b->row, m->fds[i], err);
+			r = check_block(cpr, &b->row, fds[i], err);
 		if (r < 0)
 			break;
-		b->fd = conn_msg_take_fd(m, i);
+		b->fd = TAKE_FD(fds[i]);
 		cpr->n_blocks++;
 	}
 	return r < 0 ? r : attach_decode_end(&c, err);
@@ -155,7 +156,7 @@ static int take_offer(struct migd_guest_cpr *cpr, struct conn_msg *m, struct mer
 				attach_type_name(m->type));
 	r = attach_ram_offer_decode(&m->body, &offer, err);
 	if (r >= 0)
-		r = add_blocks(cpr, &offer, m, err);
+		r = cpr_take_blocks(cpr, &offer, m->fds, m->n_fds, err);
 	if (r < 0)
 		return r;
 	memcpy(cpr->handover_id, offer.handover_id, sizeof(cpr->handover_id));
@@ -255,19 +256,21 @@ int cpr_claim(struct migd_guest_cpr *cpr, const struct ram_block *b, struct merr
 	return 0;
 }
 
-int cpr_check_claimed(const struct migd_guest_cpr *cpr, struct merr *err)
+int cpr_finish_claims(struct migd_guest_cpr *cpr, struct merr *err)
 {
 	for (size_t i = 0; i < cpr->n_blocks; i++)
 		if (!cpr->blocks[i].claimed)
 			return merr_set(err, -EINVAL,
 					"RAM block '%s' was handed over and not registered",
 					cpr->blocks[i].row.name);
+	for (size_t i = 0; i < cpr->n_blocks; i++)
+		cpr->blocks[i].fd = close_fd(cpr->blocks[i].fd);
 	return 0;
 }
 
 bool cpr_admits(const struct migd_guest_cpr *cpr, const uint8_t id[ATTACH_ID_LEN])
 {
-	return memcmp(cpr->handover_id, id, ATTACH_ID_LEN) == 0;
+	return cpr->inherited || memcmp(cpr->handover_id, id, ATTACH_ID_LEN) == 0;
 }
 
 /* ---- the old side's end ---- */

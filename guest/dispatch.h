@@ -122,6 +122,12 @@ int transfer_encode_block(struct wcur *w, const struct guest_tables *t, size_t i
 int channel_check(int fd, const char *message, struct merr *err);
 
 /* cpr-offer.c */
+/* A RAM_OFFER of all blocks: its body, and their descriptors, borrowed. */
+int cpr_encode_offer(const struct guest_tables *t, const uint8_t *id, struct wcur *w,
+		     int fds[ATTACH_FDS_MAX], struct merr *err);
 int handle_cpr_offer(struct migd_guest *g, struct call *c, struct merr *err);
+
+/* cpr-exec.c */
+int handle_cpr_exec(struct migd_guest *g, struct call *c, struct merr *err);
 
 #endif

@@ -52,6 +52,7 @@ static const struct call_row rows[] = {
 	{ ATTACH_MIG_DIRTY_LIMIT_STATS, IN(PRECOPY) | IN(PAUSED), handle_mig_dirty_limit_stats },
 	{ ATTACH_RAM_POISON, IN(PRECOPY) | IN(PAUSED), handle_ram_poison },
 	{ ATTACH_RAM_POISON_SET, IN(INCOMING), handle_ram_poison_set },
+	{ ATTACH_CPR_EXEC, IN(RUNNING) | IN(PRECOPY) | IN(RELEASED), handle_cpr_exec },
 	{ ATTACH_QUERY, IN_ANY, handle_query },
 	{ ATTACH_HEARTBEAT, IN_ANY, handle_heartbeat },
 };

@@ -347,7 +347,7 @@ int tables_freeze(struct migd_guest *g, struct merr *err)
 		if (!has_slot(t, i))
 			return merr_set(err, -EINVAL, "RAM block '%s' has no memory slot",
 					t->blocks[i].name);
-	if (g->cpr && cpr_check_claimed(g->cpr, err) < 0)
+	if (g->cpr && cpr_finish_claims(g->cpr, err) < 0)
 		return -EINVAL;
 	devices_sort(t);
 	if (t->n_vcpus)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The machine as libmigd-guest sees it: RAM, slots, devices, and the hooks at the turning points of a migration. */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/control.h"
 #include "vmm/io.h"
@@ -138,6 +141,20 @@ static void on_announce(void *opaque, const char *const *interfaces, size_t n)
 			m->devices[i]->type->announce(m->devices[i], interfaces, n);
 }
 
+/* The new program waits for the guest as this one would: it makes its own mask, and finds its own way to end. */
+static int on_exec(void *opaque, char *const argv[], char *const envp[])
+{
+	(void)opaque;
+	sigset_t none, before;
+	(void)sigemptyset(&none);
+	(void)pthread_sigmask(SIG_SETMASK, &none, &before);
+	note(LOG_NOTICE, "becoming '%s'", argv[0]);
+	(void)execvpe(argv[0], argv, envp);
+	int r = -errno;
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r;
+}
+
 static const struct migd_guest_hooks hooks = {
 	.size = sizeof(hooks),
 	.quiesce = on_quiesce,
@@ -151,6 +168,7 @@ static const struct migd_guest_hooks hooks = {
 	.poison = on_poison,
 	.log = on_log,
 	.request = on_request,
+	.exec = on_exec,
 	.announce = on_announce,
 };
 

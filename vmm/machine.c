@@ -27,17 +27,33 @@ static enum ram_file_use file_use(const struct options *opt)
 }
 
 /* Blocks until the other VMM hands its memory over. */
-static int take_ram(struct machine *m)
+static int await_memory(struct machine *m)
 {
 	const struct options *opt = m->opt;
-	struct migd_guest_ram ram;
 	int r = migd_guest_cpr_listen(opt->cpr_path, &m->cpr);
 	if (r == 0) {
 		note(LOG_NOTICE, "waiting at '%s' for the memory of a guest", opt->cpr_path);
 		r = migd_guest_cpr_receive(m->cpr, -1);
 	}
+	return r < 0 ? fail(r, "%s", migd_guest_error()) : 0;
+}
+
+/* An incoming guest's memory may be there: left by the VMM that this process was, or handed over by another. */
+static int find_memory(struct machine *m)
+{
+	int r = m->opt->incoming ? migd_guest_cpr_inherit(&m->cpr) : -ENOENT;
 	if (r == 0)
-		r = migd_guest_cpr_ram(m->cpr, opt->memory_id, &ram);
+		note(LOG_NOTICE, "going on with the memory that was left here");
+	else if (r != -ENOENT)
+		return fail(r, "%s", migd_guest_error());
+	return r == -ENOENT && m->opt->cpr_path ? await_memory(m) : 0;
+}
+
+static int take_ram(struct machine *m)
+{
+	const struct options *opt = m->opt;
+	struct migd_guest_ram ram;
+	int r = migd_guest_cpr_ram(m->cpr, opt->memory_id, &ram);
 	if (r < 0)
 		return fail(r, "%s", migd_guest_error());
 	if (ram.len != opt->memory_bytes)
@@ -49,9 +65,12 @@ static int take_ram(struct machine *m)
 static int init_ram(struct machine *m)
 {
 	const struct options *opt = m->opt;
-	return opt->cpr_path ? take_ram(m) :
-			       ram_init(&m->ram, opt->memory_bytes, opt->memory_file,
-					file_use(opt), opt->hugetlb);
+	int r = find_memory(m);
+	if (r < 0)
+		return r;
+	return m->cpr ? take_ram(m) :
+			ram_init(&m->ram, opt->memory_bytes, opt->memory_file, file_use(opt),
+				 opt->hugetlb);
 }
 
 int machine_init(struct machine *m, const struct options *opt)

@@ -138,6 +138,13 @@ struct migd_guest_hooks {
 	 * or a machine check (KVM_X86_SET_MCE) once it runs. Negative, or no hook: the migration is refused.
 	 */
 	int (*poison)(void *opaque, uint64_t gpa, uint64_t len);
+	/*
+	 * Migration mode cpr-exec: the guest is saved and released; replace this process by the program
+	 * argv[0] with these arguments and this environment, as execve() does. Returns only if that failed: a
+	 * negative errno, and then the guest goes on here. The calling thread blocks all signals: set the mask
+	 * that the program is to have. Descriptors that it is not to have must be close-on-exec.
+	 */
+	int (*exec)(void *opaque, char *const argv[], char *const envp[]);
 };
 
 struct migd_guest_options {
@@ -216,12 +223,19 @@ struct migd_guest_ram {
  */
 int migd_guest_cpr_listen(const char *path, struct migd_guest_cpr **ret_cpr);
 
+/*
+ * The memory that the program which this process was before left to it (mode cpr-exec), in place of listen and receive.
+ * Before there are threads: it takes a variable out of the environment. -ENOENT: there is none, start as always.
+ */
+int migd_guest_cpr_inherit(struct migd_guest_cpr **ret_cpr);
+
 /* Block for at most TIMEOUT_MS (-1: for ever) until the memory is here. -ETIMEDOUT; -EBADMSG: something else came. */
 int migd_guest_cpr_receive(struct migd_guest_cpr *cpr, int timeout_ms);
 
 /*
  * The block NAME as the old VMM registered it: *ret_ram as for migd_guest_add_ram(), but for `host`, which is where
- * the caller maps it. Its name and descriptor are the cpr's, valid until the guest is freed. -ENOENT.
+ * the caller maps it. Its name and descriptor are the cpr's; the descriptor is valid until
+ * migd_guest_start(). -ENOENT.
  */
 int migd_guest_cpr_ram(struct migd_guest_cpr *cpr, const char *name, struct migd_guest_ram *ret_ram);
 
