@@ -126,9 +126,9 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 
 const struct ctl_command ctl_migrate_commands[] = {
 	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT, false,
-	  "migrate the guest to tcp:HOST:PORT or unix:PATH, and wait for the end", migrate_run },
+	  "migrate the guest to tcp:HOST:PORT, unix:PATH or file:PATH, and wait for the end", migrate_run },
 	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT, false,
-	  "wait for a guest to arrive at tcp:HOST:PORT (port 0: any) or unix:PATH", incoming_run },
+	  "wait for a guest at tcp:HOST:PORT (port 0: any) or unix:PATH, or read it from file:PATH", incoming_run },
 	{ "status", "", 0, 0, 0, false, "what the guest does, and where its migration stands", status_run },
 	{ "watch", "", 0, 0, 0, false, "follow the migration until it ends", watch_run },
 	{ "cancel", "", 0, 0, 0, false, "cancel the migration; the guest runs on here", cancel_run },
