@@ -160,12 +160,14 @@ struct migd_vmstate {
 
 /* When a device is saved and loaded: higher first, then in order of registration. */
 enum migd_vmstate_priority {
-	MIGD_VMS_PRIORITY_DEFAULT = 0,	/* as 2 */
+	MIGD_VMS_PRIORITY_DEFAULT = 0,	/* the same as 2 */
 	MIGD_VMS_PRIORITY_LOW = 1,
 	MIGD_VMS_PRIORITY_IOMMU = 3,	/* before the devices behind it */
 	MIGD_VMS_PRIORITY_BUS = 4,	/* before the devices on it */
 	MIGD_VMS_PRIORITY_MEMORY = 5,	/* what decides which memory is there */
-	MIGD_VMS_PRIORITY_INTERRUPTS = 6,	/* interrupt controllers */
+	MIGD_VMS_PRIORITY_INTERRUPTS = 6,	/* interrupt controllers; what they depend on, above */
+	MIGD_VMS_PRIORITY_ITS = 7,
+	MIGD_VMS_PRIORITY_GIC = 8,
 };
 
 #ifdef __cplusplus

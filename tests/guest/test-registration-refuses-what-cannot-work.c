@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "guest/internal.h"
 
 #define LEN (4U * VM_PAGE)
 
@@ -426,6 +427,30 @@ static void test_devices_in_full(void **state)
 	bare_end(&b);
 }
 
+static void test_devices_are_saved_by_priority(void **state)
+{
+	static const struct {
+		const char *name;
+		int priority;
+	} rows[] = { { "a", 2 }, { "bus", MIGD_VMS_PRIORITY_BUS }, { "b", 2 }, { "low", MIGD_VMS_PRIORITY_LOW },
+		     { "gic", MIGD_VMS_PRIORITY_GIC }, { "c", 2 } };
+	static const char *const want[] = { "gic", "bus", "a", "b", "c", "low" };
+	struct guest_device devices[sizeof(rows) / sizeof(rows[0])] = { 0 };
+	struct guest_tables *t = calloc(1, sizeof(*t));
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		strcpy(devices[i].name, rows[i].name);
+		devices[i].priority = rows[i].priority;
+	}
+	t->devices = devices;
+	t->n_devices = sizeof(rows) / sizeof(rows[0]);
+	devices_sort(t);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		assert_string_equal(devices[i].name, want[i]);
+	free(t);
+}
+
 static void test_vcpus_and_start(void **state)
 {
 	struct migd_guest_kvm again = { .size = sizeof(again) };
@@ -485,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_devices_in_full),
+		cmocka_unit_test(test_devices_are_saved_by_priority),
 		cmocka_unit_test(test_vcpus_and_start),
 		cmocka_unit_test(test_frozen_after_start),
 	};

@@ -2,6 +2,7 @@
 /* Numbers that are checked, counted bytes and bits, pointers that may be NULL, fixed versions, temporary structs: the bytes
  * of WIRE.md 2.1, the description of 1.4, and back from pieces of any size. */
 /* LIBS: migd_guest migd_base */
+/* SOURCES: shapes.c */
 /* LABELS: quick */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,91 +15,7 @@
 
 #include "base/cleanup.h"
 #include "guest/vmstate-load.h"
-
-struct point {
-	uint16_t x, y;
-};
-
-struct shapes {
-	int32_t same, at_most;
-	double d;
-	uint64_t timer;
-	int32_t n;
-	uint8_t n8;
-	uint16_t pairs[6];		/* 2 * n8 of them */
-	uint8_t inlined[4];		/* n of them */
-	uint8_t *blob;			/* 3 * n8 of at most 9 */
-	uint64_t bits[2];		/* 70 */
-	uint16_t n_bits;
-	uint64_t *more_bits;		/* n_bits of at most 128 */
-	struct point *to, *maybe, *never;
-	struct point *some[5];
-	uint8_t *numbers[2];
-	struct point old;
-	uint32_t seconds, minutes;	/* on the wire: one number */
-	char name[8];
-};
-
-static const struct migd_vmstate point_vmstate = {
-	.name = "point", .version = 2, .minimum_version = 1,
-	.fields = (const struct migd_vmstate_field[]){
-		MIGD_VMS_FIELD_U16(struct point, x), MIGD_VMS_FIELD_SINCE(U16, struct point, y, 2), MIGD_VMS_FIELD_END },
-};
-
-struct time_tmp {
-	struct shapes *parent;
-	uint16_t seconds;
-};
-
-static int time_pre_save(void *opaque, struct migd_vmstate_error *err)
-{
-	struct time_tmp *t = opaque;
-
-	t->seconds = (uint16_t)(t->parent->minutes * 60 + t->parent->seconds);
-	return t->parent->seconds < 60 ? 0 : migd_vmstate_fail(err, -ERANGE, "%u seconds", t->parent->seconds);
-}
-
-static int time_post_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
-{
-	struct time_tmp *t = opaque;
-
-	(void)version;
-	t->parent->minutes = t->seconds / 60;
-	t->parent->seconds = t->seconds % 60;
-	return t->seconds < 3600 ? 0 : migd_vmstate_fail(err, -ERANGE, "%u seconds are more than an hour", t->seconds);
-}
-
-static const struct migd_vmstate time_vmstate = {
-	.name = "time", .version = 1, .pre_save = time_pre_save, .post_load = time_post_load,
-	.fields = (const struct migd_vmstate_field[]){
-		MIGD_VMS_FIELD_U16(struct time_tmp, seconds), MIGD_VMS_FIELD_END },
-};
-
-static const struct migd_vmstate vmstate = {
-	.name = "shapes", .version = 1,
-	.fields = (const struct migd_vmstate_field[]){
-		MIGD_VMS_FIELD(S32_EQUAL, struct shapes, same),
-		MIGD_VMS_FIELD(S32_LE, struct shapes, at_most),
-		MIGD_VMS_FIELD(DOUBLE, struct shapes, d),
-		MIGD_VMS_FIELD(TIMER, struct shapes, timer),
-		MIGD_VMS_FIELD_S32(struct shapes, n),
-		MIGD_VMS_FIELD_U8(struct shapes, n8),
-		MIGD_VMS_FIELD_VARRAY_TIMES(U16, struct shapes, pairs, 6, U8, n8, 2),
-		MIGD_VMS_FIELD_VBUFFER(struct shapes, inlined, S32, n),
-		MIGD_VMS_FIELD_PTR_VBUFFER_TIMES(struct shapes, blob, 9, U8, n8, 3),
-		MIGD_VMS_FIELD_BITMAP(struct shapes, bits, 70),
-		MIGD_VMS_FIELD_U16(struct shapes, n_bits),
-		MIGD_VMS_FIELD_PTR_BITMAP(struct shapes, more_bits, 128, U16, n_bits),
-		MIGD_VMS_FIELD_STRUCT_PTR(struct shapes, to, struct point, &point_vmstate),
-		MIGD_VMS_FIELD_STRUCT_NULLABLE(struct shapes, maybe, struct point, &point_vmstate),
-		MIGD_VMS_FIELD_STRUCT_NULLABLE(struct shapes, never, struct point, &point_vmstate),
-		MIGD_VMS_FIELD_STRUCT_PTRS(struct shapes, some, struct point, 5, &point_vmstate),
-		MIGD_VMS_FIELD_PTRS(U8, struct shapes, numbers, 2),
-		MIGD_VMS_FIELD_VSTRUCT(struct shapes, old, struct point, &point_vmstate, 1),
-		MIGD_VMS_FIELD_TMP(struct shapes, struct time_tmp, &time_vmstate),
-		MIGD_VMS_FIELD_BUFFER_PART(struct shapes, name, 2, 3),
-		MIGD_VMS_FIELD_END },
-};
+#include "tests/vmstate/shapes.h"
 
 static const uint8_t bytes[] = {
 	0xff, 0xff, 0xff, 0xfe,				/* same: -2 */
@@ -150,56 +67,16 @@ static const char json_text[] =
 	"{\"name\": \"seconds\", \"type\": \"uint16\", \"size\": 2}]}, \"size\": 2}, "
 	"{\"name\": \"name\", \"type\": \"buffer\", \"size\": 3}]";
 
-/* What shapes point to. */
-struct behind {
-	uint8_t blob[9];
-	uint64_t more_bits[2];
-	struct point to, maybe, some[2];
-	uint8_t number;
-};
-
-static struct shapes hold(struct behind *b)
-{
-	return (struct shapes){
-		.same = -2, .at_most = 9, .blob = b->blob, .more_bits = b->more_bits, .to = &b->to, .maybe = &b->maybe,
-		.some = { [2] = &b->some[0], [3] = &b->some[1] }, .numbers = { &b->number },
-		.name = "........", .old = { 0, 99 },
-	};
-}
-
-static struct shapes fill(struct behind *b)
-{
-	struct shapes s;
-
-	*b = (struct behind){ .blob = "blobby", .more_bits = { 0xfd }, .to = { 11, 12 }, .maybe = { 13, 14 },
-			      .some = { { 15, 16 }, { 17, 18 } }, .number = 0x77 };
-	s = hold(b);
-	s.at_most = 5;
-	s.d = 1.5;
-	s.timer = MIGD_VMS_TIMER_OFF;
-	s.n = s.n8 = 2;
-	memcpy(s.pairs, (uint16_t[]){ 1, 2, 3, 4 }, 8);
-	memcpy(s.inlined, "in", 2);
-	s.bits[0] = 1ULL << 63 | 1;
-	s.bits[1] = UINT64_MAX << 6 | 0x21;	/* bits 70 and up are nobody's */
-	s.n_bits = 3;
-	s.old.x = 19;
-	s.seconds = 5;
-	s.minutes = 2;
-	memcpy(s.name, "..me!..", 7);
-	return s;
-}
-
 static void they_have_their_bytes_and_words(void **state)
 {
 	struct buf out = { 0 }, json = { 0 };
 	struct merr err = MERR_INIT;
 	struct behind b;
-	struct shapes s = fill(&b);
+	struct shapes s = shapes_fill(&b);
 
 	(void)state;
-	assert_int_equal(vmstate_check(&vmstate, &err), 0);
-	assert_int_equal(vmstate_save(&vmstate, &s, &out, &json, &err), 0);
+	assert_int_equal(vmstate_check(&shapes_vmstate, &err), 0);
+	assert_int_equal(vmstate_save(&shapes_vmstate, &s, &out, &json, &err), 0);
 	assert_int_equal(out.len, sizeof(bytes));
 	assert_memory_equal(out.data, bytes, sizeof(bytes));
 	buf_u8(&json, 0);
@@ -230,12 +107,12 @@ static void they_come_back_from_pieces_of_any_size(void **state)
 	(void)state;
 	for (size_t step = 1; step <= sizeof(bytes) + 1; step++) {
 		struct behind b = { 0 };
-		struct shapes s = hold(&b);
+		struct shapes s = shapes_hold(&b);
 		struct vms_loader l;
 		size_t taken = 0, have = 0;
 		int r;
 
-		vms_loader_begin(&l, &vmstate, &s, 1, 0);
+		vms_loader_begin(&l, &shapes_vmstate, &s, 1, 0);
 		do {
 			struct rcur in;
 
@@ -284,10 +161,10 @@ static void what_does_not_fit_is_refused_by_name(void **state)
 		struct rcur in = rcur_of(copy, len);
 		struct merr err = MERR_INIT;
 		struct behind b = { 0 };
-		struct shapes s = hold(&b);
+		struct shapes s = shapes_hold(&b);
 
 		copy[bad[i].at] = bad[i].byte;
-		assert_int_equal(vmstate_load(&vmstate, &s, 1, &in, copy, &err), bad[i].code);
+		assert_int_equal(vmstate_load(&shapes_vmstate, &s, 1, &in, copy, &err), bad[i].code);
 		assert_string_equal(err.msg, bad[i].text);
 		free(copy);
 	}
@@ -298,41 +175,24 @@ static void what_cannot_be_sent_is_refused(void **state)
 	struct buf out = { 0 };
 	struct merr err = MERR_INIT;
 	struct behind b;
-	struct shapes s = fill(&b);
+	struct shapes s = shapes_fill(&b);
 
 	(void)state;
 	s.n = -1;
-	assert_int_equal(vmstate_save(&vmstate, &s, &out, NULL, &err), -EINVAL);
+	assert_int_equal(vmstate_save(&shapes_vmstate, &s, &out, NULL, &err), -EINVAL);
 	assert_string_equal(err.msg, "field 'inlined': its count is negative");
 	merr_clear(&err);
-	s = fill(&b);
+	s = shapes_fill(&b);
 	s.to = NULL;
-	assert_int_equal(vmstate_save(&vmstate, &s, &out, NULL, &err), -EINVAL);
+	assert_int_equal(vmstate_save(&shapes_vmstate, &s, &out, NULL, &err), -EINVAL);
 	assert_string_equal(err.msg, "field 'to': its pointer is NULL");
 	merr_clear(&err);
-	s = fill(&b);
+	s = shapes_fill(&b);
 	s.seconds = 60;
-	assert_int_equal(vmstate_save(&vmstate, &s, &out, NULL, &err), -ERANGE);
+	assert_int_equal(vmstate_save(&shapes_vmstate, &s, &out, NULL, &err), -ERANGE);
 	assert_string_equal(err.msg, "field 'tmp': pre_save of 'time' failed: 60 seconds");
 	buf_done(&out);
 }
-
-/* Elements whose layout can vary each have an entry, also between pointers that are NULL. */
-struct list {
-	struct vary *items[4];
-};
-struct vary {
-	uint8_t n;
-	uint8_t data[2];
-};
-static const struct migd_vmstate vary_vmstate = {
-	.name = "vary", .fields = (const struct migd_vmstate_field[]){
-		MIGD_VMS_FIELD_U8(struct vary, n), MIGD_VMS_FIELD_VARRAY(U8, struct vary, data, 2, U8, n), MIGD_VMS_FIELD_END },
-};
-static const struct migd_vmstate list_vmstate = {
-	.name = "list", .fields = (const struct migd_vmstate_field[]){
-		MIGD_VMS_FIELD_STRUCT_PTRS(struct list, items, struct vary, 4, &vary_vmstate), MIGD_VMS_FIELD_END },
-};
 
 static void runs_of_what_varies_have_indexes(void **state)
 {
