@@ -22,6 +22,7 @@
 #include "daemon/migration.h"
 #include "daemon/publication.h"
 #include "daemon/registry.h"
+#include "daemon/settings-store.h"
 #include "daemon/settle.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
@@ -166,6 +167,8 @@ static int take_start(struct migration *m, struct worker_start *s, struct merr *
 	m->mode = s->mode;
 	m->preflight_only = s->preflight_only;
 	take_settings(m->guest, s);
+	/* What was set since the worker started. */
+	settings_load(m->guest, m->guest->pid);
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 #include "daemon/hello.h"
 #include "daemon/listen.h"
 #include "daemon/registry.h"
+#include "daemon/settings-store.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
 #include "daemon/version.h"
@@ -147,6 +148,7 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 		r = start_qmp(d, o->qmp_path, err);
 	if (r < 0)
 		return r;
+	settings_prune(d);
 	adopt_all(d);
 	return open_sockets(d, o, err);
 }

@@ -16,6 +16,7 @@
 #include "daemon/migration.h"
 #include "daemon/preflight.h"
 #include "daemon/registry.h"
+#include "daemon/settings-store.h"
 
 /* How long the outcome of a migration can be asked for once the VMM has gone. */
 #define RECORD_KEPT_SEC 600
@@ -35,6 +36,7 @@ static void on_expiry(evutil_socket_t fd, short what, void *opaque)
 	if (is_needed(g))
 		return;
 	log_debug("forgetting the record of a guest without VMM guest='%s'", g->name);
+	settings_forget(g);
 	registry_remove(g->daemon->registry, g);
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/link.h"
 #include "daemon/migration.h"
 #include "daemon/scope.h"
+#include "daemon/settings-store.h"
 #include "qmp/server.h"
 #include "schema/commands.h"
 
@@ -94,6 +95,7 @@ void cmd_migrate_set_parameters(struct qmp_call *call,
 		qmp_fail(call, &err);
 		return;
 	}
+	settings_save(g);
 	if (migration_running(g->migration))
 		link_parameters(g->migration);
 	qmp_return(call, NULL);
@@ -139,6 +141,7 @@ void cmd_migrate_set_capabilities(struct qmp_call *call,
 		return;
 	}
 	memcpy(g->capabilities, on, sizeof(on));
+	settings_save(g);
 	qmp_return(call, NULL);
 }
 

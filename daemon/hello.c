@@ -24,6 +24,7 @@
 #include "daemon/migration.h"
 #include "daemon/preflight.h"
 #include "daemon/registry.h"
+#include "daemon/settings-store.h"
 #include "daemon/timer.h"
 #include "qmp/server.h"
 
@@ -182,6 +183,7 @@ static void reset_record(struct guest *g)
 	migration_parameters_done(&g->parameters);
 	migration_parameters_defaults(&g->parameters);
 	memset(g->capabilities, 0, sizeof(g->capabilities));
+	settings_forget(g);
 }
 
 static int find_place(struct visitor *v, const struct attach_hello *h, struct guest **ret,
@@ -199,11 +201,12 @@ static int find_place(struct visitor *v, const struct attach_hello *h, struct gu
 			"guest '%s' was detached by an operator; guest-attach lets it in again",
 			name);
 	*ret = registry_find(r, name);
-	if (!*ret)
-		return registry_add(r, name, ret, err);
-	res = check_namesake(*ret, h, pid, err);
+	res = *ret ? check_namesake(*ret, h, pid, err) : registry_add(r, name, ret, err);
 	if (res == 0 && h->prev_epoch == 0)
 		reset_record(*ret);
+	/* It was attached to a daemon before this one. */
+	if (res == 0 && h->prev_epoch != 0 && (*ret)->epoch == 0)
+		settings_load(*ret, pid);
 	return res;
 }
 

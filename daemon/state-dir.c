@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state directory. Every name in it is reached through the directory's descriptor. */
-#include "daemon/state-dir.h"
+#include "daemon/state-dir-internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,12 +25,6 @@
 /* A journal holds a name, two addresses and numbers. */
 #define JOURNAL_MAX_BYTES 16384
 #define WORKER_BACKLOG    4
-
-struct state_dir {
-	int lock_fd;
-	int migrations_fd;
-	int workers_fd;
-};
 
 static int open_dir(int parent, const char *name, int *ret, struct merr *err)
 {
@@ -70,12 +64,14 @@ int state_dir_open(const char *path, struct state_dir **ret, struct merr *err)
 
 	if (!s)
 		return merr_set(err, -ENOMEM, "out of memory");
-	s->lock_fd = s->migrations_fd = s->workers_fd = -1;
+	s->lock_fd = s->migrations_fd = s->settings_fd = s->workers_fd = -1;
 	r = open_dir(AT_FDCWD, path, &dir, err);
 	if (r == 0)
 		r = take_lock(dir, path, &s->lock_fd, err);
 	if (r == 0)
 		r = open_dir(dir, "migrations", &s->migrations_fd, err);
+	if (r == 0)
+		r = open_dir(dir, "settings", &s->settings_fd, err);
 	if (r == 0)
 		r = open_dir(dir, "workers", &s->workers_fd, err);
 	if (r < 0) {
@@ -91,6 +87,7 @@ struct state_dir *state_dir_free(struct state_dir *s)
 	if (!s)
 		return NULL;
 	close_fd(s->workers_fd);
+	close_fd(s->settings_fd);
 	close_fd(s->migrations_fd);
 	close_fd(s->lock_fd);
 	free(s);

@@ -4,6 +4,7 @@
  *
  *   lock                  held by the daemon that uses the directory
  *   migrations/ID.json    one journal a migration, version 1; replaced as a whole
+ *   settings/NAME         a guest's settings (daemon/settings-store.h); replaced as a whole
  *   workers/ID.sock       where its worker can be reached (engine/link.h)
  *
  * Journals are advice: who may run a guest is known by its library.
@@ -11,6 +12,7 @@
 #ifndef MIGD_DAEMON_STATE_DIR_H
 #define MIGD_DAEMON_STATE_DIR_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -59,5 +61,15 @@ void state_dir_forget(struct state_dir *s, const char *id);
  */
 void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct journal *j),
 		    void *opaque);
+
+/*
+ * Settings: one JSON object under NAME. -ENOENT: there is none. They are not synced to the disk: what a crash of the host
+ * takes with it, it takes with the guest.
+ */
+int state_dir_save(struct state_dir *s, const char *name, const json_t *o, struct merr *err);
+int state_dir_load(struct state_dir *s, const char *name, json_t **ret, struct merr *err);
+void state_dir_remove(struct state_dir *s, const char *name);
+/* Remove those of which FN says that they are stale. */
+void state_dir_prune(struct state_dir *s, bool (*fn)(void *opaque, json_t *o), void *opaque);
 
 #endif

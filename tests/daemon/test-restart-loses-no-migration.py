@@ -52,6 +52,53 @@ def test_then_cancelled(t):
     t.assert_runs(src)
 
 
+def test_settings_without_a_migration(t):
+    daemon = t.daemon("a")
+    one, two = t.vmm(daemon, "one"), t.vmm(daemon, "a/b.. \"two\"", label="vmm-two")
+    capabilities = [{"capability": "events", "state": True}, {"capability": "return-path", "state": True}]
+    for vmm, limit in (one, 111), (two, 222):
+        vmm.set(downtime_limit=limit, tls_hostname=None, announce_rounds=3)
+        vmm.command("migrate-set-capabilities", {"capabilities": capabilities})
+    kept = {v: (v.command("query-migrate-parameters"), v.command("query-migrate-capabilities")) for v in (one, two)}
+    daemon = restart(t, daemon)
+    for vmm in one, two:
+        vmm.daemon = daemon
+        vmm.wait_attached()
+        now = vmm.command("query-migrate-parameters"), vmm.command("query-migrate-capabilities")
+        t.check(now == kept[vmm], f"{vmm.label}: {now}, not {kept[vmm]}")
+    # Another VMM of that name has its own, and what a VMM leaves behind is removed.
+    path = os.path.join(daemon.state_dir, "settings")
+    t.check(len(os.listdir(path)) == 2, f"{os.listdir(path)}")
+    one.kill()
+    wait_until(lambda: not (daemon.guest("one") or {}).get("attached"), "the daemon sees that it is gone")
+    again = t.vmm(daemon, "one")
+    t.check(again.command("query-migrate-parameters")["downtime-limit"] == 300, "it inherited its namesake's settings")
+    t.check(len(os.listdir(path)) == 1, f"{os.listdir(path)}")
+    daemon.kill(signal.SIGTERM)
+    two.kill()
+    # A damaged file is no reason not to start.
+    with open(os.path.join(path, "6f6e65"), "w") as f:
+        f.write("{ this is no JSON")
+    daemon = t.daemon("a")
+    again.daemon = daemon
+    again.wait_attached()
+    t.check(os.listdir(path) == ["6f6e65"], f"{os.listdir(path)}")
+    t.check(again.command("query-migrate-parameters")["downtime-limit"] == 300, "the defaults")
+
+
+def test_set_while_it_runs(t):
+    """The worker was started with other settings than those that count when the daemon is replaced."""
+    src, dst = t.pair(working_set="16M")
+    t.make_slow(src)
+    t.start(src, dst)
+    t.wait_active(src)
+    src.set(downtime_limit=321)
+    src.daemon = restart(t, src.daemon)
+    wait_until(lambda: src.daemon.guest("g") and src.status() == "active", "it is taken over")
+    src.wait_attached()
+    t.check(src.command("query-migrate-parameters")["downtime-limit"] == 321, "what was set last counts")
+
+
 def test_worker_dies_meanwhile(t):
     """Nobody saw the worker die: the library's word is what counts."""
     src, dst = t.pair(working_set="16M")

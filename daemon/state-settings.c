@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state directory's settings: small JSON files, replaced as a whole. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/json.h"
+#include "daemon/state-dir-internal.h"
+
+/* A guest's settings are a few kilobytes, but for lists that an operator gives. */
+#define SETTINGS_MAX_BYTES (1024 * 1024)
+
+/* No guest's: those have an even number of digits. */
+#define TEMPORARY "new"
+
+static int write_temporary(int dir, const char *text)
+{
+	_cleanup_close_ int fd =
+		openat(dir, TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
+}
+
+int state_dir_save(struct state_dir *s, const char *name, const json_t *o, struct merr *err)
+{
+	_cleanup_free_ char *text = json_dumps(o, JSON_INDENT(1));
+	int r;
+
+	if (!text)
+		return merr_set(err, -ENOMEM, "out of memory");
+	if (strlen(text) > SETTINGS_MAX_BYTES)
+		return merr_set(err, -EFBIG, "they take %zu bytes, at most %d are kept",
+				strlen(text), SETTINGS_MAX_BYTES);
+	r = write_temporary(s->settings_fd, text);
+	if (r == 0 && renameat(s->settings_fd, TEMPORARY, s->settings_fd, name) < 0)
+		r = -errno;
+	if (r < 0)
+		(void)unlinkat(s->settings_fd, TEMPORARY, 0);
+	return r < 0 ? merr_set_errno(err, r, "cannot write '%s' in the state directory", name) : 0;
+}
+
+int state_dir_load(struct state_dir *s, const char *name, json_t **ret, struct merr *err)
+{
+	_cleanup_close_ int fd = openat(s->settings_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_free_ char *text = NULL;
+	json_error_t why;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return merr_set_errno(err, -errno, "cannot read '%s' in the state directory", name);
+	if (!S_ISREG(st.st_mode) || st.st_size > SETTINGS_MAX_BYTES)
+		return merr_set(err, -EFBIG, "'%s' in the state directory is no file of this migd's",
+				name);
+	text = malloc((size_t)st.st_size + 1);
+	if (!text || fd_read_full(fd, text, (size_t)st.st_size) < 0)
+		return merr_set(err, -EIO, "cannot read '%s' in the state directory", name);
+	*ret = json_loadb(text, (size_t)st.st_size, 0, &why);
+	return *ret ? 0 : merr_set(err, -EBADMSG, "'%s' in the state directory: %s", name, why.text);
+}
+
+void state_dir_remove(struct state_dir *s, const char *name)
+{
+	if (unlinkat(s->settings_fd, name, 0) < 0 && errno != ENOENT)
+		log_warning("cannot remove a guest's settings name='%s': %s", name, strerror(errno));
+}
+
+static void prune_one(struct state_dir *s, const char *name, bool (*fn)(void *opaque, json_t *o),
+		      void *opaque)
+{
+	_cleanup_json_ json_t *o = NULL;
+	struct merr err = MERR_INIT;
+
+	if (state_dir_load(s, name, &o, &err) < 0)
+		log_err("%s", merr_msg(&err));
+	else if (fn(opaque, o))
+		state_dir_remove(s, name);
+}
+
+void state_dir_prune(struct state_dir *s, bool (*fn)(void *opaque, json_t *o), void *opaque)
+{
+	int fd = openat(s->settings_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	if (!d) {
+		close_fd(fd);
+		return;
+	}
+	while ((e = readdir(d)))
+		if (strspn(e->d_name, "0123456789abcdef") == strlen(e->d_name))
+			prune_one(s, e->d_name, fn, opaque);
+	(void)closedir(d);
+}
