@@ -122,14 +122,15 @@ def test_cancelled(t):
     """A destination that never answers: the preflight can be cancelled."""
     src, dst = t.pair()
     uri = t.listen(dst)
-    os.kill(dst.daemon.workers()[0], signal.SIGSTOP)
+    worker = migdtest.wait_until(dst.daemon.workers, "the destination's worker runs")[0]
+    os.kill(worker, signal.SIGSTOP)
     try:
         src.command("migrate", {"uri": uri, "preflight": "only"})
         migdtest.wait_until(lambda: src.status() == "setup", "it is under way")
         src.command("migrate_cancel")
         t.check(t.wait_end(src)["status"] == "cancelled", f"{src.migration()}")
     finally:
-        os.kill(dst.daemon.workers()[0], signal.SIGCONT)
+        os.kill(worker, signal.SIGCONT)
     t.assert_untouched(src)
 
 
