@@ -93,6 +93,8 @@ static void every_payload_says_that_it_runs(void **state)
 	for (const char *const *name = payload_names(); *name; name++) {
 		char line[64];
 
+		if (!strcmp(*name, "vault"))
+			continue; /* needs migd-vmm's: tests/migration/test-live-device.py */
 		snprintf(line, sizeof(line), "payload %s running\r\n", *name);
 		make(*name, 1, &param);
 		bare_vm_add_disk(vm, 1 << 20);
@@ -103,6 +105,13 @@ static void every_payload_says_that_it_runs(void **state)
 		assert_no_failure();
 		free_machine(NULL);
 	}
+}
+
+static void vault_misses_its_device(void **state)
+{
+	(void)state;
+	start("vault", 1, &(struct payload_param){ 0 });
+	await_text("vault magic");
 }
 
 static void idle_gets_ticks_of_both_timers_on_all_vcpus(void **state)
@@ -382,6 +391,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		VM_TEST(every_name_is_found_and_no_other),
 		VM_TEST(every_payload_says_that_it_runs),
+		VM_TEST(vault_misses_its_device),
 		VM_TEST(idle_gets_ticks_of_both_timers_on_all_vcpus),
 		VM_TEST(touch_counts_in_every_page),
 		VM_TEST(writer_verifies_pages_on_all_vcpus),
