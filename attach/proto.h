@@ -270,6 +270,7 @@ enum attach_error {
 	M(76, RAM_POISON, RAM_POISON, RAM_POISON_REPLY)	/* W->V, source */                  \
 	M(77, RAM_POISON_SET, RAM_POISON_SET, EMPTY)	/* W->V, target */                  \
 	M(71, CPR_EXEC, CPR_EXEC, EMPTY)		/* W->V: become another program; a reply: it failed */ \
+	M(78, HINT_START, EMPTY, EMPTY)			/* reply + one map of hints per block */ \
 	M(96, QUERY, EMPTY, QUERY_REPLY)                                                    \
 	M(97, HEARTBEAT, EMPTY, EMPTY)                                                      \
 	M(98, EVENT, EVENT, EMPTY)			/* V->D and V->W; no reply */

@@ -61,6 +61,7 @@ static void fill_ram(const struct migration *m, int64_t total, struct migration_
 		.precopy_bytes = (uint64_t)STAT(m, precopy_bytes),
 		.downtime_bytes = (uint64_t)STAT(m, downtime_bytes),
 		.hole = (uint64_t)STAT(m, hole_pages),
+		.hinted = (uint64_t)STAT(m, hinted_pages),
 	};
 }
 

@@ -453,6 +453,23 @@ int guest_dirty_limit_stats(struct guest_link *g, struct attach_mig_dirty_limit_
 	return REQUEST(g, MIG_DIRTY_LIMIT_STATS, empty, &none, mig_dirty_limit_reply, ret, err);
 }
 
+int guest_hint_start(struct guest_link *g, struct ram *ram, struct merr *err)
+{
+	struct wcur none = { 0 };
+	struct conn_msg m;
+	int r;
+
+	r = call(g, ATTACH_HINT_START, &none, NULL, 0, &m, err);
+	if (r < 0)
+		return explain(g, r, "HINT_START", err);
+	if (m.n_fds != ram->n_blocks)
+		r = merr_set(err, -EBADMSG, "%zu hint maps for %zu RAM blocks", m.n_fds, ram->n_blocks);
+	for (size_t i = 0; r == 0 && i < ram->n_blocks; i++)
+		r = dirty_map_open(m.fds[i], ram->blocks[i].n_pages, &ram->blocks[i].hints, err);
+	conn_msg_done(&m);
+	return explain(g, r, "HINT_START", err);
+}
+
 int guest_ram_poison(struct guest_link *g, uint32_t index, struct attach_ram_poison_reply *ret,
 		     struct merr *err)
 {

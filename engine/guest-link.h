@@ -87,6 +87,8 @@ int guest_throttle(struct guest_link *g, unsigned int percent, struct merr *err)
 /* Limit what each vCPU dirties to so many MiB/s, measured over PERIOD_MS; lifted by the library at every end. */
 int guest_dirty_limit(struct guest_link *g, uint64_t limit_mib, uint64_t period_ms, struct merr *err);
 int guest_dirty_limit_stats(struct guest_link *g, struct attach_mig_dirty_limit_reply *ret, struct merr *err);
+/* Maps the blocks' hint maps. -EOPNOTSUPP: the library has none. */
+int guest_hint_start(struct guest_link *g, struct ram *ram, struct merr *err);
 /* *ret: the damaged range with this index, and how many there are. -EOPNOTSUPP: the library has no such list. */
 int guest_ram_poison(struct guest_link *g, uint32_t index, struct attach_ram_poison_reply *ret,
 		     struct merr *err);

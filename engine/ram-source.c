@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "engine/ram-hints.h"
 #include "engine/ram-poison.h"
 #include "engine/ram-records.h"
 #include "engine/wire.h"
@@ -327,6 +328,7 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 		if (bitmap_next_set(b->todo, b->n_pages, first) == b->n_pages)
 			break;
 		end = min_u64(b->n_pages, first + ATTACH_CLEAR_PAGES_MAX);
+		stats_add(s->stats, hinted_pages, ram_hints_skip(b, first, end));
 		if (!stopped) {
 			r = guest_dirty_clear(s->guest, index, first,
 					      b->todo + first / BITMAP_WORD_BITS, end - first, err);
@@ -430,10 +432,14 @@ int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err)
 	if (r < 0)
 		return r;
 	fresh = ram_take_dirty(s->ram);
+	ram_hints_drop_dirty(s->ram);
 	ram_poison_skip(s->ram);
 	for (size_t i = 0; i < s->ram->n_blocks; i++)
 		skipped += skip_holes(&s->ram->blocks[i]);
 	stats_set(s->stats, hole_pages, skipped);
+	/* From the first on there is something that a hint can come after. */
+	if (s->n_syncs == 0 && (r = ram_hints_start(s->guest, s->ram, err)) < 0)
+		return r;
 	if (s->n_syncs++ > 0)
 		s->dirtied_pages += fresh - min_u64(fresh, skipped);
 	*ret_pages = ram_todo_pages(s->ram);

@@ -38,6 +38,7 @@ struct ram_file {
 
 	bool handed;		/* destination: another VMM's memory, which it still uses: never written here */
 
+	struct dirty_map hints;	/* shared with the library: pages that need not be sent; source, bits NULL: none */
 	uint64_t *poison;	/* pages that are damaged (engine/ram-poison.h), or NULL: none */
 
 	/* Source only. */

@@ -29,6 +29,7 @@
 	S(duplicate_pages)	/* sent as zero */                                          \
 	S(normal_pages)                                                                     \
 	S(hole_pages)		/* never touched: neither read nor sent */                  \
+	S(hinted_pages)		/* free by the guest's own word: not sent */                \
 	S(page_size_bytes)                                                                  \
 	S(dirty_pages_rate)	/* pages/s */                                               \
 	S(dirty_sync_count)                                                                 \

@@ -90,6 +90,9 @@ int handle_dirty_limit(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_mig_dirty_limit(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_mig_dirty_limit_stats(struct migd_guest *g, struct call *c, struct merr *err);
 
+/* hint.c */
+int handle_hint_start(struct migd_guest *g, struct call *c, struct merr *err);
+
 /* poison.c */
 int handle_ram_poison(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_ram_poison_set(struct migd_guest *g, struct call *c, struct merr *err);

@@ -29,6 +29,7 @@
 #include "guest/dirty-rate.h"
 #include "guest/dirty.h"
 #include "guest/gate.h"
+#include "guest/hint.h"
 #include "guest/poison.h"
 #include "guest/live.h"
 #include "guest/state.h"
@@ -124,6 +125,7 @@ struct migd_guest {
 	struct guest_tables tables;
 	struct migd_guest_cpr *cpr; /* NULL: the memory is this VMM's own */
 
+	struct hints hints;   /* any thread: hint.h */
 	struct poison poison; /* any thread, by its own lock */
 	struct gate gate;
 	struct dirty dirty;

@@ -50,6 +50,7 @@ static const struct call_row rows[] = {
 	{ ATTACH_LIVE_STATE, IN(PRECOPY) | IN(PAUSED) | IN(INCOMING), handle_live_state },
 	{ ATTACH_MIG_DIRTY_LIMIT, IN(PRECOPY) | IN(PAUSED), handle_mig_dirty_limit },
 	{ ATTACH_MIG_DIRTY_LIMIT_STATS, IN(PRECOPY) | IN(PAUSED), handle_mig_dirty_limit_stats },
+	{ ATTACH_HINT_START, IN(PRECOPY), handle_hint_start },
 	{ ATTACH_RAM_POISON, IN(PRECOPY) | IN(PAUSED), handle_ram_poison },
 	{ ATTACH_RAM_POISON_SET, IN(INCOMING), handle_ram_poison_set },
 	{ ATTACH_CPR_EXEC, IN(RUNNING) | IN(PRECOPY) | IN(RELEASED), handle_cpr_exec },

@@ -145,6 +145,11 @@ struct migd_guest_hooks {
 	 * that the program is to have. Descriptors that it is not to have must be close-on-exec.
 	 */
 	int (*exec)(void *opaque, char *const argv[], char *const envp[]);
+	/*
+	 * Source: WANTED: a migration has begun, and migd_guest_hint_free() saves it work from now on: a balloon
+	 * driver may be asked for free pages. Not WANTED: it is over. Returns at once.
+	 */
+	void (*hints)(void *opaque, bool wanted);
 };
 
 struct migd_guest_options {
@@ -391,6 +396,19 @@ void migd_guest_stop(struct migd_guest *guest);
  */
 void migd_guest_mark_dirty(struct migd_guest *guest, uint64_t gpa, uint64_t len);
 void migd_guest_mark_dirty_host(struct migd_guest *guest, const void *host, uint64_t len);
+
+/*
+ * The contents of [GPA, GPA + LEN) do not matter until they are written again: its whole pages are left out of what is sent
+ * next. What the target has there is anything the guest once had there, or zeros. Neither the guest nor the VMM may
+ * write these pages *during the call*: a balloon driver holds them until the VMM has answered it. A write after
+ * the call is noticed as any other, and the page is sent. Lasts as long as the pages are not written, and no longer than
+ * the migration.
+ *
+ * Why no write gets lost: the call makes KVM log the next write to each page before the hint can be seen, and a hint for
+ * which a write was logged since is dropped. Any thread, callbacks but `hints` too; costs an ioctl for each 16 MiB.
+ * -EBADFD: no migration wants hints (hook `hints`); -EINVAL.
+ */
+int migd_guest_hint_free(struct migd_guest *guest, uint64_t gpa, uint64_t len);
 
 /*
  * Memory at [GPA, GPA + LEN) is damaged: the VMM got SIGBUS with BUS_MCEERR_AR or _AO for it, or its kernel log says so.

@@ -318,6 +318,69 @@ static void test_refuses_bad_clears(void **state)
 	}
 }
 
+/* ---- free-page hints ---- */
+
+/* What a worker maps at HINT_START. */
+static void hint_start(struct fixture *f, struct dirty_map *ret)
+{
+	struct merr err = MERR_INIT;
+	struct conn_msg m;
+
+	assert_int_equal(conn_call(f->peer.channel, ATTACH_HINT_START, NULL, 0, NULL, 0,
+				   clock_now_ns() + 5 * NS_PER_SEC, -1, &m, &err), 0);
+	assert_int_equal(m.n_fds, 2);
+	assert_int_equal(dirty_map_open(m.fds[0], N_PAGES, ret, &err), 0);
+	conn_msg_done(&m);
+}
+
+/* A hint takes the page out of KVM's log; a write after it is logged, though nobody cleared the log in between. */
+static void test_hints_lose_no_write(void **state)
+{
+	uint64_t got[WORDS];
+	struct dirty_map hints;
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	assert_int_equal(migd_guest_hint_free(f.vm.guest, 0, VM_PAGE), -EBADFD);
+	sync_and_take(&f, got); /* everything */
+	clear(&f, got);
+	hint_start(&f, &hints);
+	for (int round = 0; round < 20; round++) {
+		uint16_t pages[3] = { (uint16_t)random_page(), (uint16_t)random_page(), (uint16_t)random_page() };
+		bool again = pages[1] == pages[0] || pages[2] == pages[0];
+
+		/* Written, then given up: of these writes nobody wants to know. */
+		write_pages(&f, pages, 3);
+		assert_int_equal(migd_guest_hint_free(f.vm.guest, pages[0] * VM_PAGE, VM_PAGE), 0);
+		assert_true(bitmap_test(hints.bits, pages[0]));
+		if (!again)
+			assert_false(bitmap_test(hints.bits, pages[1]));
+		sync_and_take(&f, got);
+		assert_false(bitmap_test(got, pages[0]));
+		if (!again)
+			assert_true(bitmap_test(got, pages[1]));
+		clear(&f, got);
+		/* Written again. */
+		write_pages(&f, pages, 1);
+		sync_and_take(&f, got);
+		assert_true(bitmap_test(got, pages[0]));
+		clear(&f, got);
+		memset(hints.bits, 0, WORDS * 8);
+	}
+	/* Whole pages only, and what is no memory is ignored. */
+	assert_int_equal(migd_guest_hint_free(f.vm.guest, 20 * VM_PAGE + 1, 2 * VM_PAGE), 0);
+	assert_false(bitmap_test(hints.bits, 20));
+	assert_true(bitmap_test(hints.bits, 21));
+	assert_false(bitmap_test(hints.bits, 22));
+	assert_int_equal(migd_guest_hint_free(f.vm.guest, 1ULL << 40, VM_PAGE), 0);
+	/* Every end of the migration ends them. */
+	MUST(&f, peer_handover(&f.peer, ATTACH_MIG_ABORT, id_a, NULL));
+	assert_int_equal(migd_guest_hint_free(f.vm.guest, 0, VM_PAGE), -EBADFD);
+	dirty_map_done(&hints);
+	fixture_end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +392,7 @@ int main(void)
 		cmocka_unit_test(test_last_writes_are_seen),
 		cmocka_unit_test(test_stop_and_start_again),
 		cmocka_unit_test(test_refuses_bad_clears),
+		cmocka_unit_test(test_hints_lose_no_write),
 	};
 
 	vm_need_kvm();
