@@ -186,7 +186,7 @@ def test_failed_incoming_ends_the_vmm(t):
     target.reply(request)
     t.check(reply()[0] == {}, f"{reply()}")
     os.close(request.fds[0])
-    target.request(attach_peer.REQUEST_SHUTDOWN)
+    target.request(attach_peer.DISCARD)
 
 
 def test_resolve(t):
