@@ -13,7 +13,7 @@ import migdtest
 
 RAM = {"transferred": 3 << 30, "remaining": 1 << 30, "total": 4 << 30, "duplicate": 0, "normal": 0, "normal-bytes": 0,
        "dirty-pages-rate": 256, "mbps": 8000.0, "dirty-sync-count": 3, "page-size": 4096}
-ACTIVE = {"status": "active", "total-time": 3000, "expected-downtime": 42, "ram": RAM}
+ACTIVE = {"status": "active", "total-time": 3000, "expected-downtime": 42, "ram": RAM, "cpu-throttle-percentage": 30}
 DONE = {"status": "completed", "total-time": 4000, "downtime": 7, "ram": {**RAM, "remaining": 0, "transferred": 4 << 30}}
 FAILED = {"status": "failed", "error-desc": "Failed to connect to 'h:1': Connection refused \x1b[31m"}
 DOUBT = {"status": "device", "ram": RAM, "handover": {"id": "0" * 32, "state": "released", "peer": "tcp:h:1",
@@ -66,7 +66,8 @@ def test_migrate_and_wait(t):
     t.check(fake.sent("migrate") == [{"guest": "vm1", "uri": "tcp:h:1"}], fake.requests)
     lines = out.splitlines()
     t.check(lines[0].startswith("setup"), out)
-    for word in "active", "pass 3", "3.0 GiB done", "1.0 GiB left", "dirty 1.0 MiB/s", "953.7 MiB/s", "downtime ~42 ms", "ETA 2s":
+    for word in "active", "pass 3", "3.0 GiB done", "1.0 GiB left", "dirty 1.0 MiB/s", "953.7 MiB/s", "downtime ~42 ms", "ETA 2s", \
+            "throttled by 30%":
         t.check(word in lines[1], f"{lines[1]!r} lacks {word!r}")
     t.check(len(lines) == 3 and "completed in 4.00 s" in lines[2] and "blackout 7 ms" in lines[2], out)
     t.check("\r" not in out and "\x1b" not in out, "plain lines, without control characters")
