@@ -28,7 +28,7 @@ def test_parameters_change_while_it_runs(t):
     t.start(src, dst)
     throttled(src, 12)
     before = src.migration()["ram"]["dirty-sync-count"]
-    wait_until(lambda: src.migration()["ram"]["dirty-sync-count"] >= before + 4, "four more syncs", alive=[src])
+    wait_until(lambda: src.migration()["ram"]["dirty-sync-count"] >= before + 4, "four more syncs", 60, alive=[src])
     t.check(src.migration()["cpu-throttle-percentage"] == 12, f"12% is the most: {src.migration()}")
     src.set(max_cpu_throttle=80, cpu_throttle_increment=40)
     throttled(src, 80)
@@ -57,7 +57,7 @@ def test_without_the_capability_nothing_is_throttled(t):
     src, dst = t.pair(payload="writer", memory="64M", working_set="4M")
     src.set(**EAGER)
     t.start(src, dst)
-    wait_until(lambda: src.migration().get("ram", {}).get("dirty-sync-count", 0) >= 3, "two passes", alive=[src])
+    wait_until(lambda: src.migration().get("ram", {}).get("dirty-sync-count", 0) >= 3, "two passes", 60, alive=[src])
     t.check("cpu-throttle-percentage" not in src.migration(), f"throttled without auto-converge: {src.migration()}")
     src.command("migrate_cancel")
     t.wait_end(src)
