@@ -78,10 +78,6 @@ static void add_numbers(struct buf *b, const json_t *info)
 		   ctl_size(ctl_number(info, "ram.mbps", 0) * 1e6 / 8, four, sizeof(four)));
 	buf_printf(b, "downtime ~%lld ms, ETA %s", (long long)ctl_int(info, "expected-downtime", 0),
 		   format_eta(info, eta, sizeof(eta)));
-	if (ctl_int(info, "cpu-throttle-percentage", 0) > 0)
-		buf_printf(b, ", vCPUs throttled by %lld%%", (long long)ctl_int(info, "cpu-throttle-percentage", 0));
-	if (ctl_int(info, "dirty-limit-throttle-time-per-round", 0) > 0)
-		buf_add_str(b, ", vCPUs limited in what they dirty");
 }
 
 /* What slows the guest down, or makes its pages smaller. */
@@ -92,9 +88,9 @@ static void add_measures(struct buf *b, const json_t *info)
 	double rate = ctl_number(info, "xbzrle-cache.encoding-rate", 0);
 
 	if (throttle > 0)
-		buf_printf(b, ", vCPUs throttled by %lld %%", (long long)throttle);
+		buf_printf(b, ", vCPUs throttled by %lld%%", (long long)throttle);
 	if (sleep_us > 0)
-		buf_printf(b, ", vCPUs wait %lld us a round", (long long)sleep_us);
+		buf_printf(b, ", vCPUs limited in what they dirty: %lld us a round", (long long)sleep_us);
 	if (rate > 0)
 		buf_printf(b, ", xbzrle %.1f to 1", rate);
 }
