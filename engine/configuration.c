@@ -181,7 +181,9 @@ static int receive_machine(struct in *in)
 	char name[WIRE_NAME_MAX + 1];
 	uint32_t len = in_be32(in);
 
-	if (!in_error(in) && len > WIRE_NAME_MAX)
+	if (in_error(in))
+		return in_error(in);
+	if (len > WIRE_NAME_MAX)
 		return in_fail(in, -EBADMSG, "configuration: machine name of %u bytes (at most %u)", len,
 			       WIRE_NAME_MAX);
 	if (in_bytes(in, name, len) < 0)

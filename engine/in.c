@@ -153,12 +153,12 @@ int in_bytes(struct in *in, void *p, size_t len)
 {
 	uint8_t *to = p;
 	const uint8_t *from;
-	size_t n;
+	size_t all = len, n;
 
 	while (len > 0) {
 		from = in->error ? NULL : take(in, len, &n);
 		if (!from) {
-			memset(to, 0, len);
+			memset(p, 0, all);
 			return in->error;
 		}
 		memcpy(to, from, n);
@@ -206,8 +206,8 @@ int in_skip(struct in *in, uint64_t len)
 	type in_##name(struct in *in)            \
 	{                                        \
 		uint8_t b[sizeof(type)];         \
-		(void)in_bytes(in, b, sizeof(b)); \
-		return load(b);                  \
+		/* Not what came of it before the stream ended: zeros, as promised. */ \
+		return in_bytes(in, b, sizeof(b)) < 0 ? 0 : load(b); \
 	}
 DEFINE_IN(u8, uint8_t, load_u8)
 DEFINE_IN(be16, uint16_t, load_be16)

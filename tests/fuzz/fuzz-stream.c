@@ -21,6 +21,7 @@
 #define BLOCK_BYTES (1 * MIB)
 /* What a socketpair takes without a reader. */
 #define INPUT_MAX 65536
+#define PIECES_MAX 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -114,7 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ram_once();
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
 		abort();
-	piece = (size_t)(data[0] >> 3) * 16 + 1;
+	/* Not too many: each takes room in the socket, which nobody reads meanwhile. */
+	piece = (size_t)(data[0] >> 3) * 16 + 1 + size / PIECES_MAX;
 	for (size_t at = 1; at < size; at += piece)
 		if (fd_write_full(fds[1], data + at, min_u64(piece, size - at)) < 0)
 			abort();
