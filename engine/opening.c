@@ -151,7 +151,7 @@ static int send_welcome(struct in *in, struct chan *chan)
 
 static int receive_hello(struct in *in, struct hello *ret)
 {
-	uint16_t len;
+	uint16_t len = 0;
 
 	if (expect_command(in, WIRE_CMD_HELLO, &len) < 0)
 		return in_error(in);

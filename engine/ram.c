@@ -41,7 +41,7 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 {
 	_cleanup_close_ int own = fd;
 	struct ram_file *b;
-	uint64_t file_len;
+	uint64_t file_len = 0;
 	int r;
 
 	r = check_row(ram, row, own, &file_len, err);
