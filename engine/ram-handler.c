@@ -80,6 +80,8 @@ static int load_done(void *opaque, struct in *in, bool seen)
 {
 	if (!seen)
 		return in_fail(in, -EBADMSG, "the stream ended without a section 'ram'");
+	if (ram_target_check_named(opaque) < 0)
+		return in_error(in);
 	return cpr_check_received(opaque);
 }
 

@@ -37,6 +37,7 @@ struct ram_source {
 	void *tick_opaque;
 	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
 	uint64_t data_first, data_end;		/* pages [first, end); of this pass */
+	bool named;				/* name_blocks() is done */
 	uint64_t n_syncs;
 	uint64_t dirtied_pages;			/* by all syncs but the first */
 	uint32_t buffered;			/* pages of the buffer that `out` refers to */
@@ -353,10 +354,25 @@ static void age_units(struct ram_file *b)
 			b->units[unit] = RAM_UNIT_MIXED;
 }
 
+/*
+ * With x-ignore-shared the destination cannot tell a block that was left out, for it is shared here, from one that is all
+ * holes: of each that is sent there is a record at least. It comes before all others, and says nothing that they do not.
+ */
+static void name_blocks(struct ram_source *s)
+{
+	if (s->named || !s->ram->ignore_shared || s->n_syncs == 0)
+		return;
+	for (size_t i = 0; i < s->ram->n_blocks; i++)
+		if (!s->ram->blocks[i].ignored)
+			ram_records_zero(&s->rec, &s->ram->blocks[i], 0, 1);
+	s->named = true;
+}
+
 int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 {
 	int r;
 
+	name_blocks(s);
 	s->data_block = NULL;
 	if (s->rec.delta)
 		ram_delta_pass(s->rec.delta);

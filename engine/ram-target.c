@@ -246,6 +246,7 @@ static int record_block(struct ram_target *t, uint64_t flags)
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'block': a page of '%s', which is shared "
 			       "memory here: x-ignore-shared must be on on both sides, and the VMMs must "
 			       "agree on what is shared", name);
+	t->last->named = true;
 	return 0;
 }
 
@@ -325,4 +326,18 @@ int ram_target_receive(struct ram_target *t, bool setup)
 		if (r < 0)
 			return r;
 	}
+}
+
+int ram_target_check_named(const struct ram_target *t)
+{
+	const struct ram_file *b;
+
+	for (size_t i = 0; t->ram->ignore_shared && !t->handed && i < t->ram->n_blocks; i++) {
+		b = &t->ram->blocks[i];
+		if (!b->ignored && !b->named)
+			return in_fail(t->in, -EINVAL, "section 'ram': nothing of block '%s' came: the source takes "
+				       "it for shared memory (x-ignore-shared), and it is none here: start the target "
+				       "VMM with the source's memory file, or turn the capability off", b->name);
+	}
+	return 0;
 }

@@ -26,10 +26,16 @@ struct ram_target {
 	struct ram_file *last;	/* for CONTINUE */
 };
 
-/* Forget what the blocks hold: from here on every byte is zero until it is received. Not those handed over. 0 or -errno with ERR. */
+/*
+ * Forget what the blocks hold: from here on every byte is zero until it is received. Not those handed over. 0 or -errno with
+ * ERR.
+ */
 int ram_target_clear(struct ram *ram, struct merr *err);
 
 /* One section body, up to its EOS. Errors are IN's. SETUP: of a START section, where MEM_SIZE must come. */
 int ram_target_receive(struct ram_target *t, bool setup);
+
+/* Before LOADED: with x-ignore-shared, a block that is not shared here must have come. Errors are IN's. */
+int ram_target_check_named(const struct ram_target *t);
 
 #endif

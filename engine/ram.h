@@ -36,6 +36,7 @@ struct ram_file {
 	uint32_t flags;		/* enum attach_ram_flag */
 	bool ignored;		/* x-ignore-shared: both sides have it; neither sent, nor cleared, nor received */
 
+	bool named;		/* destination: there was a record of it */
 	bool handed;		/* destination: another VMM's memory, which it still uses: never written here */
 
 	struct dirty_map hints;	/* shared with the library: pages that need not be sent; source, bits NULL: none */
