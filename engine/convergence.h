@@ -12,6 +12,9 @@
 struct convergence {
 	uint64_t prev_bytes;	/* left after the pass before; 0: there was none */
 	unsigned int fitting;	/* passes in a row after which the rest fitted the limit */
+	bool lost_fit;		/* it fitted once, and then did not: the next time is taken */
+	unsigned int tries;	/* fitting passes that did not shrink */
+	uint64_t best_bytes;	/* the least that one of those left */
 };
 
 struct convergence_input {

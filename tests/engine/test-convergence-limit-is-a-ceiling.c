@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "engine/convergence.h"
 
 #define GBPS 1000000000ULL
@@ -62,7 +63,53 @@ static void switches_when_passes_do_not_shrink(void **state)
 	struct convergence_input in = input(16 * MIB, GBPS, 300000);
 
 	(void)state;
+	/* The first pass, and three more in case one leaves less. */
+	for (int i = 0; i < 4; i++)
+		assert_false(convergence_switch(&c, &in));
+	assert_true(convergence_switch(&c, &in));
+}
+
+static void long_passes_are_not_repeated_in_hope(void **state)
+{
+	struct convergence c = { 0 };
+	struct convergence_input in = input(200 * MIB, GBPS, 300000);
+
+	(void)state;
 	assert_false(convergence_switch(&c, &in));
+	assert_true(convergence_switch(&c, &in));
+}
+
+static void the_best_of_a_few_passes_is_taken(void **state)
+{
+	static const uint64_t left_mib[] = { 20, 19, 18, 20, 20, 19, 18 };
+	struct convergence c = { 0 };
+	struct convergence_input in = input(0, GBPS, 300000);
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(left_mib); i++) {
+		in.left_bytes = left_mib[i] * MIB;
+		if (convergence_switch(&c, &in))
+			break;
+	}
+	assert_in_range(i, 4, ARRAY_SIZE(left_mib) - 1);
+	assert_true(left_mib[i] <= 19);
+}
+
+static void what_fits_again_after_it_did_not_is_taken(void **state)
+{
+	struct convergence c = { 0 };
+	struct convergence_input in = input(40 * MIB, GBPS, 50000);
+
+	(void)state;
+	assert_false(convergence_switch(&c, &in));
+	in.left_bytes = 128 * MIB;
+	assert_false(convergence_switch(&c, &in));
+	in.left_bytes = 120 * MIB;
+	assert_false(convergence_switch(&c, &in));
+	in.left_bytes = 30 * MIB;
+	assert_false(convergence_switch(&c, &in));
+	in.left_bytes = 29 * MIB;
 	assert_true(convergence_switch(&c, &in));
 }
 
@@ -99,6 +146,9 @@ int main(void)
 		cmocka_unit_test(never_switches_above_the_limit),
 		cmocka_unit_test(goes_on_while_passes_shrink),
 		cmocka_unit_test(switches_when_passes_do_not_shrink),
+		cmocka_unit_test(long_passes_are_not_repeated_in_hope),
+		cmocka_unit_test(the_best_of_a_few_passes_is_taken),
+		cmocka_unit_test(what_fits_again_after_it_did_not_is_taken),
 		cmocka_unit_test(nothing_left_switches_at_once),
 		cmocka_unit_test(a_swinging_load_is_not_followed_for_ever),
 	};
