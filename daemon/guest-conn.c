@@ -155,7 +155,7 @@ static void on_message(struct guest *g, struct conn_msg *m, struct merr *err)
 	}
 }
 
-void guest_drain(struct guest *g)
+static void drain(struct guest *g)
 {
 	const struct conn *conn = g->conn;
 	struct merr err = MERR_INIT;
@@ -184,6 +184,16 @@ void guest_drain(struct guest *g)
 						    : "the VMM broke the attach protocol");
 		return;
 	}
+}
+
+void guest_drain(struct guest *g)
+{
+	/* A handler may come here again, by what a worker has to say: the rest is handled in its turn. */
+	if (g->draining)
+		return;
+	g->draining = true;
+	drain(g);
+	g->draining = false;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *opaque)

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
+#include "daemon/link.h"
 #include "daemon/migration.h"
 #include "schema/events.h"
 
@@ -133,6 +134,8 @@ int guest_on_event(struct guest *g, struct conn_msg *m, struct merr *err)
 				"EVENT: field 'handover_state': %u is no handover state",
 				e.handover_state);
 	make_printable(e.text);
+	if (e.kind == ATTACH_EVENT_STOPPED || e.kind == ATTACH_EVENT_RESUMED)
+		link_catch_up(g->migration);
 	g->run_state = e.run_state;
 	g->handover_state = e.handover_state;
 	memcpy(g->handover_id, e.handover_id, sizeof(g->handover_id));

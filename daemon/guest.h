@@ -45,6 +45,7 @@ struct guest {
 	bool stopped_told;       /* the last of STOP and RESUME was STOP */
 
 	struct conn *conn; /* NULL: not attached */
+	bool draining;     /* its messages are being handled */
 	struct event *readable;
 	TAILQ_HEAD(guest_request_list, guest_request) requests;
 	int decision_fd; /* outlives the VMM; -1: never attached */

@@ -294,6 +294,12 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 	return 0;
 }
 
+void link_catch_up(struct migration *m)
+{
+	while (m && m->worker && m->status == MIGRATION_STATUS_SETUP && worker_take(m->worker))
+		;
+}
+
 static int on_state(struct migration *m, json_t *body, struct merr *err)
 {
 	struct worker_state s;

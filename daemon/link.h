@@ -29,6 +29,11 @@ void link_continue(struct migration *m);
 void link_published(struct migration *m, const struct merr *err);
 void link_resolve(struct migration *m, enum resolve_outcome outcome);
 
+/*
+ * The guest did something that its migration's worker comes to last: what the worker said up to `active` is older.
+ */
+void link_catch_up(struct migration *m);
+
 /* Act on a worker's STATE: also what ADOPT says. */
 int link_apply_state(struct migration *m, const struct worker_state *s, struct merr *err);
 

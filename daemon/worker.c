@@ -211,35 +211,58 @@ static void on_link_end(struct worker *w)
 		w->linger = timer_start(w->base, LINGER_MS, on_linger, w);
 }
 
-void worker_drain(struct worker *w)
+/* What conn_recv() or a handler said is the end of W's link. */
+static void on_link_error(struct worker *w, int r, const struct merr *err)
+{
+	if (w->dismissed || w->freed)
+		return;
+	if (r != -ENOTCONN) {
+		log_err("killing a worker that breaks the link's rules pid=%d: %s", w->pid,
+			merr_msg(err));
+		worker_kill(w, merr_msg(err));
+	}
+	on_link_end(w);
+}
+
+/* Handle one message. False: there is none, or will be none any more. */
+static bool take_one(struct worker *w)
 {
 	struct merr err = MERR_INIT;
 	struct conn_msg m;
 	int r;
 
-	w->busy++;
-	while (w->conn && !w->freed && !w->dismissed) {
-		r = conn_recv(w->conn, &m, &err);
-		if (r == 0)
-			break;
-		if (r > 0) {
-			r = w->handler->on_message(w->opaque, &m, &err);
-			conn_msg_done(&m);
-		}
-		if (r >= 0)
-			continue;
-		if (w->dismissed)
-			break;
-		if (r != -ENOTCONN && !w->freed) {
-			log_err("killing a worker that breaks the link's rules pid=%d: %s", w->pid,
-				merr_msg(&err));
-			worker_kill(w, merr_msg(&err));
-		}
-		if (!w->freed)
-			on_link_end(w);
-		break;
+	if (!w->conn || w->freed || w->dismissed)
+		return false;
+	r = conn_recv(w->conn, &m, &err);
+	if (r == 0)
+		return false;
+	if (r > 0) {
+		r = w->handler->on_message(w->opaque, &m, &err);
+		conn_msg_done(&m);
 	}
+	if (r < 0)
+		on_link_error(w, r, &err);
+	return r >= 0;
+}
+
+void worker_drain(struct worker *w)
+{
+	w->busy++;
+	while (take_one(w))
+		;
 	leave(w);
+}
+
+bool worker_take(struct worker *w)
+{
+	bool taken;
+
+	if (w->busy > 0)
+		return false;
+	w->busy++;
+	taken = take_one(w) && !w->freed;
+	leave(w);
+	return taken;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *opaque)

@@ -64,6 +64,11 @@ int worker_pid(const struct worker *w);
 /* Handle every message that has arrived by now. The worker may be freed by that. */
 void worker_drain(struct worker *w);
 
+/*
+ * Handle one message, if one has arrived and none is being handled. False: neither, or the worker was freed.
+ */
+bool worker_take(struct worker *w);
+
 /* SIGKILL. WHY is what on_exit() will say; NULL: just how it died. */
 void worker_kill(struct worker *w, const char *why);
 

@@ -104,6 +104,7 @@ class Proxy:
             while True:
                 data = a.recv(1 << 18)
                 if not data:
+                    b.sendall(marker.leftover())
                     b.shutdown(socket.SHUT_WR)
                     return
                 for piece, name in marker.feed(data):

@@ -130,6 +130,9 @@ def backward():
         yield "reply-" + REPLIES.get(number, f"{number:#x}")
 
 
+HOLD_MAX = 1 << 16
+
+
 class Marker:
     """Runs a parser over pieces. A stream it does not understand gives one mark "unparsed", and none after it."""
 
@@ -137,11 +140,12 @@ class Marker:
         self._parser = parser
         self._need = next(parser)
         self._buf = bytearray()
+        self._held = b""  # of an unfinished message, parsed already
         self.counts = collections.Counter()
         self.broken = False
 
     def feed(self, data):
-        """[(bytes, name)]: whole messages; bytes of an unfinished one are kept."""
+        """[(bytes, name)]: whole messages; an unfinished one is kept, unless it is long: then its last piece has the name."""
         if self.broken:
             return [(bytes(data), None)]
         self._buf += data
@@ -149,7 +153,8 @@ class Marker:
         while not self.broken:
             if isinstance(self._need, str):
                 self.counts[self._need] += 1
-                done.append((bytes(self._buf[start:taken]), self._need))
+                done.append((self._held + bytes(self._buf[start:taken]), self._need))
+                self._held = b""
                 start = taken
                 self._need = next(self._parser)
             elif len(self._buf) - taken >= self._need:
@@ -162,13 +167,18 @@ class Marker:
             else:
                 break
         if self.broken:
-            done.append((bytes(self._buf[start:]), "unparsed"))
+            done.append((self._held + bytes(self._buf[start:]), "unparsed"))
+            self._held = b""
             self._buf.clear()
             return done
         # What was taken of an unfinished message has been parsed: keep it for sending, but do not parse it again.
-        rest = bytes(self._buf[taken:])
-        head = bytes(self._buf[start:taken])
-        self._buf = bytearray(rest)
-        if head:
-            done.append((head, None))
+        self._held += bytes(self._buf[start:taken])
+        del self._buf[:taken]
+        if len(self._held) > HOLD_MAX:
+            done.append((self._held, None))
+            self._held = b""
         return done
+
+    def leftover(self):
+        """What is kept, at the end of the stream."""
+        return self._held + bytes(self._buf)
