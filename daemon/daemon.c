@@ -150,7 +150,10 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 		return r;
 	settings_prune(d);
 	adopt_all(d);
-	return open_sockets(d, o, err);
+	r = open_sockets(d, o, err);
+	if (r == 0)
+		settings_reattach(d);
+	return r;
 }
 
 int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, struct merr *err)

@@ -44,6 +44,7 @@ struct guest {
 	uint64_t pid_start_time; /* with it: process_lives() */
 	bool stopped_told;       /* the last of STOP and RESUME was STOP */
 
+	char *attach_path; /* the VMM's own socket, if it is attached by guest-attach */
 	struct conn *conn; /* NULL: not attached */
 	bool draining;     /* its messages are being handled */
 	struct event *readable;

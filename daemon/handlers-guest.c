@@ -14,6 +14,7 @@
 #include "daemon/migration.h"
 #include "daemon/registry.h"
 #include "daemon/scope.h"
+#include "daemon/settings-store.h"
 #include "qmp/server.h"
 #include "schema/commands.h"
 #include "schema/events.h"
@@ -120,6 +121,7 @@ void cmd_guest_detach(struct qmp_call *call, const struct guest_detach_args *arg
 		guest_disconnect(g, "guest-detach");
 	}
 	/* No record is kept of what an operator sent away. */
+	settings_forget(g);
 	registry_remove(d->registry, g);
 	qmp_return(call, NULL);
 }

@@ -45,7 +45,8 @@ struct visitor {
 	struct event *readable;
 	struct event *deadline;
 	char id[ATTACH_STR_MAX + 1]; /* guest-attach: the name it gets; else "" */
-	struct qmp_call *call;       /* guest-attach: waits for the outcome */
+	char *path;                  /* guest-attach: where the VMM listens; else NULL */
+	struct qmp_call *call;       /* guest-attach: waits for the outcome, unless a former daemon did */
 };
 
 struct locked_out {
@@ -73,6 +74,7 @@ static struct visitor *visitor_free(struct visitor *v)
 	(void)timer_free(v->readable);
 	(void)timer_free(v->deadline);
 	(void)conn_free(v->conn);
+	free(v->path);
 	free(v);
 	return NULL;
 }
@@ -210,6 +212,17 @@ static int find_place(struct visitor *v, const struct attach_hello *h, struct gu
 	return res;
 }
 
+/* How G's VMM came in is how the next daemon finds it. */
+static void note_path(struct guest *g, struct visitor *v)
+{
+	bool had = g->attach_path;
+
+	free(g->attach_path);
+	g->attach_path = TAKE_PTR(v->path);
+	if (had || g->attach_path)
+		settings_save(g);
+}
+
 static int answer_hello(struct guest *g, const struct conn_msg *m, struct merr *err)
 {
 	struct attach_hello_reply reply = {
@@ -259,6 +272,7 @@ static int admit(struct visitor *v, struct conn_msg *m, struct merr *err)
 		guest_review(g);
 		return r;
 	}
+	note_path(g, v);
 	migration_guest_changed(g);
 	return 0;
 }
@@ -292,7 +306,7 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
 }
 
 /* FD is taken over. CALL is answered also if this fails. */
-static void welcome(struct door *door, int fd, const char *id, struct qmp_call *call)
+static void welcome(struct door *door, int fd, const char *id, const char *path, struct qmp_call *call)
 {
 	struct event_base *base = door->daemon->base;
 	struct visitor *v = calloc(1, sizeof(*v));
@@ -308,6 +322,7 @@ static void welcome(struct door *door, int fd, const char *id, struct qmp_call *
 	v->door = door;
 	v->call = call;
 	(void)snprintf(v->id, sizeof(v->id), "%s", id);
+	v->path = path ? strdup(path) : NULL;
 	TAILQ_INSERT_TAIL(&door->visitors, v, entry);
 	door->n_visitors++;
 	v->conn = conn_new(fd);
@@ -315,7 +330,7 @@ static void welcome(struct door *door, int fd, const char *id, struct qmp_call *
 		v->readable =
 			event_new(base, conn_fd(v->conn), EV_READ | EV_PERSIST, on_readable, v);
 	v->deadline = timer_start(base, HELLO_TIMEOUT_MS, on_deadline, v);
-	if (v->readable && v->deadline && event_add(v->readable, NULL) == 0)
+	if (v->readable && v->deadline && (!path || v->path) && event_add(v->readable, NULL) == 0)
 		return;
 	(void)visitor_free(v);
 	if (call)
@@ -341,7 +356,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *opaque)
 		close_fd(fd);
 		return;
 	}
-	welcome(door, fd, "", NULL);
+	welcome(door, fd, "", NULL, NULL);
 }
 
 int door_open(struct daemon *d, const char *path, struct door **ret, struct merr *err)
@@ -437,7 +452,19 @@ void door_reach_out(struct door *door, const char *id, const char *path, struct 
 		return;
 	}
 	let_in(door, id);
-	welcome(door, fd, id, call);
+	welcome(door, fd, id, path, call);
+}
+
+void door_reach_out_again(struct door *door, const char *id, const char *path)
+{
+	struct merr err = MERR_INIT;
+	int fd = -1;
+
+	if (connect_to(path, &fd, &err) < 0)
+		log_warning("a guest that was attached to a former migd is not any more; use guest-attach "
+			    "guest='%s': %s", id, merr_msg(&err));
+	else
+		welcome(door, fd, id, path, NULL);
 }
 
 void door_lock_out(struct door *door, const char *name, int pid)

@@ -23,6 +23,9 @@ struct door *door_close(struct door *door);
  */
 void door_reach_out(struct door *door, const char *id, const char *path, struct qmp_call *call);
 
+/* The same for a VMM that a former daemon had attached so; a failure is logged. */
+void door_reach_out_again(struct door *door, const char *id, const char *path);
+
 /*
  * `guest-detach`: the VMM with PID may not attach as NAME again by itself; guest-attach lifts that.
  */

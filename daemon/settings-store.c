@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
+#include "daemon/hello.h"
 #include "daemon/json.h"
 #include "daemon/state-dir.h"
 #include "daemon/worker.h"
@@ -44,8 +45,8 @@ void settings_save(const struct guest *g)
 	char name[2 * ATTACH_STR_MAX + 1];
 	struct merr err = MERR_INIT;
 	_cleanup_json_ json_t *o = json_pack(
-		"{s:i, s:s, s:i, s:I, s:o, s:o}", "version", STORE_VERSION, "guest", g->name,
-		"vmm-pid", g->pid, "vmm-start-time", (json_int_t)g->pid_start_time, "parameters",
+		"{s:i, s:s, s:s*, s:i, s:I, s:o, s:o}", "version", STORE_VERSION, "guest", g->name,
+		"attach-path", g->attach_path, "vmm-pid", g->pid, "vmm-start-time", (json_int_t)g->pid_start_time, "parameters",
 		migration_parameters_to_json(&g->parameters), "capabilities",
 		capabilities_to_json(g));
 
@@ -61,6 +62,7 @@ void settings_save(const struct guest *g)
 
 struct stored {
 	const char *guest;
+	const char *attach_path; /* NULL: its VMM comes by itself */
 	int pid;
 	uint64_t start_time;
 	json_t *parameters, *capabilities; /* borrowed */
@@ -72,8 +74,10 @@ static int parse(json_t *o, struct stored *ret, struct merr *err)
 	json_error_t why;
 	int version;
 
-	if (json_unpack_ex(o, &why, 0, "{s:i, s:s, s:i, s:I, s:o, s:o}", "version", &version, "guest",
-			   &ret->guest, "vmm-pid", &ret->pid, "vmm-start-time", &start_time,
+	ret->attach_path = NULL;
+	if (json_unpack_ex(o, &why, 0, "{s:i, s:s, s?s, s:i, s:I, s:o, s:o}", "version", &version,
+			   "guest", &ret->guest, "attach-path", &ret->attach_path, "vmm-pid",
+			   &ret->pid, "vmm-start-time", &start_time,
 			   "parameters", &ret->parameters, "capabilities",
 			   &ret->capabilities) < 0)
 		return merr_set(err, -EBADMSG, "%s", why.text);
@@ -159,4 +163,20 @@ static bool is_stale(void *opaque, json_t *o)
 void settings_prune(const struct daemon *d)
 {
 	state_dir_prune(d->state, is_stale, NULL);
+}
+
+static bool reach_out(void *opaque, json_t *o)
+{
+	const struct daemon *d = opaque;
+	struct merr err = MERR_INIT;
+	struct stored s;
+
+	if (parse(o, &s, &err) == 0 && s.attach_path)
+		door_reach_out_again(d->door, s.guest, s.attach_path);
+	return false;
+}
+
+void settings_reattach(struct daemon *d)
+{
+	state_dir_prune(d->state, reach_out, d);
 }

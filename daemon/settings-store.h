@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guests' parameters and capabilities in the state directory, so that the next daemon knows them.
+ * Guests' parameters, capabilities, and where those attached by guest-attach listen, in the state directory, so that the
+ * next daemon knows them.
  *
  *   settings/NAME.json    version 1; NAME in hex; of one VMM's process, and of no use to another
  *
@@ -23,5 +24,8 @@ void settings_forget(const struct guest *g);
 
 /* Remove those of VMMs that are gone. */
 void settings_prune(const struct daemon *d);
+
+/* Attach those VMMs again that a former daemon had attached by guest-attach. The door is open. */
+void settings_reattach(struct daemon *d);
 
 #endif

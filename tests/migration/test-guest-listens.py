@@ -27,6 +27,28 @@ def test_attach_detach_attach(t):
         t.assert_runs(vmm)
 
 
+def test_the_next_daemon_attaches_it_again(t):
+    """As a VMM that connects itself comes back, with its name and its settings."""
+    daemon = t.daemon("a")
+    vmm = t.vmm(daemon, name="g", listen=True)
+    wait_until(lambda: os.path.exists(vmm.listen_path), "the VMM listens", alive=[vmm])
+    daemon.qmp.command("guest-attach", {"id": "mine", "path": vmm.listen_path})
+    daemon.qmp.command("migrate-set-parameters", {"guest": "mine", "downtime-limit": 123})
+    daemon.kill()
+    daemon.drop_session()
+    daemon = t.daemon("a")
+    wait_until(lambda: attached(daemon, "mine"), "the next daemon attaches the guest")
+    found = daemon.qmp.command("query-migrate-parameters", {"guest": "mine"})
+    t.check(found["downtime-limit"] == 123, f"with its settings: {found}")
+    t.assert_runs(vmm)
+    daemon.qmp.command("guest-detach", {"guest": "mine"})
+    daemon.kill()
+    daemon.drop_session()
+    daemon = t.daemon("a")
+    t.check(not daemon.qmp.command("query-guests"), "what was detached stays so")
+    t.assert_runs(vmm)
+
+
 def test_migrates(t):
     a, b = t.daemon("a"), t.daemon("b")
     src = t.vmm(a, listen=True, working_set="4M")
