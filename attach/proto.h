@@ -321,6 +321,7 @@ enum attach_event {
 	ATTACH_EVENT_RING_BROKEN = 10,	/* the dirty ring lost entries: the migration must fail */
 	ATTACH_EVENT_VCPU_ERROR = 11,	/* value: vCPU index */
 	ATTACH_EVENT_UNPLUG = 12,	/* the migration waits for this device (text) to be unplugged */
+	ATTACH_EVENT_BLOCKED = 13,	/* after HELLO: the guest cannot be migrated, the text says why; one each */
 };
 
 enum attach_live_flags {

@@ -270,6 +270,7 @@ int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello 
 	if (r < 0)
 		return merr_set(err, r, "out of memory");
 	note_hello(g, hello);
+	guest_forget_blockers(g);
 	guest_review(g);
 	uuid_format(g->uuid, uuid);
 	log_info("guest attached guest='%s' pid=%d uuid=%s role=%s state=%s handover=%s epoch=%u",

@@ -65,6 +65,21 @@ static void tell_stopped(struct guest *g, bool stopped)
 		event_resume(g->daemon->qmp, g->name);
 }
 
+/* More than so many say no more than these. */
+static void add_blocker(struct guest *g, const char *text)
+{
+	char *copy = g->n_blockers < GUEST_BLOCKERS_MAX ? strdup(text) : NULL;
+
+	if (copy)
+		g->blockers[g->n_blockers++] = copy;
+}
+
+void guest_forget_blockers(struct guest *g)
+{
+	while (g->n_blockers > 0)
+		free(g->blockers[--g->n_blockers]);
+}
+
 static void tell(struct guest *g, const struct attach_event_body *e)
 {
 	struct qmp_server *qmp = g->daemon->qmp;
@@ -95,6 +110,9 @@ static void tell(struct guest *g, const struct attach_event_body *e)
 		break;
 	case ATTACH_EVENT_UNPLUG:
 		event_unplug_primary(qmp, g->name, e->text);
+		break;
+	case ATTACH_EVENT_BLOCKED:
+		add_blocker(g, e->text);
 		break;
 	case ATTACH_EVENT_ROLLED_BACK:
 		log_notice("the VMM rolled a migration back guest='%s': %s", g->name, e->text);

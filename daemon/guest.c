@@ -77,6 +77,7 @@ struct guest *guest_free(struct guest *g)
 	close_fd(g->decision_fd);
 	migration_parameters_done(&g->parameters);
 	preflight_forget(g);
+	guest_forget_blockers(g);
 	free(g->attach_path);
 	free(g);
 	return NULL;

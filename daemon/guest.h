@@ -19,6 +19,8 @@
 #include "base/err.h"
 #include "schema/types.h"
 
+#define GUEST_BLOCKERS_MAX 16 /* reasons that are kept and shown */
+
 struct announcer;
 struct daemon;
 struct decision_page;
@@ -47,6 +49,8 @@ struct guest {
 	char *attach_path; /* the VMM's own socket, if it is attached by guest-attach */
 	struct conn *conn; /* NULL: not attached */
 	bool draining;     /* its messages are being handled */
+	char *blockers[GUEST_BLOCKERS_MAX]; /* why it cannot be migrated, as its VMM says */
+	size_t n_blockers;
 	struct event *readable;
 	TAILQ_HEAD(guest_request_list, guest_request) requests;
 	int decision_fd; /* outlives the VMM; -1: never attached */
@@ -104,6 +108,9 @@ void guest_forget_requests(struct guest *g, const void *opaque);
 
 /* Handle every message that has arrived by now. The guest may be detached afterwards. */
 void guest_drain(struct guest *g);
+
+/* The VMM said nothing yet about what keeps its guest from being migrated. */
+void guest_forget_blockers(struct guest *g);
 
 /* ---- state (daemon/guest-state.c) ---- */
 

@@ -158,6 +158,24 @@ static int fill_common(const struct migration *m, struct migration_info *ret)
 	return 0;
 }
 
+static int fill_blockers(const struct guest *g, struct migration_info *info)
+{
+	if (g->n_blockers == 0)
+		return 0;
+	info->blocked_reasons = calloc(g->n_blockers, sizeof(*info->blocked_reasons));
+	if (!info->blocked_reasons)
+		return -ENOMEM;
+	info->has_blocked_reasons = true;
+	for (; info->n_blocked_reasons < g->n_blockers; info->n_blocked_reasons++) {
+		char *copy = strdup(g->blockers[info->n_blocked_reasons]);
+
+		if (!copy)
+			return -ENOMEM;
+		info->blocked_reasons[info->n_blocked_reasons] = copy;
+	}
+	return 0;
+}
+
 int migration_info(const struct guest *g, struct migration_info *ret)
 {
 	const struct migration *m = g->migration;
@@ -176,6 +194,8 @@ int migration_info(const struct guest *g, struct migration_info *ret)
 		}
 	}
 	r = preflight_info(g, &info);
+	if (r == 0)
+		r = fill_blockers(g, &info);
 	if (r < 0) {
 		migration_info_done(&info);
 		return r;

@@ -63,6 +63,8 @@ static int check(const struct guest *g, struct merr *err)
 	r = check_run_state(g, err);
 	if (r == 0)
 		r = check_handover(g, err);
+	if (r == 0 && g->n_blockers > 0)
+		r = merr_set(err, -EPERM, "Guest '%s' cannot be migrated: %s", g->name, g->blockers[0]);
 	return r < 0 ? r : cpr_check_guest(g, err);
 }
 

@@ -6,6 +6,7 @@
  * touches no migration. Service thread.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -197,6 +198,22 @@ static int send_hello(struct migd_guest *g)
 			 &g->control.hello_seq);
 }
 
+/* Why the guest stays, for who looks before migrating it. */
+static void tell_blockers(struct migd_guest *g)
+{
+	char text[2 * ATTACH_STR_MAX + 256]; /* the event takes the first ATTACH_STR_MAX */
+	const struct guest_device *d;
+
+	for (size_t i = 0; i < g->tables.n_devices; i++) {
+		d = &g->tables.devices[i];
+		if (!d->unmigratable)
+			continue;
+		(void)snprintf(text, sizeof(text), "device '%s' instance %u cannot be migrated: %s",
+			       d->name, d->instance, d->unmigratable);
+		events_send(g, ATTACH_EVENT_BLOCKED, d->instance, text);
+	}
+}
+
 static int take_hello_reply(struct migd_guest *g, struct conn_msg *m, struct merr *err)
 {
 	struct attach_hello_reply rep;
@@ -223,6 +240,7 @@ static int take_hello_reply(struct migd_guest *g, struct conn_msg *m, struct mer
 		rep.lease_ms >= LEASE_MIN_MS && rep.lease_ms <= LEASE_MAX_MS ? rep.lease_ms : 0;
 	conn_set_epoch(g->control.conn, rep.epoch);
 	guest_log(g, 6, "attached to the daemon: epoch=%u", rep.epoch);
+	tell_blockers(g);
 	return 0;
 }
 

@@ -169,6 +169,25 @@ def test_guest_attach(t):
             raise AssertionError(f"attached to {where}")
 
 
+def test_a_guest_that_cannot_be_migrated(t):
+    """Its VMM says why, before anybody tries; the reasons go with the VMM."""
+    daemon = t.daemon("a")
+    peer = attached(daemon)
+    t.check("blocked-reasons" not in daemon.qmp.command("query-migrate"), "nothing is in the way")
+    why = ["device 'gpu' instance 0 cannot be migrated: it is a real one", "device 'key' instance 1 cannot be migrated: secret"]
+    for text in why:
+        peer.event(attach_peer.BLOCKED, why=text)
+    wait_until(lambda: daemon.qmp.command("query-migrate").get("blocked-reasons") == why, "the reasons are shown")
+    try:
+        daemon.qmp.command("migrate", {"uri": "tcp:127.0.0.1:1"})
+    except migdtest.QmpError as e:
+        t.check(why[0] in e.desc and "fake" in e.desc, e.desc)
+    else:
+        raise AssertionError("migrated")
+    t.check("status" not in daemon.qmp.command("query-migrate"), "nothing was begun")
+    peer.close()
+
+
 def test_detached_vmm_stays_away(t):
     daemon = t.daemon("a")
     peer = attached(daemon)

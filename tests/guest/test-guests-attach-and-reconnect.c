@@ -56,6 +56,33 @@ static void test_runs_without_a_daemon(void **state)
 }
 
 /* A new daemon gets what the last one left: epoch, a stop that stays, a guest in doubt. */
+static const struct migd_vmstate_field no_fields[] = { MIGD_VMS_FIELD_END };
+static const struct migd_vmstate pinned_desc = { .name = "pinned", .version = 1, .fields = no_fields };
+
+/* Each daemon is told why the guest cannot be migrated, the second like the first. */
+static void test_says_what_keeps_it_here(void **state)
+{
+	const struct migd_guest_device pinned = {
+		.size = sizeof(pinned),
+		.name = "pinned",
+		.desc = &pinned_desc,
+		.unmigratable = "it is part of this host",
+	};
+	struct vm_options o = source;
+	struct fixture f;
+
+	(void)state;
+	o.device = &pinned;
+	fixture_begin(&f, &o);
+	peer_wait_event(&f.peer, ATTACH_EVENT_BLOCKED);
+	peer_done(&f.peer);
+	peer_init(&f.peer, f.dir);
+	peer_accept(&f.peer, 9);
+	peer_wait_event(&f.peer, ATTACH_EVENT_BLOCKED);
+	vm_expect_running(&f.vm);
+	fixture_end(&f);
+}
+
 static void test_reconnects(void **state)
 {
 	struct fixture f;
@@ -307,6 +334,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_runs_without_a_daemon),
+		cmocka_unit_test(test_says_what_keeps_it_here),
 		cmocka_unit_test(test_reconnects),
 		cmocka_unit_test(test_daemon_leaves_during_a_pause),
 		cmocka_unit_test(test_refused_guest_tries_again),

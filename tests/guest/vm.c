@@ -396,6 +396,8 @@ void vm_start(struct vm *vm, const struct vm_options *o)
 	assert_int_equal(vm->add_failed, 0);
 	if (vm->o.live)
 		assert_int_equal(migd_guest_add_live(vm->guest, vm->o.live), 0);
+	if (vm->o.device)
+		assert_int_equal(migd_guest_register_device(vm->guest, vm->o.device), 0);
 	if (migd_guest_start(vm->guest) < 0)
 		fail_msg("migd_guest_start: %s", migd_guest_error());
 }

@@ -59,6 +59,7 @@ struct vm_options {
 	unsigned int lease_ms;
 	struct port *port;
 	const struct migd_live *live; /* registered, if there is one */
+	const struct migd_guest_device *device; /* the same */
 	uint32_t ring_entries; /* make the VM with KVM's dirty rings */
 	bool split_slots;      /* several slots at odd offsets, one block read-only */
 	bool stuck;            /* vCPU 0 never comes back to the gate once it did an OUT */
