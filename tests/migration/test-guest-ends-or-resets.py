@@ -71,7 +71,7 @@ def test_exit_while_migrating(t):
 
 
 def test_suspended_guest_arrives_suspended(t):
-    src, dst = t.pair(payload="suspend", args={0: 200})
+    src, dst = t.pair(payload="suspend", started=False, args={0: 200})
     wait_until(lambda: src.run_state() == "suspended", "the guest goes to sleep")
     t.migrate(src, dst)
     t.check(dst.run_state() == "suspended", f"it sleeps on: {dst.run_state()}")
@@ -81,7 +81,7 @@ def test_suspended_guest_arrives_suspended(t):
 
 
 def test_wakes_while_migrating(t):
-    src, dst = t.pair(payload="suspend", args={0: 300})
+    src, dst = t.pair(payload="suspend", started=False, args={0: 300})
     t.fill(src, length=28 << 20)
     wait_until(lambda: src.run_state() == "suspended", "the guest goes to sleep")
     t.make_slow(src, 2 << 20)
