@@ -46,9 +46,9 @@ uint8_t *buf_room(struct buf *b, size_t len)
 
 void buf_add(struct buf *b, const void *data, size_t len)
 {
-	uint8_t *p = buf_room(b, len);
+	uint8_t *p = len > 0 ? buf_room(b, len) : NULL;
 
-	if (p && len)
+	if (p)
 		memcpy(p, data, len);
 }
 
