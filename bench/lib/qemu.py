@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer: two QEMU processes, one migrating to the other."""
+import os
 import re
 import shutil
 import subprocess
 
 from lib import pair
 
-PROGRAM = "qemu-system-x86_64"
+# Unpacked by scripts/fetch-qemu, or else the installed one.
+FETCHED = os.path.join(os.path.dirname(__file__), "..", "..", "build", "qemu", "10.0", "usr", "bin", "qemu-system-x86_64")
+PROGRAM = os.path.abspath(FETCHED) if os.path.exists(FETCHED) else "qemu-system-x86_64"
 OLDEST = (10, 0)
 UNLIMITED = 100 << 30  # bytes/s; QEMU knows no "none"
 
@@ -23,7 +26,7 @@ def version():
 def unusable():
     """Why this machine's QEMU cannot be the peer, and what to do; None if it can."""
     v = version()
-    advice = "run scripts/install-deps (Debian: apt-get install -t bookworm-backports qemu-system-x86)"
+    advice = "run scripts/install-deps, which fetches it from Debian's backports into build/qemu"
     if v is None:
         return f"{PROGRAM} is not installed: {advice}"
     if v < OLDEST:
