@@ -38,17 +38,6 @@ struct dirty_call {
 	enum dirty_rate_measure_mode mode;
 };
 
-static void on_done(void *opaque, struct rcur *body, const struct merr *err)
-{
-	struct qmp_call *call = opaque;
-
-	(void)body;
-	if (err)
-		qmp_fail(call, err);
-	else
-		qmp_return(call, NULL);
-}
-
 /* Ask for everything; FN gets a copy of DC to free. Failures are the call's. */
 static void query(const struct dirty_call *dc, guest_reply_fn fn)
 {
@@ -135,7 +124,7 @@ static int send_calc(const struct dirty_call *dc, struct merr *err)
 	struct wcur w = wcur_of(bytes, sizeof(bytes));
 
 	(void)attach_dirty_rate_encode(&w, &req);
-	return guest_request(dc->guest, ATTACH_DIRTY_RATE, bytes, w.len, NULL, 0, REPLY_TIMEOUT_MS, on_done,
+	return guest_request(dc->guest, ATTACH_DIRTY_RATE, bytes, w.len, NULL, 0, REPLY_TIMEOUT_MS, scope_answer,
 			     dc->call, err);
 }
 
@@ -309,7 +298,7 @@ static void limit(struct qmp_call *call, struct guest *g, bool has_index, int64_
 			     g->n_vcpus - 1);
 	(void)attach_dirty_limit_encode(&w, &req);
 	if (r == 0)
-		r = guest_request(g, ATTACH_DIRTY_LIMIT, bytes, w.len, NULL, 0, REPLY_TIMEOUT_MS, on_done, call,
+		r = guest_request(g, ATTACH_DIRTY_LIMIT, bytes, w.len, NULL, 0, REPLY_TIMEOUT_MS, scope_answer, call,
 				  &err);
 	if (r < 0)
 		qmp_fail(call, &err);

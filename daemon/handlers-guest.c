@@ -39,6 +39,17 @@ struct guest *scope_guest(struct qmp_call *call, bool has_guest, const char *gue
 	return g;
 }
 
+void scope_answer(void *opaque, struct rcur *body, const struct merr *err)
+{
+	struct qmp_call *call = opaque;
+
+	(void)body;
+	if (err)
+		qmp_fail(call, err);
+	else
+		qmp_return(call, NULL);
+}
+
 static void out_of_memory(struct qmp_call *call)
 {
 	struct merr err = MERR_INIT;
@@ -152,23 +163,12 @@ void cmd_query_uuid(struct qmp_call *call, const struct query_uuid_args *args)
 
 /* ---- quit ---- */
 
-static void on_shutdown_requested(void *opaque, struct rcur *body, const struct merr *err)
-{
-	struct qmp_call *call = opaque;
-
-	(void)body;
-	if (err)
-		qmp_fail(call, err);
-	else
-		qmp_return(call, NULL);
-}
-
 static void quit_guest(struct qmp_call *call, struct guest *g)
 {
 	struct merr err = MERR_INIT;
 
 	if (guest_request(g, ATTACH_REQUEST_SHUTDOWN, NULL, 0, NULL, 0, SHUTDOWN_TIMEOUT_MS,
-			  on_shutdown_requested, call, &err) < 0)
+			  scope_answer, call, &err) < 0)
 		qmp_fail(call, &err);
 }
 

@@ -165,17 +165,6 @@ static int check_resolve(const struct guest *g, const struct migrate_resolve_arg
 	return 0;
 }
 
-static void on_resolved(void *opaque, struct rcur *body, const struct merr *err)
-{
-	struct qmp_call *call = opaque;
-
-	(void)body;
-	if (err)
-		qmp_fail(call, err);
-	else
-		qmp_return(call, NULL);
-}
-
 /* Without a worker: the library takes the operator's word, and its event settles the migration. */
 static int resolve_directly(struct qmp_call *call, struct guest *g, enum resolve_outcome outcome,
 			    struct merr *err)
@@ -187,7 +176,7 @@ static int resolve_directly(struct qmp_call *call, struct guest *g, enum resolve
 	(void)guest_handover(g, body.handover_id);
 	(void)attach_resolve_encode(&w, &body);
 	return guest_request(g, ATTACH_RESOLVE, bytes, w.len, NULL, 0, RESOLVE_TIMEOUT_MS,
-			     on_resolved, call, err);
+			     scope_answer, call, err);
 }
 
 void cmd_migrate_resolve(struct qmp_call *call, const struct migrate_resolve_args *args)

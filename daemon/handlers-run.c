@@ -28,23 +28,12 @@ void cmd_query_status(struct qmp_call *call, const struct query_status_args *arg
 	qmp_return(call, status_info_to_json(&info));
 }
 
-static void on_reply(void *opaque, struct rcur *body, const struct merr *err)
-{
-	struct qmp_call *call = opaque;
-
-	(void)body;
-	if (err)
-		qmp_fail(call, err);
-	else
-		qmp_return(call, NULL);
-}
-
 static void request(struct qmp_call *call, struct guest *g, uint16_t type, const void *body,
 		    size_t len)
 {
 	struct merr err = MERR_INIT;
 
-	if (guest_request(g, type, body, len, NULL, 0, REPLY_TIMEOUT_MS, on_reply, call, &err) < 0)
+	if (guest_request(g, type, body, len, NULL, 0, REPLY_TIMEOUT_MS, scope_answer, call, &err) < 0)
 		qmp_fail(call, &err);
 }
 
