@@ -137,16 +137,7 @@ int live_source_register(struct handlers *hs, struct live *l, struct merr *err)
 
 	for (size_t i = 0; i < l->n && r == 0; i++) {
 		struct live_section *s = &l->sections[i];
-		struct handler h = {
-			.idstr = s->device.name,
-			.instance = s->device.instance,
-			.alias = HANDLER_NO_ALIAS,
-			.version = s->device.version,
-			.minimum_version = s->device.minimum_version,
-			.priority = HANDLER_PRIORITY_DEFAULT,
-			.ops = ops_by_flags[s->device.flags & (ATTACH_LIVE_SENT | ATTACH_LIVE_UNPLUG)],
-			.opaque = s,
-		};
+		struct handler h = live_handler(s, ops_by_flags[s->device.flags & (ATTACH_LIVE_SENT | ATTACH_LIVE_UNPLUG)]);
 
 		if (h.ops)
 			r = handlers_add(hs, &h, err);

@@ -75,16 +75,7 @@ int live_target_register(struct handlers *hs, struct live *l, bool required, str
 	l->required = required;
 	for (size_t i = 0; i < l->n && r == 0; i++) {
 		struct live_section *s = &l->sections[i];
-		struct handler h = {
-			.idstr = s->device.name,
-			.instance = s->device.instance,
-			.alias = HANDLER_NO_ALIAS,
-			.version = s->device.version,
-			.minimum_version = s->device.minimum_version,
-			.priority = HANDLER_PRIORITY_DEFAULT,
-			.ops = &ops,
-			.opaque = s,
-		};
+		struct handler h = live_handler(s, &ops);
 
 		if (s->device.flags & ATTACH_LIVE_SENT)
 			r = handlers_add(hs, &h, err);

@@ -148,3 +148,17 @@ int live_state(struct live_section *s, struct attach_live_state_reply *ret, stru
 
 	return REQUEST(s, LIVE_STATE, live, &req, live_state_reply, ret, err);
 }
+
+struct handler live_handler(struct live_section *s, const struct handler_ops *ops)
+{
+	return (struct handler){
+		.idstr = s->device.name,
+		.instance = s->device.instance,
+		.alias = HANDLER_NO_ALIAS,
+		.version = s->device.version,
+		.minimum_version = s->device.minimum_version,
+		.priority = HANDLER_PRIORITY_DEFAULT,
+		.ops = ops,
+		.opaque = s,
+	};
+}

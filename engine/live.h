@@ -47,6 +47,9 @@ int live_target_register(struct handlers *hs, struct live *l, bool required, str
 /* Target: whether no device has to prepare any more (switchover-ack). */
 int live_ready(struct live *l, bool *ret, struct merr *err);
 
+/* What the registry is to know of S. */
+struct handler live_handler(struct live_section *s, const struct handler_ops *ops);
+
 /* Requests about one device: engine/live.c. */
 int live_setup(struct live_section *s, struct merr *err);
 int live_pending(struct live_section *s, bool exact, uint64_t *ret_bytes, struct merr *err);
