@@ -204,15 +204,3 @@ bool handlers_unplug_pending(struct handlers *hs)
 			return true;
 	return false;
 }
-
-int handlers_resume(struct handlers *hs, struct out *out, struct merr *err)
-{
-	int r;
-
-	for (struct handler *h = hs->list; h < hs->list + hs->n; h++) {
-		r = h->ops->resume ? h->ops->resume(h->opaque, out, err) : 0;
-		if (r < 0)
-			return explain(h, r, "resuming", out, err);
-	}
-	return out_flush(out);
-}

@@ -58,8 +58,6 @@ struct handler_ops {
 
 	/* Source: the guest is still to give a device up; the migration stays in `wait-unplug` until none says so. */
 	bool (*unplug_pending)(void *opaque);
-	/* Source, after a broken connection was made again: say what is to be sent once more. */
-	int (*resume)(void *opaque, struct out *out, struct merr *err);
 
 	/* Destination. Both read a body exactly to its end; errors are IN's. */
 	int (*load_setup)(void *opaque, struct in *in, uint32_t version);	/* START; NULL: it has no bytes */
@@ -125,7 +123,6 @@ int handlers_complete(struct handlers *hs, struct out *out, struct merr *err);
 /* All FULL sections, in order, into SECTIONS; DEVICES, unless NULL, gets their descriptions, separated by ", ". */
 int handlers_save(struct handlers *hs, struct buf *sections, struct buf *devices, struct merr *err);
 bool handlers_unplug_pending(struct handlers *hs);
-int handlers_resume(struct handlers *hs, struct out *out, struct merr *err);
 
 /* Destination: the rest of a head, whose type byte was read. */
 int section_head_read(struct in *in, uint8_t type, struct section_head *ret);
