@@ -25,8 +25,8 @@
 #endif
 #endif
 
-/* Descriptors: RAM blocks and their dirty maps, three times over, and a few sockets. */
-#define FILES_MAX 512
+/* Descriptors: RAM blocks and their dirty maps, three times over; 255 channels, each with a pipe; waiting connections. */
+#define FILES_MAX 1536
 
 /* The whole life of a worker after START. In groups by what needs them. */
 static const int allowed[] = {
@@ -35,7 +35,7 @@ static const int allowed[] = {
 	SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(splice), SCMP_SYS(pipe2),
 	SCMP_SYS(accept4), SCMP_SYS(shutdown), SCMP_SYS(setsockopt), SCMP_SYS(getsockopt),
 	SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(poll), SCMP_SYS(ppoll),
-	SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl),
+	SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
 	/* the stream, if it is a file */
 	SCMP_SYS(fdatasync), SCMP_SYS(fsync), SCMP_SYS(eventfd2),
 	/* guest memory and device state */

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -196,9 +197,10 @@ struct waiting {
  */
 static struct waiting settle_wait(struct target *t, const struct settlement *s, uint64_t silent_ns)
 {
+	bool listens = !t->chan || clock_now_ns() >= silent_ns;
 	struct pollfd p[] = {
 		{ .fd = t->chan ? chan_fd(t->chan) : -1, .events = POLLIN },
-		{ .fd = !t->chan || clock_now_ns() >= silent_ns ? t->m->stream_fd : -1, .events = POLLIN },
+		{ .fd = listens ? reception_fd(t->reception) : -1, .events = POLLIN },
 		{ .fd = t->m->answer_fd, .events = POLLIN },
 		{ .fd = s->told || s->runs ? -1 : t->m->vmm_fd, .events = POLLIN },
 	};
@@ -206,8 +208,12 @@ static struct waiting settle_wait(struct target *t, const struct settlement *s, 
 	/* What was read ahead with the opening does not show in poll(). */
 	if (t->in && in_ready(t->in))
 		return (struct waiting){ .commands = true };
-	(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(p[1].fd < 0 ? silent_ns : s->deadline_ns));
-	return (struct waiting){ .commands = p[0].revents, .arrivals = p[1].revents };
+	(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(listens ? min_u64(s->deadline_ns, reception_deadline(t->reception))
+						   : silent_ns));
+	if (listens)
+		reception_work(t->reception);
+	return (struct waiting){ .commands = p[0].revents,
+				 .arrivals = listens && reception_count(t->reception, ARRIVAL_MAIN) > 0 };
 }
 
 /* The VMM is gone before anybody activated its guest: nobody can any more. The source may still have to hear that. */

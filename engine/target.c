@@ -56,40 +56,37 @@ static int watch(const int *fds, size_t n)
 	return all;
 }
 
-/* Give a connection that did not get through its opening the reason, and hang up. */
-static void refuse(struct target *t, struct chan *chan, struct merr *why)
+/* A connection is dropped before it was a migration: the listener goes on. */
+static void note_refusal(void *opaque, struct merr *why)
 {
+	struct target *t = opaque;
+
 	(void)merr_prefix(why, "a connection was refused, still listening");
 	log_warning("%s guest=\"%s\"", merr_msg(why), t->m->start.guest);
-	if (migration_has_return_path(t->m))
-		rp_send_error(chan, why);
 	if (!t->begun)
 		report_error(t->m, MIGRATION_STATUS_SETUP, why);
 }
 
-/* The next connection; a stream that was given as it is comes once. */
-static int next_stream(struct migration *m)
+/* Give a connection that did not get through its opening the reason, and hang up. */
+static void refuse(struct target *t, struct chan *chan, struct merr *why)
 {
-	socklen_t len = sizeof(int);
-	int listening = 0;
-
-	if (getsockopt(m->stream_fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening)
-		return accept4(m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	return TAKE_FD(m->stream_fd);
+	note_refusal(t, why);
+	if (migration_has_return_path(t->m))
+		rp_send_error(chan, why);
 }
 
 int target_accept(struct target *t, int cancel_fd)
 {
-	int fd = next_stream(t->m);
-	struct chan *chan = fd < 0 ? NULL : chan_new(fd, cancel_fd);
+	struct chan *chan = reception_take(t->reception, ARRIVAL_MAIN);
 	struct merr why = MERR_INIT;
 	struct in *in = chan ? in_new(chan, t->m->stats, &why) : NULL;
 	struct hello hello;
 	int r = -EAGAIN;
 
 	if (in) {
+		chan_set_cancel(chan, cancel_fd);
 		r = opening_receive(in, chan, migration_has_return_path(t->m), &hello);
-		if (r < 0 && r != -ECANCELED && t->m->stream_fd >= 0)
+		if (r < 0 && r != -ECANCELED && reception_open(t->reception))
 			refuse(t, chan, &why);
 		else if (r < 0)
 			(void)merr_copy(&t->err, &why);
@@ -97,7 +94,7 @@ int target_accept(struct target *t, int cancel_fd)
 	if (r < 0) {
 		(void)in_free(in);
 		(void)chan_free(chan);
-		return r == -ECANCELED || t->m->stream_fd < 0 ? r : -EAGAIN;
+		return r == -ECANCELED || !reception_open(t->reception) ? r : -EAGAIN;
 	}
 	target_disconnect(t);
 	merr_clear(&t->err);
@@ -162,18 +159,20 @@ static int await_source(struct target *t)
 {
 	const int fds[] = { t->m->cancel_fd, conn_fd(t->guest.conn) };
 	_cleanup_close_ int awake = watch(fds, ARRAY_SIZE(fds));
-	int r;
+	int r = -EAGAIN;
 
-	do {
-		r = fd_wait(t->m->stream_fd, POLLIN, awake, DEADLINE_NONE);
+	while (r != 0) {
+		reception_work(t->reception);
 		if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0)
 			return merr_set(&t->err, -ECANCELED, "cancelled");
 		/* What else woke us: an event of the guest's, or its VMM's end. */
 		if (guest_link_poll(&t->guest, &t->err) < 0)
 			return t->err.code;
-		if (r > 0)
-			r = target_accept(t, t->m->cancel_fd);
-	} while (r != 0 && t->m->stream_fd >= 0);
+		if (reception_count(t->reception, ARRIVAL_MAIN) == 0)
+			(void)fd_wait(reception_fd(t->reception), POLLIN, awake, reception_deadline(t->reception));
+		else if ((r = target_accept(t, t->m->cancel_fd)) < 0 && r != -EAGAIN)
+			return r;
+	}
 	return r;
 }
 
@@ -207,7 +206,7 @@ static int answer_preflight(struct target *t, struct preflight *p)
 		say_goodbye(t);
 	}
 	target_disconnect(t);
-	if (t->m->stream_fd >= 0)
+	if (reception_open(t->reception))
 		return 0;
 	return merr_set(&t->err, -ENOTCONN, "the source only compared, and there is no other connection to wait for");
 }
@@ -311,6 +310,7 @@ static void target_done(struct target *t)
 	handlers_done(&t->handlers);
 	live_close(&t->live);
 	target_disconnect(t);
+	t->reception = reception_free(t->reception);
 	guest_link_done(&t->guest);
 	ram_done(&t->ram);
 }
@@ -322,6 +322,9 @@ void target_run(struct migration *m)
 	int r;
 
 	r = open_guest(&t);
+	t.reception = reception_new(m, note_refusal, &t);
+	if (r == 0 && !t.reception)
+		r = merr_set_errno(&t.err, -ENOMEM, "the connections of a migration");
 	runs = !fresh && decision_runs(m->decision_fd, t.guest.id);
 	if (r == 0 && fresh)
 		r = receive(&t);

@@ -10,6 +10,7 @@
 #include "engine/migration.h"
 #include "engine/opening.h"
 #include "engine/ram-target.h"
+#include "engine/reception.h"
 
 /* Migration thread only. */
 struct target {
@@ -20,6 +21,7 @@ struct target {
 	struct ram_target receiver;
 	struct live live;		/* the VMM's large devices */
 	struct globalstate run_state;
+	struct reception *reception;	/* of connections that nobody knows yet */
 	struct chan *chan;
 	struct in *in;
 	struct hello hello;
@@ -33,7 +35,7 @@ struct target {
 };
 
 /*
- * Accept a connection and go through its opening. 0: it is the target's connection now, in place of the one there was;
+ * Take a main connection from the reception and go through its opening. 0: it is the target's connection now, in place of the one there was;
  * else that one stays. CANCEL_FD ends what is read from it, now and later: -ECANCELED. Else -EAGAIN.
  */
 int target_accept(struct target *t, int cancel_fd);

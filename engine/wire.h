@@ -13,6 +13,7 @@
 #define WIRE_MACHINE_NAME "none"	/* what `qemu -M none` calls itself */
 #define WIRE_NAME_MAX 255U		/* idstr, block and machine names */
 #define WIRE_PAGE_SIZE 4096U
+#define WIRE_MULTIFD_MAGIC 0x11223344U	/* of a multifd channel's first packet, and of every other (WIRE.md 5) */
 #define WIRE_PAGE_MASK (~(uint64_t)(WIRE_PAGE_SIZE - 1))
 
 enum wire_section {

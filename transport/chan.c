@@ -93,6 +93,24 @@ void chan_set_cancel(struct chan *c, int cancel_fd)
 	c->cancel_fd = cancel_fd;
 }
 
+int chan_handshake(struct chan *c, short *ret_events, struct merr *err)
+{
+	(void)c;
+	(void)ret_events;
+	(void)err;
+	return 0;
+}
+
+ssize_t chan_peek(struct chan *c, void *buf, size_t len)
+{
+	ssize_t n;
+
+	do {
+		n = recv(c->fd, buf, len, MSG_PEEK | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
 static void iov_advance(struct iovec **iov, size_t *n, size_t done)
 {
 	while (*n > 0 && done >= (*iov)->iov_len) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A channel: one byte stream of a migration, plain (TLS comes as another kind behind the same calls). A socket is
- * bidirectional; a pipe or a file is read or written.
+ * A channel: one byte stream of a migration, plain or TLS behind the same calls. A socket is bidirectional; a pipe or a
+ * file is read or written.
  *
  * A regular file is written so that a torn one is not taken for a whole one: its first CHAN_HEAD_LEN bytes, without
  * which no reader takes it for a stream, are zeros until chan_commit() writes them.
@@ -35,6 +35,19 @@ struct chan *chan_free(struct chan *c);
 int chan_fd(const struct chan *c);
 /* From here on this descriptor ends calls; borrowed; -1: none does. */
 void chan_set_cancel(struct chan *c, int cancel_fd);
+
+/*
+ * Go on with what comes before the first byte of the stream, as far as it goes without waiting. 0: done (a plain channel
+ * has nothing to do); -EAGAIN: wait for *ret_events (poll's) on chan_fd() and call again; else -errno with ERR, and the
+ * channel is of no use any more.
+ */
+int chan_handshake(struct chan *c, short *ret_events, struct merr *err);
+
+/*
+ * Look at the next bytes of a socket's stream, at most LEN, without consuming them and without waiting. How many there
+ * are; 0 at the end of the stream; -EAGAIN: none yet; -errno. After the handshake.
+ */
+ssize_t chan_peek(struct chan *c, void *buf, size_t len);
 
 /*
  * Write all of IOV (which is consumed: its entries are advanced). 0; -EAGAIN: there is input to read first, call

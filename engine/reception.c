@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The connections of an incoming migration. */
+#include "engine/reception.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "engine/migration.h"
+#include "engine/wire.h"
+
+#define EVENTS_PER_CALL 16
+
+enum progress {
+	PROGRESS_HANDSHAKE = 0,
+	PROGRESS_HEAD,	/* the first bytes are awaited */
+	PROGRESS_KNOWN,
+};
+
+struct visitor {
+	TAILQ_ENTRY(visitor) entry;
+	struct chan *chan;
+	enum progress progress;
+	enum arrival kind;	/* PROGRESS_KNOWN */
+	uint64_t deadline_ns;
+};
+
+struct reception {
+	struct migration *m;
+	int epoll_fd;
+	bool listening;
+	unsigned int n;
+	TAILQ_HEAD(, visitor) visitors;	/* in the order they came */
+	reception_refuse_fn refuse;
+	void *opaque;
+};
+
+static void dismiss(struct reception *r, struct visitor *v)
+{
+	TAILQ_REMOVE(&r->visitors, v, entry);
+	r->n--;
+	(void)chan_free(v->chan);
+	free(v);
+}
+
+static void turn_away(struct reception *r, struct visitor *v, struct merr *why)
+{
+	r->refuse(r->opaque, why);
+	dismiss(r, v);
+}
+
+static bool is_listening(int fd)
+{
+	socklen_t len = sizeof(int);
+	int listening = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+static bool is_socket(int fd)
+{
+	socklen_t len = sizeof(int);
+	int type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
+}
+
+/*
+ * Edge-triggered: a peer that sent one byte of four is not looked at again until it sends more. The first look is taken
+ * unasked.
+ */
+static int watch(struct reception *r, int fd, void *data, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = data };
+
+	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+/* The first bytes, or what can be said without them. */
+static void look(struct reception *r, struct visitor *v)
+{
+	uint8_t head[4];
+	ssize_t n = chan_peek(v->chan, head, sizeof(head));
+
+	(void)r;
+	if (n == -EAGAIN || (n > 0 && n < (ssize_t)sizeof(head)))
+		return;
+	/* A closed or broken one too: the opening says what is wrong with it. */
+	v->kind = n == sizeof(head) && load_be32(head) == WIRE_MULTIFD_MAGIC ? ARRIVAL_MULTIFD
+									     : ARRIVAL_MAIN;
+	v->progress = PROGRESS_KNOWN;
+	(void)epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, chan_fd(v->chan), NULL);
+}
+
+static void advance(struct reception *r, struct visitor *v)
+{
+	struct merr why = MERR_INIT;
+	short events = 0;
+	int res;
+
+	if (v->progress == PROGRESS_HANDSHAKE) {
+		res = chan_handshake(v->chan, &events, &why);
+		if (res == -EAGAIN)
+			return;
+		if (res < 0) {
+			turn_away(r, v, &why);
+			return;
+		}
+		v->progress = PROGRESS_HEAD;
+	}
+	if (v->progress == PROGRESS_HEAD)
+		look(r, v);
+}
+
+/* Takes over FD. */
+static void welcome(struct reception *r, int fd)
+{
+	struct visitor *v = calloc(1, sizeof(*v));
+	struct merr why = MERR_INIT;
+
+	if (!v || !(v->chan = chan_new(fd, r->m->cancel_fd))) {
+		free(v);
+		return;
+	}
+	v->deadline_ns = clock_now_ns() + RECEPTION_TIMEOUT_MS * NS_PER_MS;
+	TAILQ_INSERT_TAIL(&r->visitors, v, entry);
+	r->n++;
+	if (!is_socket(chan_fd(v->chan))) {
+		/* A file or a pipe is what it is. */
+		v->progress = PROGRESS_KNOWN;
+		v->kind = ARRIVAL_MAIN;
+		return;
+	}
+	if (r->n > RECEPTION_MAX) {
+		(void)merr_set(&why, -EUSERS, "%u connections are waiting already", RECEPTION_MAX);
+		turn_away(r, v, &why);
+		return;
+	}
+	if (watch(r, chan_fd(v->chan), v, EPOLLIN | EPOLLOUT | EPOLLET) < 0)
+		dismiss(r, v);
+	else
+		advance(r, v);
+}
+
+static void accept_all(struct reception *r)
+{
+	int fd;
+
+	while ((fd = accept4(r->m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+		welcome(r, fd);
+}
+
+struct reception *reception_new(struct migration *m, reception_refuse_fn fn, void *opaque)
+{
+	struct reception *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	*r = (struct reception){ .m = m, .refuse = fn, .opaque = opaque };
+	TAILQ_INIT(&r->visitors);
+	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (r->epoll_fd < 0)
+		return reception_free(r);
+	if (m->stream_fd < 0)
+		return r;
+	r->listening = is_listening(m->stream_fd);
+	if (!r->listening)
+		welcome(r, TAKE_FD(m->stream_fd));
+	else if (watch(r, m->stream_fd, NULL, EPOLLIN) < 0)
+		return reception_free(r);
+	return r;
+}
+
+struct reception *reception_free(struct reception *r)
+{
+	if (!r)
+		return NULL;
+	while (!TAILQ_EMPTY(&r->visitors))
+		dismiss(r, TAILQ_FIRST(&r->visitors));
+	(void)close_fd(r->epoll_fd);
+	free(r);
+	return NULL;
+}
+
+int reception_fd(const struct reception *r)
+{
+	return r->epoll_fd;
+}
+
+uint64_t reception_deadline(const struct reception *r)
+{
+	uint64_t first = DEADLINE_NONE;
+	const struct visitor *v;
+
+	TAILQ_FOREACH(v, &r->visitors, entry)
+		if (v->progress != PROGRESS_KNOWN)
+			first = min_u64(first, v->deadline_ns);
+	return first;
+}
+
+bool reception_open(const struct reception *r)
+{
+	return r->listening;
+}
+
+static void drop_late(struct reception *r)
+{
+	uint64_t now = clock_now_ns();
+	struct visitor *v, *next;
+	struct merr why;
+
+	for (v = TAILQ_FIRST(&r->visitors); v; v = next) {
+		next = TAILQ_NEXT(v, entry);
+		if (v->progress == PROGRESS_KNOWN || v->deadline_ns > now)
+			continue;
+		why = (struct merr)MERR_INIT;
+		(void)merr_set(&why, -ETIMEDOUT, "%s did not come within %d s",
+			       v->progress == PROGRESS_HANDSHAKE ? "the end of the handshake" : "its first bytes",
+			       RECEPTION_TIMEOUT_MS / 1000);
+		turn_away(r, v, &why);
+	}
+}
+
+void reception_work(struct reception *r)
+{
+	struct epoll_event events[EVENTS_PER_CALL];
+	int n;
+
+	do {
+		n = epoll_wait(r->epoll_fd, events, EVENTS_PER_CALL, 0);
+		for (int i = 0; i < n; i++)
+			if (events[i].data.ptr)
+				advance(r, events[i].data.ptr);
+			else
+				accept_all(r);
+	} while (n == EVENTS_PER_CALL);
+	drop_late(r);
+}
+
+static struct visitor *find(const struct reception *r, enum arrival kind)
+{
+	struct visitor *v;
+
+	TAILQ_FOREACH(v, &r->visitors, entry)
+		if (v->progress == PROGRESS_KNOWN && v->kind == kind)
+			return v;
+	return NULL;
+}
+
+struct chan *reception_take(struct reception *r, enum arrival kind)
+{
+	struct visitor *v = find(r, kind);
+	struct chan *chan;
+
+	if (!v)
+		return NULL;
+	chan = TAKE_PTR(v->chan);
+	dismiss(r, v);
+	return chan;
+}
+
+unsigned int reception_count(const struct reception *r, enum arrival kind)
+{
+	const struct visitor *v;
+	unsigned int n = 0;
+
+	TAILQ_FOREACH(v, &r->visitors, entry)
+		n += v->progress == PROGRESS_KNOWN && v->kind == kind;
+	return n;
+}

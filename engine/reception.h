@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The connections of an incoming migration, from accept() until it is known what they are: all are served at once, for
+ * the first byte on the main one comes only after the others are connected (WIRE.md 5.1), and none may hold up another.
+ *
+ *     accept > handshake > first four bytes: multifd's magic, or else the main stream
+ *
+ * A connection that does not get so far in RECEPTION_TIMEOUT_MS, or is one too many, is dropped, with a word in the log
+ * and in query-migrate. Migration thread.
+ */
+#ifndef MIGD_ENGINE_RECEPTION_H
+#define MIGD_ENGINE_RECEPTION_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "transport/chan.h"
+
+struct migration;
+struct reception;
+
+/* For the handshake and the first four bytes. */
+#define RECEPTION_TIMEOUT_MS 10000
+
+/* At most so many connections wait here: the channels of one migration, and as many others. */
+#define RECEPTION_MAX 512U
+
+enum arrival {
+	ARRIVAL_MAIN = 1,	/* or anything else: the opening will tell */
+	ARRIVAL_MULTIFD,
+};
+
+/* Told about a connection that is dropped. WHY may be changed. */
+typedef void (*reception_refuse_fn)(void *opaque, struct merr *why);
+
+/*
+ * Of M's stream_fd: a listening socket, which stays M's, or the one connection there is, which is taken over. NULL: out
+ * of memory or descriptors.
+ */
+struct reception *reception_new(struct migration *m, reception_refuse_fn fn, void *opaque);
+struct reception *reception_free(struct reception *r);
+
+/* Readable when reception_work() has something to do; but see reception_deadline(). */
+int reception_fd(const struct reception *r);
+/* When reception_work() is to be called at the latest, monotonic ns. */
+uint64_t reception_deadline(const struct reception *r);
+
+/* Whether more connections can come. */
+bool reception_open(const struct reception *r);
+
+/* Whatever can be done without waiting. */
+void reception_work(struct reception *r);
+
+/* The longest waiting connection of KIND, whose first bytes are still to be read; the caller's. NULL: there is none. */
+struct chan *reception_take(struct reception *r, enum arrival kind);
+
+/* How many of KIND there are to take. */
+unsigned int reception_count(const struct reception *r, enum arrival kind);
+
+#endif
