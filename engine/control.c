@@ -57,6 +57,7 @@ static int take_fds(struct migration *m, struct conn_msg *msg)
 	m->adopt_fd = fds[LINK_START_FD_ADOPT];
 	m->decision_fd = fds[LINK_START_FD_DECISION];
 	m->stream_fd = fds[LINK_START_FD_STREAM];
+	m->direct_fd = fds[LINK_START_FD_DIRECT];
 	m->vmm_fd = fds[LINK_START_FD_VMM];
 	return m->guest_fd < 0 || m->stats_fd < 0 ? -EBADMSG : 0;
 }

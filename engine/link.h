@@ -16,12 +16,18 @@
  *                      CONNECTION   WorkerConnection + the connected socket, or an error
  *                      RESOLVE      WorkerResolve
  *                      PUBLISHED    WorkerPublished  the answer to PUBLISH
+ *                      SHARE        WorkerShare      what the host's bandwidth budget leaves this migration
+ *                      ARRIVAL      {} + a socket    incoming: a connection to the host's shared port
+ *                      SIGNED       WorkerSigned     the answer to SIGN
+ *                      AUTHORIZED   WorkerAuthorized the answer to AUTHORIZE
  *                      FINISHED     {}               the outcome is recorded: the worker may exit
  *   worker -> daemon   STATE        WorkerState      status, error, handover: at each change
  *                      PASS         WorkerPass
  *                      PREFLIGHT    MigrationPreflight what keeps the guest from moving
  *                      CONNECT      {}               a (new) connection to the peer is wanted
  *                      PUBLISH      {} + the file    the stream is written and durable: give it its name
+ *                      SIGN         WorkerSign       a TLS handshake takes a signature: the key stays in the daemon
+ *                      AUTHORIZE    WorkerAuthorize  incoming: whether a client's certificate is allowed (tls-authz)
  *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
  *                      DONE         WorkerOutcome    the last word; then it waits for FINISHED
  *   Nothing has a reply. All are events in conn's sense.
@@ -47,6 +53,10 @@ enum link_type {
 	LINK_RESOLVE,
 	LINK_FINISHED,
 	LINK_PUBLISHED,
+	LINK_SHARE,
+	LINK_ARRIVAL,
+	LINK_SIGNED,
+	LINK_AUTHORIZED,
 	LINK_STATE = 230,
 	LINK_PASS,
 	LINK_CONNECT,
@@ -54,6 +64,8 @@ enum link_type {
 	LINK_DONE,
 	LINK_PUBLISH,
 	LINK_PREFLIGHT,
+	LINK_SIGN,
+	LINK_AUTHORIZE,
 };
 
 /* Descriptors of START. All are always sent; an absent one is /dev/null's. */
@@ -63,6 +75,7 @@ enum link_start_fd {
 	LINK_START_FD_ADOPT,	/* listening socket in the state directory */
 	LINK_START_FD_DECISION,	/* the guest's decision page */
 	LINK_START_FD_STREAM,	/* outgoing: to write to; incoming: a listening socket, or what to read from */
+	LINK_START_FD_DIRECT,	/* the file of STREAM once more, for direct I/O (parameter direct-io) */
 	LINK_START_FD_VMM,	/* readable once the VMM's process is gone: a pidfd, or the like */
 	LINK_START_N_FDS,
 };

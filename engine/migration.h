@@ -37,6 +37,7 @@ struct migration {
 	struct worker_start start;
 	int guest_fd;		/* the migration channel; the migration thread takes it */
 	int stream_fd;		/* source: to write to; target: listening, or to read from; or -1 */
+	int direct_fd;		/* a file's second descriptor, for direct I/O, or -1 */
 	int adopt_fd;		/* listening in the state directory, or -1 */
 	int decision_fd;	/* the guest's decision page, or -1 */
 	int vmm_fd;		/* readable once the VMM is gone, or -1 */

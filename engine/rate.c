@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
 
@@ -16,9 +17,24 @@ static uint64_t allowance(uint64_t limit)
 	return limit / (NS_PER_SEC / WINDOW_NS);
 }
 
-uint64_t rate_allowance(const struct rate *r)
+int rate_init(struct rate *r)
+{
+	*r = (struct rate){ 0 };
+	return -pthread_mutex_init(&r->lock, NULL);
+}
+
+/* Bytes a second that both limits allow; 0: neither limits. */
+static uint64_t limit_of(const struct rate *r)
 {
 	uint64_t limit = atomic_load_explicit(&r->limit_bps, memory_order_relaxed);
+	uint64_t share = atomic_load_explicit(&r->share_bps, memory_order_relaxed);
+
+	return limit && share ? min_u64(limit, share) : max_u64(limit, share);
+}
+
+uint64_t rate_allowance(const struct rate *r)
+{
+	uint64_t limit = limit_of(r);
 
 	return limit ? allowance(limit) : UINT64_MAX;
 }
@@ -40,24 +56,34 @@ static bool next_window(struct rate *r, uint64_t limit)
 	return r->window_bytes < max_u64(allowance(limit), 1);
 }
 
+/* Spend BYTES if there is room; else *ret_until is when to try again. */
+static bool try_spend(struct rate *r, uint64_t bytes, uint64_t *ret_until)
+{
+	LOCK_SCOPE(&r->lock);
+	uint64_t limit = limit_of(r);
+
+	if (limit == 0) {
+		r->window_bytes = 0;
+		return true;
+	}
+	if (!next_window(r, limit)) {
+		*ret_until = r->window_start_ns + WINDOW_NS;
+		return false;
+	}
+	r->window_bytes += bytes;
+	return true;
+}
+
 int rate_spend(struct rate *r, uint64_t bytes, int cancel_fd)
 {
-	uint64_t limit;
+	uint64_t until_ns;
 	int res;
 
-	for (;;) {
-		limit = atomic_load_explicit(&r->limit_bps, memory_order_relaxed);
-		if (limit == 0) {
-			r->window_bytes = 0;
-			return 0;
-		}
-		if (next_window(r, limit))
-			break;
+	while (!try_spend(r, bytes, &until_ns)) {
 		/* fd -1 never has events: this sleeps until the window ends. */
-		res = fd_wait(-1, 0, cancel_fd, r->window_start_ns + WINDOW_NS);
+		res = fd_wait(-1, 0, cancel_fd, until_ns);
 		if (res != -ETIMEDOUT)
 			return res;
 	}
-	r->window_bytes += bytes;
 	return 0;
 }

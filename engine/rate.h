@@ -3,15 +3,21 @@
 #ifndef MIGD_ENGINE_RATE_H
 #define MIGD_ENGINE_RATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Only `limit_bps` is shared between threads. */
+/* One a migration; its threads spend from it together. */
 struct rate {
 	_Atomic uint64_t limit_bps;	/* bytes per second; 0: none. May change at any time */
-	uint64_t window_start_ns;
+	_Atomic uint64_t share_bps;	/* what the host's budget leaves this migration; 0: no limit. The same */
+	pthread_mutex_t lock;
+	uint64_t window_start_ns;	/* under `lock`, as the next */
 	uint64_t window_bytes;
 };
+
+/* 0 or -errno. */
+int rate_init(struct rate *r);
 
 /* What the limit allows in one window; UINT64_MAX without a limit. */
 uint64_t rate_allowance(const struct rate *r);

@@ -29,6 +29,7 @@ static int migration_init(struct migration *m)
 {
 	*m = (struct migration){ .guest_fd = -1,
 				 .stream_fd = -1,
+				 .direct_fd = -1,
 				 .adopt_fd = -1,
 				 .decision_fd = -1,
 				 .vmm_fd = -1,
@@ -41,6 +42,8 @@ static int migration_init(struct migration *m)
 	m->answer_fd = wake_new();
 	if (m->cancel_fd < 0 || m->report_fd < 0 || m->answer_fd < 0)
 		return -EMFILE;
+	if (rate_init(&m->rate) < 0)
+		return -ENOMEM;
 	return -pthread_mutex_init(&m->lock, NULL);
 }
 
