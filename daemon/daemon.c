@@ -18,6 +18,7 @@
 #include "daemon/command.h"
 #include "daemon/fdset.h"
 #include "daemon/hello.h"
+#include "daemon/host.h"
 #include "daemon/listen.h"
 #include "daemon/registry.h"
 #include "daemon/settings-store.h"
@@ -141,7 +142,9 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 	if (!d->base || !d->registry || !d->fdsets)
 		return merr_set(err, -ENOMEM, "out of memory");
 	raise_descriptor_limit();
-	r = state_dir_open(o->state_dir, &d->state, err);
+	r = host_init(d, err);
+	if (r == 0)
+		r = state_dir_open(o->state_dir, &d->state, err);
 	if (r == 0)
 		r = watch_signals(d, err);
 	if (r == 0)
@@ -201,6 +204,7 @@ struct daemon *daemon_free(struct daemon *d)
 	worker_forget_dismissed();
 	command_forget_dropped();
 	d->fdsets = fdsets_free(d->fdsets);
+	host_done(d);
 	d->qmp = qmp_server_free(d->qmp);
 	if (p->qmp_path)
 		(void)unlink(p->qmp_path);

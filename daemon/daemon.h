@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "daemon/options.h"
 #include "qmp/server.h"
+#include "schema/types.h"
 
 struct door;
 struct fdsets;
@@ -25,6 +26,7 @@ struct daemon {
 	struct door *door;
 	struct state_dir *state;
 	struct fdsets *fdsets;
+	struct host_parameters host; /* daemon/host.h */
 	bool allow_exec; /* QMP clients may run commands */
 	int exe_fd; /* this program, open since before it could be replaced: workers are started
 		       from it */

@@ -121,6 +121,7 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 		[LINK_START_FD_ADOPT] = adopt_fd,
 		[LINK_START_FD_DECISION] = m->guest->decision_fd,
 		[LINK_START_FD_STREAM] = m->listen_fd >= 0 ? m->listen_fd : m->stream_fd,
+		[LINK_START_FD_DIRECT] = m->direct_fd,
 		[LINK_START_FD_VMM] = vmm_fd,
 	};
 	int r;

@@ -116,7 +116,7 @@ int migration_new(struct guest *g, enum worker_direction direction, const char *
 	m->status = MIGRATION_STATUS_NONE;
 	m->addr = *addr;
 	m->return_path = true;
-	m->stats_fd = m->stream_fd = m->library_fd = m->listen_fd = -1;
+	m->stats_fd = m->stream_fd = m->direct_fd = m->library_fd = m->listen_fd = -1;
 	m->uri = strdup(uri);
 	m->peer = strdup(direction == WORKER_DIRECTION_OUTGOING ? uri : "");
 	memset(m->handover_id, '0', sizeof(m->handover_id) - 1);
@@ -149,6 +149,7 @@ void migration_release(struct migration *m)
 	m->cpr = cpr_cancel(m->cpr);
 	m->dial = dial_cancel(m->dial);
 	m->stream_fd = close_fd(m->stream_fd);
+	m->direct_fd = close_fd(m->direct_fd);
 	m->library_fd = close_fd(m->library_fd);
 	m->listen_fd = close_fd(m->listen_fd);
 	m->has_listen_addr = false;

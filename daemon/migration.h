@@ -63,6 +63,7 @@ struct migration {
 	struct worker *worker; /* NULL: none runs */
 	struct dial *dial;     /* a connection is being made */
 	int stream_fd;         /* for the worker's START; -1: it asks for one */
+	int direct_fd;         /* a file's second descriptor, for direct I/O; -1: none */
 	bool return_path;      /* the stream is bidirectional */
 	struct publication *publication; /* of a stream to a file or a command; or NULL */
 	bool publishes; /* outgoing: what was written counts once that is published */

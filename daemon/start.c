@@ -28,6 +28,7 @@ static void finish(struct migration *m, const struct merr *err)
 
 	m->library_fd = close_fd(m->library_fd);
 	m->stream_fd = close_fd(m->stream_fd);
+	m->direct_fd = close_fd(m->direct_fd);
 	fn(m, err);
 }
 
