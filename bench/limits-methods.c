@@ -131,7 +131,7 @@ static int receive_pwrite(int sock, const struct memory *dst)
 
 		if (n <= 0)
 			return io_error(n);
-		int e = pwrite_exact(dst->fd, buf, (size_t)n, done);
+		int e = pwrite_exact(dst->fd, buf, (size_t)n, dst->offset + done);
 
 		if (e < 0)
 			return e;
@@ -178,7 +178,8 @@ static int receive_splice(int sock, const struct memory *dst)
 	int e = pipe_new(pipes);
 
 	for (uint64_t done = 0; e == 0 && done < dst->len; done += CHUNK)
-		e = splice_through(sock, pipes, dst->fd, chunk_at(dst->len, done, CHUNK), done);
+		e = splice_through(sock, pipes, dst->fd, chunk_at(dst->len, done, CHUNK),
+				   dst->offset + done);
 	return e;
 }
 
@@ -240,7 +241,7 @@ static int place_frames(const struct memory *dst, uint8_t *buf, size_t n_frames)
 		} while (i < n_frames && at == first + (uint64_t)n * PAGE);
 		if (first > dst->len - (uint64_t)n * PAGE)
 			return -EPROTO;
-		if (pwritev(dst->fd, iov, n, (off_t)first) != (ssize_t)n * PAGE)
+		if (pwritev(dst->fd, iov, n, (off_t)(dst->offset + first)) != (ssize_t)n * PAGE)
 			return -EIO;
 	}
 	return 0;

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the machine allows a user-space migrator: moves a memory file over one loopback TCP
- *connection into a fresh memfd by each of several receive methods, and scans memory for zeros. No
- *dirty tracking, no checks, no protocol: nothing that migrates can be faster by these means.
+ * What the machine allows a user-space migrator: moves a memory file over loopback TCP into a fresh memfd by each of
+ * several receive methods, and scans memory for zeros. No dirty tracking, no checks, no protocol: nothing that migrates
+ * can be faster by these means.
  *
- *	limits xfer FILE [METHOD...]	all methods if none is named
+ *	limits xfer FILE [-c CONNECTIONS] [METHOD...]	one connection, all methods if none is named
  *	limits zero FILE
  *
- * FILE is guest RAM in tmpfs. One JSON object a line and method. GB is 1e9 bytes, GiB 2^30. The
- *sender is always write() from a mapping whose pages are faulted in before the clock starts; the
- *clock stops when the receiver says that its last byte is in place. Sender and receiver are two
- *processes.
+ * FILE is guest RAM in tmpfs. One JSON object a line and method. GB is 1e9 bytes, GiB 2^30. The sender is always write()
+ * from a mapping whose pages are faulted in before the clock starts; the clock stops when all receivers have said that
+ * their last byte is in place. Of several connections each moves its part of the file: a sending thread and a receiving
+ * process each.
  *
- * Framing "none" is the bare bytes. Framing "pages" is what QEMU's stream has: 8 bytes ahead of
- *each 4 KiB page, so the receiver must look at the bytes before it knows where they go.
+ * Framing "none" is the bare bytes. Framing "pages" is what QEMU's stream has: 8 bytes ahead of each 4 KiB page, so the
+ * receiver must look at the bytes before it knows where they go.
  */
 #include "bench/limits.h"
 
@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -33,6 +34,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define CONNECTIONS_MAX 16U
 
 /* What the receiver says when its last byte is in place. */
 struct receipt {
@@ -81,7 +84,7 @@ static int connect_loopback(int ret_socks[2])
 
 static int memory_open_fresh(struct memory *ret, uint64_t len)
 {
-	ret->len = len;
+	*ret = (struct memory){ .len = len };
 	ret->fd = memfd_create("limits-destination", MFD_CLOEXEC);
 	if (ret->fd < 0 || ftruncate(ret->fd, (off_t)len) < 0)
 		return -errno;
@@ -119,50 +122,115 @@ static bool memory_same(const struct memory *a, const struct memory *b)
 	return memcmp(a->map + a->len - PAGE, b->map + b->len - PAGE, PAGE) == 0;
 }
 
-static int send_and_wait(const struct method *m, int sock, const struct memory *src,
-			 struct receipt *ret)
-{
-	int e = m->send(sock, src);
+/* One connection: a part of the memory, the thread that sends it, the process that receives it. */
+struct lane {
+	const struct method *method;
+	struct memory src, dst;
+	int sock;
+	pid_t pid;
+	pthread_t thread;
+	struct receipt receipt;
+	int error;
+};
 
-	return e < 0 ? e : read_exact(sock, ret, sizeof(*ret));
+static void *lane_send(void *opaque)
+{
+	struct lane *l = opaque;
+
+	l->error = l->method->send(l->sock, &l->src);
+	if (l->error == 0)
+		l->error = read_exact(l->sock, &l->receipt, sizeof(l->receipt));
+	return NULL;
 }
 
-static int transfer(const struct method *m, const struct memory *src)
+/* LEN bytes of M from AT on. */
+static struct memory part_of(const struct memory *m, uint64_t at, uint64_t len)
+{
+	return (struct memory){ m->fd, m->offset + at, m->map + at, len };
+}
+
+static int lane_open(struct lane *l)
 {
 	int socks[2] = { -1, -1 };
-	struct memory dst;
-	struct receipt receipt;
-	int status, e;
+	int e = connect_loopback(socks);
 
-	if ((e = connect_loopback(socks)) < 0 || (e = memory_open_fresh(&dst, src->len)) < 0)
+	if (e < 0)
 		return e;
-
-	pid_t pid = fork();
-
-	if (pid < 0)
+	l->pid = fork();
+	if (l->pid < 0)
 		return -errno;
-	if (pid == 0) {
+	if (l->pid == 0) {
 		close(socks[0]);
-		receiver_main(m, socks[1], &dst);
+		receiver_main(l->method, socks[1], &l->dst);
 	}
 	close(socks[1]);
+	l->sock = socks[0];
+	return 0;
+}
+
+static int lanes_open(struct lane *lanes, unsigned int n, const struct method *m,
+		      const struct memory *src, const struct memory *dst)
+{
+	uint64_t pages = src->len / PAGE;
+	int e = 0;
+
+	for (unsigned int i = 0; i < n && e == 0; i++) {
+		uint64_t first = pages * i / n * PAGE, end = pages * (i + 1) / n * PAGE;
+
+		lanes[i] = (struct lane){ .method = m,
+					  .src = part_of(src, first, end - first),
+					  .dst = part_of(dst, first, end - first) };
+		e = lane_open(&lanes[i]);
+	}
+	return e;
+}
+
+/* Send everything; the CPU time of all receivers. */
+static int lanes_run(struct lane *lanes, unsigned int n, double *ret_cpu_receive_s)
+{
+	int status, e = 0;
+
+	*ret_cpu_receive_s = 0;
+	for (unsigned int i = 0; i < n; i++)
+		if (pthread_create(&lanes[i].thread, NULL, lane_send, &lanes[i]) != 0)
+			return -EAGAIN;
+	for (unsigned int i = 0; i < n; i++) {
+		(void)pthread_join(lanes[i].thread, NULL);
+		close(lanes[i].sock);
+		if (lanes[i].error < 0)
+			e = lanes[i].error;
+		*ret_cpu_receive_s += lanes[i].receipt.cpu_s;
+	}
+	for (unsigned int i = 0; i < n; i++)
+		if (waitpid(lanes[i].pid, &status, 0) < 0)
+			return -errno;
+	return e;
+}
+
+static int transfer(const struct method *m, const struct memory *src, unsigned int n_connections)
+{
+	struct lane lanes[CONNECTIONS_MAX];
+	struct memory dst;
+	double cpu_receive;
+	int e;
+
+	if ((e = memory_open_fresh(&dst, src->len)) < 0 ||
+	    (e = lanes_open(lanes, n_connections, m, src, &dst)) < 0)
+		return e;
 
 	double cpu = cpu_now(), start = clock_now();
 
-	e = send_and_wait(m, socks[0], src, &receipt);
+	e = lanes_run(lanes, n_connections, &cpu_receive);
 
 	double took = clock_now() - start, cpu_send = cpu_now() - cpu;
 
-	close(socks[0]);
-	if (waitpid(pid, &status, 0) < 0)
-		return -errno;
 	if (e == 0)
 		printf("{\"method\": \"%s\", \"framing\": \"%s\", \"gbps\": %.4f, "
 		       "\"cpu_s_per_gib\": %.4f, "
 		       "\"cpu_send_s\": %.4f, \"cpu_receive_s\": %.4f, \"same\": %s}\n",
 		       m->name, m->framing, (double)src->len / took / 1e9,
-		       (cpu_send + receipt.cpu_s) / ((double)src->len / (1 << 30)), cpu_send,
-		       receipt.cpu_s, memory_same(src, &dst) ? "true" : "false");
+		       (cpu_send + cpu_receive) / ((double)src->len / (1 << 30)), cpu_send,
+		       cpu_receive, memory_same(src, &dst) ? "true" : "false");
 	memory_close(&dst);
 	return e;
 }
@@ -207,7 +275,7 @@ static int memory_open_source(struct memory *ret, const char *path)
 {
 	struct stat st;
 
-	ret->fd = open(path, O_RDONLY | O_CLOEXEC);
+	*ret = (struct memory){ .fd = open(path, O_RDONLY | O_CLOEXEC) };
 	if (ret->fd < 0 || fstat(ret->fd, &st) < 0)
 		return -errno;
 	if (st.st_size == 0 || st.st_size % PAGE != 0)
@@ -225,14 +293,15 @@ static bool is_wanted(const struct method *m, char **names, int n_names)
 	return n_names == 0;
 }
 
-static int transfer_all(const struct memory *src, char **names, int n_names)
+static int transfer_all(const struct memory *src, unsigned int n_connections, char **names,
+			int n_names)
 {
 	int failed = 0;
 
 	for (size_t i = 0; i < n_methods; i++) {
 		if (!is_wanted(&methods[i], names, n_names))
 			continue;
-		int e = transfer(&methods[i], src);
+		int e = transfer(&methods[i], src, n_connections);
 
 		if (e < 0) {
 			fprintf(stderr, "limits: method '%s': %s\n", methods[i].name, strerror(-e));
@@ -243,15 +312,36 @@ static int transfer_all(const struct memory *src, char **names, int n_names)
 	return failed == (int)n_methods ? 1 : 0;
 }
 
+/* The options before the methods' names; false: they are wrong. */
+static bool parse_connections(int *argc, char ***argv, unsigned int *ret)
+{
+	*ret = 1;
+	if (*argc < 2 || strcmp((*argv)[0], "-c") != 0)
+		return true;
+	*ret = (unsigned int)strtoul((*argv)[1], NULL, 10);
+	*argc -= 2;
+	*argv += 2;
+	return *ret >= 1 && *ret <= CONNECTIONS_MAX;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: limits xfer FILE [-c 1..%u] [METHOD...] | limits zero FILE\n",
+		CONNECTIONS_MAX);
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
+	int n_names = argc - 3;
+	char **names = argv + 3;
+	unsigned int n_connections;
 	struct memory src;
 	int e;
 
-	if (argc < 3 || (strcmp(argv[1], "xfer") != 0 && strcmp(argv[1], "zero") != 0)) {
-		fprintf(stderr, "usage: limits xfer FILE [METHOD...] | limits zero FILE\n");
-		return 2;
-	}
+	if (argc < 3 || (strcmp(argv[1], "xfer") != 0 && strcmp(argv[1], "zero") != 0) ||
+	    !parse_connections(&n_names, &names, &n_connections))
+		return usage();
 	e = memory_open_source(&src, argv[2]);
 	if (e < 0) {
 		fprintf(stderr, "limits: '%s': %s (a tmpfs file of whole pages is needed)\n",
@@ -262,5 +352,5 @@ int main(int argc, char **argv)
 		scan_zero(&src);
 		return 0;
 	}
-	return transfer_all(&src, argv + 3, argc - 3);
+	return transfer_all(&src, n_connections, names, n_names);
 }

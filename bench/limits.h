@@ -11,6 +11,7 @@
 
 struct memory {
 	int fd;
+	uint64_t offset; /* of its first byte in the file: a part of a larger one begins there */
 	uint8_t *map;
 	uint64_t len;
 };

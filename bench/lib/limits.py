@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+CIPHER = "aes-128-gcm"
 FRAMING = "none"  # what a limit of the table allows; the JSON's detail has the others
 
 
@@ -21,9 +22,24 @@ def _run(program, *args):
     return results
 
 
-def transfer(program, ram):
+def transfer(program, ram, connections=1):
     """Each method once: [{"method", "framing", "gbps", "cpu_s_per_gib", ...}]."""
-    return _run(program, "xfer", ram)
+    return _run(program, "xfer", ram, "-c", str(connections))
+
+
+def cipher_gbps():
+    """What one core encrypts with AES-128-GCM in a TLS record's 16 KiB, GB/s."""
+    argv = ["openssl", "speed", "-elapsed", "-seconds", "1", "-bytes", "16384", "-evp", CIPHER]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    line = next((words for words in done.stdout.splitlines() if words.lower().startswith(CIPHER)), None)
+    if done.returncode or line is None or not line.endswith("k"):
+        raise LimitError(f"openssl speed: {done.stderr.strip()[-200:]}")
+    return float(line.split()[-1][:-1]) * 1e3 / 1e9
+
+
+def one_after_the_other(a, b):
+    """The rate of doing both to every byte, on one core."""
+    return 1 / (1 / a + 1 / b)
 
 
 def kernels(program):

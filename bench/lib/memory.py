@@ -32,6 +32,26 @@ def random_file(path, size):
     return _fill(path, size, [(0, size)], os.urandom)
 
 
+def _records(n):
+    """N bytes like a program's data: small numbers, pointers that differ in their low bytes, words; 1 in 4 is noise."""
+    noise = os.urandom(n // 4)
+    record = bytearray(64)
+    out = bytearray()
+    for i in range(n // 64):
+        record[0:8] = (0x7F3A00000000 + i * 64).to_bytes(8, "little")
+        record[8:16] = (i % 1000).to_bytes(8, "little")
+        record[16:32] = noise[i * 16:i * 16 + 16]
+        record[32:64] = b"name=%-12d state=running  " [:32] % (i % 5000)
+        out += record[:64]
+    return bytes(out[:n])
+
+
+def text_file(path, size):
+    """Every page allocated and different, compressible to about a third."""
+    block = _records(BLOCK)
+    return _fill(path, size, [(0, size)], lambda n: block[:n])
+
+
 def zero_file(path, size):
     """Every page allocated, all zero: what a guest leaves that zeroes its memory at boot."""
     zeros = bytes(BLOCK)

@@ -55,26 +55,8 @@ class MigdPair(pair.Pair):
                 self._start_vmm("target", self.spec.target_ram, ["--incoming"]))
         for session, vmm in zip((self.source, self.target), vmms):
             self._wait_attached(session, vmm)
-            session.execute("migrate-set-capabilities", {"capabilities": [{"capability": "events", "state": True}]})
-            session.execute("migrate-set-parameters", {
-                "max-bandwidth": 0, "downtime-limit": self.spec.downtime_limit_ms})
+            self.configure(session, "source" if session is self.source else "target")
         memory.copy_contents(self.spec.contents, self.source_ram)
-        self.target.execute("migrate-incoming", {"uri": "tcp:127.0.0.1:0"})
-        self.uri = f"tcp:127.0.0.1:{self._port()}"
-
-    def _port(self):
-        """The target's listener is there at once or a moment after the answer."""
-        deadline = time.monotonic() + ATTACH_TIMEOUT_S
-        while True:
-            addresses = self.target.execute("query-migrate").get("socket-address")
-            if addresses:
-                return addresses[0]["port"]
-            if time.monotonic() > deadline:
-                raise pair.MigrationError(f"{self.target.name}: does not listen\n{self.logs()}")
-            time.sleep(0.02)
-
-    def go(self):
-        self.source.execute("migrate", {"uri": self.uri})
 
     def workers(self):
         return {pid: d.pid for d in self.daemons for pid in proc.children(d.pid) if proc.argv0(pid) == WORKER}

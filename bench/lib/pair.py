@@ -2,12 +2,13 @@
 """One migration between two virtual machines on this host, measured alike whatever runs them."""
 import time
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
-from lib import guest, proc, qmp
+from lib import disk, guest, proc, qmp
 
 SAMPLE_S = 0.02  # how often the workers' CPU and memory are looked at
 TIMEOUT_S = 120
+LISTEN_TIMEOUT_S = 20
 
 
 class MigrationError(Exception):
@@ -21,6 +22,10 @@ class Spec(NamedTuple):
     target_ram: str  # file, nothing but holes
     working_set: int = 0  # bytes that the guest dirties in a loop; 0: it is idle
     downtime_limit_ms: int = 300
+    bandwidth: int = 0  # bytes/s; 0: no limit
+    capabilities: tuple = ()  # names, on both sides, beside `events`
+    parameters: dict = {}  # of both sides, as migrate-set-parameters takes them
+    objects: Callable = None  # (side "source" or "target", is_peer) -> the arguments of an object-add, or None
 
 
 class Outcome(NamedTuple):
@@ -45,13 +50,35 @@ class Pair(ABC):
         self.source = None  # Qmp
         self.target = None
 
-    @abstractmethod
-    def start(self):
-        """Both run (the source's guest too), the target listens, no bandwidth limit is set."""
+    is_peer = False
+    unlimited = 0  # what max-bandwidth takes for "no limit"
 
     @abstractmethod
-    def go(self):
-        """Give the migrate command."""
+    def start(self):
+        """Both run (the source's guest too); `configure` was called for each."""
+
+    def configure(self, session, side, **capabilities):
+        """What the spec asks for, and these CAPABILITIES."""
+        if self.spec.objects:
+            session.execute("object-add", self.spec.objects(side, self.is_peer))
+        on = {"events": True, **{c: True for c in self.spec.capabilities}, **capabilities}
+        session.execute("migrate-set-capabilities", {
+            "capabilities": [{"capability": c.replace("_", "-"), "state": state} for c, state in on.items()]})
+        session.execute("migrate-set-parameters", {
+            "max-bandwidth": self.spec.bandwidth or self.unlimited, "downtime-limit": self.spec.downtime_limit_ms,
+            **self.spec.parameters})
+
+    def listen(self):
+        """The target waits for the source: the URI."""
+        self.target.execute("migrate-incoming", {"uri": "tcp:127.0.0.1:0"})
+        deadline = time.monotonic() + LISTEN_TIMEOUT_S
+        while True:
+            addresses = self.target.execute("query-migrate").get("socket-address")
+            if addresses:
+                return f"tcp:127.0.0.1:{addresses[0]['port']}"
+            if time.monotonic() > deadline:
+                raise MigrationError(f"{self.target.name}: does not listen\n{self.logs()}")
+            time.sleep(0.02)
 
     def workers(self):
         """Processes that come and go with the migration: {pid: the daemon that waits for it}."""
@@ -149,26 +176,26 @@ class Quiet:
         return max(0.0, busy) / n_cpus / took
 
 
-def _check(pair, ends):
-    for session, end in zip((pair.source, pair.target), ends):
+def _check(pair, sessions, ends):
+    for session, end in zip(sessions, ends):
         if end is None or end[0] != "completed":
             why = session.execute("query-migrate").get("error-desc", "no reason given")
             raise MigrationError(f"{session.name}: {end[0] if end else 'did not end'}: {why}\n{pair.logs()}")
 
 
-def migrate(pair, n_cpus, watcher_pids=()):
-    """Migrate a started pair: (Outcome, when it began). MigrationError or QmpError if it does not complete."""
+def run(pair, sessions, go, n_cpus, watcher_pids=()):
+    """From GO() until all SESSIONS say that they are done: (Outcome, when it began). MigrationError or QmpError if not."""
     daemon = pair.daemon()
     daemon_mib = proc.status_kib(daemon, "RssAnon") / 1024 if daemon else None
     quiet = Quiet(watcher_pids)
     meter = Meter(pair)
     began = time.monotonic()
-    pair.go()
-    ends = qmp.wait_final([pair.source, pair.target], TIMEOUT_S, SAMPLE_S, meter.sample)
+    go()
+    ends = qmp.wait_final(sessions, TIMEOUT_S, SAMPLE_S, meter.sample)
     cpu = meter.cpu_s()
     others = quiet.others(cpu, n_cpus)
-    _check(pair, ends)
-    info = pair.source.execute("query-migrate")
+    _check(pair, sessions, ends)
+    info = sessions[0].execute("query-migrate")
     return Outcome(
         seconds=max(when for _, when in ends) - began,
         cpu_s=cpu,
@@ -178,6 +205,29 @@ def migrate(pair, n_cpus, watcher_pids=()):
         downtime_ms=info.get("downtime"),
         passes=info.get("ram", {}).get("dirty-sync-count"),
     ), began
+
+
+def migrate(pair, n_cpus, watcher_pids=()):
+    """Migrate a started pair over TCP."""
+    uri = pair.listen()
+    return run(pair, [pair.source, pair.target], lambda: pair.source.execute("migrate", {"uri": uri}), n_cpus,
+               watcher_pids)
+
+
+def save(pair, path, n_cpus):
+    """The source's guest to a file, until it is durable; the page cache holds nothing of it then."""
+    uri = f"file:{path}"
+    outcome, began = run(pair, [pair.source], lambda: pair.source.execute("migrate", {"uri": uri}), n_cpus)
+    # QEMU leaves that to whoever wants it; to migd it is part of "completed", and nothing is left to do here.
+    disk.make_durable(path)
+    return outcome._replace(seconds=time.monotonic() - began)
+
+
+def load(pair, path, n_cpus):
+    """The target's guest from a file that is not in the page cache."""
+    disk.drop_cache(path)
+    uri = f"file:{path}"
+    return run(pair, [pair.target], lambda: pair.target.execute("migrate-incoming", {"uri": uri}), n_cpus)[0]
 
 
 def wait_heartbeat(ram, timeout_s=30):

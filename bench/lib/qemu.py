@@ -11,7 +11,6 @@ from lib import pair
 FETCHED = os.path.join(os.path.dirname(__file__), "..", "..", "build", "qemu", "10.0", "usr", "bin", "qemu-system-x86_64")
 PROGRAM = os.path.abspath(FETCHED) if os.path.exists(FETCHED) else "qemu-system-x86_64"
 OLDEST = (10, 0)
-UNLIMITED = 100 << 30  # bytes/s; QEMU knows no "none"
 
 
 def version():
@@ -39,6 +38,8 @@ class QemuPair(pair.Pair):
     Idle guests are on the machine "none": nothing but RAM. A loaded guest is a PC without devices whose firmware is the
     guest's boot sector; the return path is on for it, as migd always has one.
     """
+    is_peer = True
+    unlimited = 100 << 30  # bytes/s; QEMU knows no "none"
 
     def _argv(self, name, ram):
         size = self.spec.memory
@@ -52,19 +53,9 @@ class QemuPair(pair.Pair):
     def _start_one(self, name, ram, more):
         process = self.run(f"qemu-{name}", self._argv(name, ram) + more)
         session = self.connect(f"{self.directory}/qemu-{name}.qmp", f"QEMU's {name}", process)
-        capabilities = {"events": True, "return-path": bool(self.spec.working_set)}
-        session.execute("migrate-set-capabilities", {
-            "capabilities": [{"capability": c, "state": on} for c, on in capabilities.items()]})
-        session.execute("migrate-set-parameters", {
-            "max-bandwidth": UNLIMITED, "downtime-limit": self.spec.downtime_limit_ms})
+        self.configure(session, name, return_path=bool(self.spec.working_set))
         return session
 
     def start(self):
         self.target = self._start_one("target", self.spec.target_ram, ["-incoming", "defer"])
         self.source = self._start_one("source", self.source_ram, [])
-        self.target.execute("migrate-incoming", {"uri": "tcp:127.0.0.1:0"})
-        address = self.target.execute("query-migrate")["socket-address"][0]
-        self.uri = f"tcp:127.0.0.1:{address['port']}"
-
-    def go(self):
-        self.source.execute("migrate", {"uri": self.uri})

@@ -32,6 +32,12 @@ def at_most(most, text=None):
     return Target(text or f"<= {most:g}", met)
 
 
+def at_least(least):
+    def met(r):
+        return None if r["ours"] is None else r["ours"] > least
+    return Target(f"> {least:g}", met)
+
+
 GIB4_PAGES = (4 << 30) // 4096
 KERNELS = ("scalar", "sse2", "avx2", "avx512bw")
 WORKER_MIB = 16 + 3 * GIB4_PAGES / 8 / (1 << 20)
@@ -39,6 +45,15 @@ WORKER_MIB = 16 + 3 * GIB4_PAGES / 8 / (1 << 20)
 ROWS = (
     Row("idle-tcp", "GB/s", "higher", "idle", "gbps", (times(0.85, "limit"), times(1.6, "peer"))),
     Row("cpu-per-gib-tcp", "s/GiB", "lower", "idle", "cpu_s_per_gib", (times(0.65, "peer"),)),
+    Row("multifd2-tcp", "GB/s", "higher", "multifd2", "gbps", (times(0.9, "limit"), times(1.4, "peer"))),
+    Row("tls1", "GB/s", "higher", "tls1", "gbps", (times(0.7, "limit"), times(2.5, "peer"))),
+    Row("tls2", "GB/s", "higher", "tls2", "gbps", (times(0.7, "limit"), times(2.5, "peer"))),
+    Row("cpu-per-gib-tls", "s/GiB", "lower", "tls1", "cpu_s_per_gib", (times(0.5, "peer"),)),
+    Row("zstd-1g", "x", "higher", "zstd", "speedup", (at_least(1),)),
+    Row("mapped-save", "GB/s", "higher", "mapped", "save_gbps", (times(0.9, "limit"), times(1, "peer"))),
+    Row("mapped-load", "GB/s", "higher", "mapped", "load_gbps", (times(0.9, "limit"), times(1, "peer"))),
+    Row("mapped-save-dio", "GB/s", "higher", "mapped-dio", "save_gbps", (times(0.9, "limit"), times(1, "peer"))),
+    Row("mapped-load-dio", "GB/s", "higher", "mapped-dio", "load_gbps", (times(0.9, "limit"), times(1, "peer"))),
     Row("zero-tcp", "GB/s", "higher", "zero", "gbps", (times(1.5, "peer"),)),
     Row("sparse-64g", "s", "lower", "sparse", "seconds"),
     Row("sparse-64g-ratio", "x", "lower", "sparse", "ratio", (at_most(2),)),

@@ -6,7 +6,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
-from lib import limits, memory, migd, pair, qemu, watch
+from lib import credentials, disk, limits, memory, migd, pair, qemu, watch
 
 GB = 1e9
 GIB = 1 << 30
@@ -14,19 +14,24 @@ SETTLE_S = 1.0  # the loaded guest runs before, and is watched after, the migrat
 ABSENT_MOST = 0.2  # of a gap: beyond it the watcher was away too long to tell
 
 
+GBIT_S = 125_000_000
+
+
 class Sizes(NamedTuple):
     idle: int
     loaded: int
     sparse: int
     used: int
+    saved: int
 
 
-FULL = Sizes(idle=4 * GIB, loaded=GIB // 2, sparse=64 * GIB, used=GIB // 4)
-QUICK = Sizes(idle=GIB // 4, loaded=GIB // 4, sparse=4 * GIB, used=GIB // 16)
+FULL = Sizes(idle=4 * GIB, loaded=GIB // 2, sparse=64 * GIB, used=GIB // 4, saved=2 * GIB)
+QUICK = Sizes(idle=GIB // 4, loaded=GIB // 4, sparse=4 * GIB, used=GIB // 16, saved=GIB // 4)
 
 
 class Context(NamedTuple):
     directory: str  # in tmpfs
+    disk: str  # a directory on a disk
     images: object  # guest.Images
     programs: dict  # {name: path}
     sizes: Sizes
@@ -103,15 +108,24 @@ class Scenario:
             return outcome, watch.longest_gap(w.stop(), began)
 
 
+def multifd(channels, **parameters):
+    """Of pair.Spec."""
+    return {"capabilities": ("multifd",), "parameters": {"multifd-channels": channels, **parameters}}
+
+
 class Idle(Scenario):
     """An idle guest of incompressible memory."""
+    connections = 1
 
     def prepare(self):
         memory.random_file(self.contents, self.context.sizes.idle)
 
+    def spec(self):
+        return multifd(self.connections) if self.connections > 1 else {}
+
     def migrated(self, new_pair):
         size = self.context.sizes.idle
-        outcome, *_ = self.one(new_pair, size)
+        outcome, *_ = self.one(new_pair, size, **self.spec())
         return {
             "gbps": size / outcome.seconds / GB,
             "cpu_s_per_gib": outcome.cpu_s / (size / GIB),
@@ -121,12 +135,113 @@ class Idle(Scenario):
         }
 
     def limit(self):
-        results = limits.transfer(self.context.programs["limits"], self.contents)
+        results = limits.transfer(self.context.programs["limits"], self.contents, self.connections)
         return {
             "gbps": limits.by_method(results, "gbps"),
             "cpu_s_per_gib": limits.by_method(results, "cpu_s_per_gib"),
             "all": results,
         }
+
+
+class Multifd(Idle):
+    """The same over two multifd channels."""
+    connections = 2
+
+
+class Tls(Idle):
+    """The same under TLS, AES-128-GCM. The limit: each byte is copied as in the raw transfer, and goes once through the cipher."""
+
+    def __init__(self, context, connections):
+        super().__init__(context)
+        self.connections = connections
+        self.credentials = context.path("credentials")
+
+    def prepare(self):
+        super().prepare()
+        credentials.make(self.credentials)
+
+    def clean(self):
+        super().clean()
+        shutil.rmtree(self.credentials, ignore_errors=True)
+
+    def spec(self):
+        spec = super().spec()
+        return {**spec, "objects": credentials.objects(self.credentials),
+                "parameters": {**spec.get("parameters", {}), "tls-creds": credentials.OBJECT}}
+
+    def limit(self):
+        results = limits.transfer(self.context.programs["limits"], self.contents, self.connections)
+        cipher = limits.cipher_gbps()
+        return {
+            "gbps": {method: limits.one_after_the_other(cipher, gbps)
+                     for method, gbps in limits.by_method(results, "gbps").items()},
+            "cipher_gbps": cipher,
+            "all": results,
+        }
+
+
+class Zstd(Scenario):
+    """Compressible memory at 1 Gbit/s, with zstd at level 1 and without."""
+    sides = ("ours", "peer")
+
+    def prepare(self):
+        memory.text_file(self.contents, self.context.sizes.loaded)
+
+    def migrated(self, new_pair):
+        size = self.context.sizes.loaded
+        plain, *_ = self.one(new_pair, size, bandwidth=GBIT_S, **multifd(2))
+        zstd, *_ = self.one(new_pair, size, bandwidth=GBIT_S,
+                            **multifd(2, **{"multifd-compression": "zstd", "multifd-zstd-level": 1}))
+        return {"gbps": size / zstd.seconds / GB, "gbps_none": size / plain.seconds / GB,
+                "speedup": plain.seconds / zstd.seconds, "others": max(plain.others, zstd.others)}
+
+
+class Mapped(Scenario):
+    """An idle guest of incompressible memory to a mapped-ram file on a disk, by two channels, and from it into fresh memory."""
+
+    def __init__(self, context, direct):
+        super().__init__(context)
+        self.direct = direct
+        self.file = os.path.join(context.disk, "guest.mapped")
+
+    def prepare(self):
+        memory.random_file(self.contents, self.context.sizes.saved)
+
+    def migrated(self, new_pair):
+        size = self.context.sizes.saved
+        spec = multifd(2, **{"direct-io": self.direct})
+        spec["capabilities"] += ("mapped-ram",)
+        target_ram = memory.hole_file(self.context.path("target.ram"), size)
+        directory = tempfile.mkdtemp(prefix="run-", dir=self.context.directory)
+        try:
+            with new_pair(pair.Spec(size, self.contents, target_ram, **spec), directory) as p:
+                saved = pair.save(p, self.file, self.context.n_cpus)
+                loaded = pair.load(p, self.file, self.context.n_cpus)
+                self._check_contents(p)
+        finally:
+            shutil.rmtree(directory)
+            os.unlink(target_ram)
+            self._remove()
+        return {"save_gbps": size / saved.seconds / GB, "load_gbps": size / loaded.seconds / GB,
+                "save_cpu_s_per_gib": saved.cpu_s / (size / GIB), "load_cpu_s_per_gib": loaded.cpu_s / (size / GIB),
+                # The kernel's own threads do the writing back: what others took cannot be told from that.
+                "kernel_and_others": max(saved.others, loaded.others)}
+
+    def limit(self):
+        save, load = {}, {}
+        try:
+            for direct in (False, True):
+                method = "direct" if direct else "buffered"
+                save[method] = disk.write_rate(self.contents, self.file, direct)
+                load[method] = disk.read_rate(self.file, direct)
+                self._remove()
+        finally:
+            self._remove()
+        return {"save_gbps": save, "load_gbps": load}
+
+    def _remove(self):
+        if os.path.exists(self.file):
+            os.unlink(self.file)
 
 
 class Zero(Scenario):
@@ -225,6 +340,12 @@ def _blackout(mib, limit_ms=300):
 
 SCENARIOS = {
     "idle": Idle,
+    "multifd2": Multifd,
+    "tls1": lambda context: Tls(context, 1),
+    "tls2": lambda context: Tls(context, 2),
+    "zstd": Zstd,
+    "mapped": lambda context: Mapped(context, direct=False),
+    "mapped-dio": lambda context: Mapped(context, direct=True),
     "zero": Zero,
     "sparse": Sparse,
     "blackout-1m": _blackout(1),

@@ -14,7 +14,8 @@ sys.dont_write_bytecode = True
 from lib import rows, scenarios, stats  # noqa: E402
 
 ISSUE_ROWS = ("idle-tcp", "cpu-per-gib-tcp", "zero-tcp", "sparse-64g", "blackout-1m", "blackout-16m", "blackout-128m",
-              "worker-rss", "daemon-rss")
+              "worker-rss", "daemon-rss", "multifd2-tcp", "tls1", "tls2", "cpu-per-gib-tls", "zstd-1g", "mapped-save",
+              "mapped-load", "mapped-load-dio")
 
 
 def row(name):

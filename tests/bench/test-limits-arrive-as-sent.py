@@ -33,6 +33,26 @@ class Limits(unittest.TestCase):
         self.assertLessEqual({r["method"] for r in results} ^ METHODS, {"uffd-copy"})
         self.assertTrue(all(r["same"] for r in results))
 
+    def test_several_connections_deliver_it_together(self):
+        # 1 and 3 pages do not divide evenly.
+        for pages, connections in ((SIZE // 4096 + 1, 2), (SIZE // 4096 + 3, 16)):
+            memory.random_file(self.ram, pages * 4096)
+            results = limits.transfer(self.program, self.ram, connections)
+            self.assertLessEqual({r["method"] for r in results} ^ METHODS, {"uffd-copy"})
+            self.assertTrue(all(r["same"] for r in results))
+
+    def test_connections_are_counted_from_one(self):
+        memory.random_file(self.ram, 4096)
+        for connections in (0, 17):
+            with self.assertRaisesRegex(limits.LimitError, "usage"):
+                limits.transfer(self.program, self.ram, connections)
+
+    def test_cipher_rate_is_a_rate(self):
+        self.assertGreater(limits.cipher_gbps(), 0.01)
+
+    def test_two_rates_one_after_the_other(self):
+        self.assertAlmostEqual(limits.one_after_the_other(3, 6), 2)
+
     def test_zero_scan_counts_zero_pages(self):
         memory.zero_file(self.ram, SIZE)
         with open(self.ram, "r+b") as f:

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import unittest
+import zlib
 
 ROOT = os.environ.get("MIGD_SOURCE_DIR") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "bench"))
@@ -30,6 +31,14 @@ class Memory(unittest.TestCase):
         self.assertEqual(memory.allocated(memory.hole_file(self.a, SIZE)), 0)
         self.assertEqual(memory.allocated(memory.scattered_file(self.a, SIZE, USED)), USED)
         self.assertEqual(os.stat(self.a).st_size, SIZE)
+
+    def test_text_is_compressible_and_not_zero(self):
+        memory.text_file(self.a, SIZE)
+        with open(self.a, "rb") as f:
+            data = f.read()
+        self.assertEqual(memory.allocated(self.a), SIZE)
+        self.assertLess(len(zlib.compress(data, 1)), SIZE // 2)
+        self.assertTrue(all(any(data[at:at + 4096]) for at in range(0, SIZE, 4096)))
 
     def test_copy_keeps_holes_and_allocated_zeros(self):
         for make in (lambda p: memory.scattered_file(p, SIZE, USED), lambda p: memory.zero_file(p, SIZE)):
