@@ -183,7 +183,7 @@ static bool take_connection(struct migration *m, int *ret, int *ret_fd, struct m
 	return true;
 }
 
-int migration_connect(struct migration *m, int *ret_fd, struct merr *err)
+int migration_connect(struct migration *m, int cancel_fd, int *ret_fd, struct merr *err)
 {
 	int r;
 
@@ -197,7 +197,8 @@ int migration_connect(struct migration *m, int *ret_fd, struct merr *err)
 			return -ECANCELED;
 		if (take_connection(m, &r, ret_fd, err))
 			return r;
-		(void)fd_wait(m->answer_fd, POLLIN, -1, DEADLINE_NONE);
+		if (fd_wait(m->answer_fd, POLLIN, cancel_fd, DEADLINE_NONE) == -ECANCELED)
+			return merr_set(err, -ECANCELED, "cancelled");
 		wake_drain(m->answer_fd);
 	}
 }

@@ -23,6 +23,7 @@
 #include "engine/stats-page.h"
 #include "engine/throttle.h"
 #include "schema/types.h"
+#include "transport/chan.h"
 
 enum resolve {
 	RESOLVE_NONE = 0,
@@ -103,9 +104,16 @@ void report_done(struct migration *m, bool guest_runs_here);
 
 /*
  * Ask the daemon (this one or, if it is gone, the next) for a connection to the peer. 0: *ret_fd is the caller's;
- * -ECANCELED: a `migrate-resolve` came instead; else why it failed, in ERR. Waits as long as it takes.
+ * -ECANCELED: a `migrate-resolve` came instead, or CANCEL_FD (-1: none) is readable; else why it failed, in ERR. Waits as
+ * long as it takes.
  */
-int migration_connect(struct migration *m, int *ret_fd, struct merr *err);
+int migration_connect(struct migration *m, int cancel_fd, int *ret_fd, struct merr *err);
+
+/*
+ * Before RELEASE: one more channel to the peer, ready to be written to (engine/open-channel.c). -ECANCELED by
+ * migrate_cancel; else -errno with ERR. The caller's.
+ */
+int migration_open_channel(struct migration *m, struct chan **ret, struct merr *err);
 
 /*
  * Ask the daemon to publish what was written to FD (borrowed; -1: it is closed). 0: it is there to stay; -EAGAIN: not answered until DEADLINE_NS, ask again

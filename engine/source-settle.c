@@ -68,7 +68,7 @@ static int reconnect(struct source *s)
 	/* A QEMU could not say; and it may be another one by now that listens there. */
 	if (s->peer != PEER_MIGD)
 		return unanswerable(s);
-	r = migration_connect(s->m, &fd, &s->err);
+	r = migration_connect(s->m, -1, &fd, &s->err);
 	if (r == 0)
 		r = source_connect(s, fd, false);
 	if (r < 0)
