@@ -142,9 +142,9 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 	if (!d->base || !d->registry || !d->fdsets)
 		return merr_set(err, -ENOMEM, "out of memory");
 	raise_descriptor_limit();
-	r = host_init(d, err);
+	r = state_dir_open(o->state_dir, &d->state, err);
 	if (r == 0)
-		r = state_dir_open(o->state_dir, &d->state, err);
+		r = host_init(d, err);
 	if (r == 0)
 		r = watch_signals(d, err);
 	if (r == 0)

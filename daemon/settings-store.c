@@ -53,7 +53,7 @@ void settings_save(const struct guest *g)
 	file_name(g->name, name);
 	if (!o)
 		(void)merr_set(&err, -ENOMEM, "out of memory");
-	if (!o || state_dir_save(g->daemon->state, name, o, &err) < 0)
+	if (!o || state_dir_save(g->daemon->state, name, o, false, &err) < 0)
 		log_warning("the settings of a guest are lost if this daemon ends guest='%s': %s",
 			    g->name, merr_msg(&err));
 }

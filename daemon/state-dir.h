@@ -5,6 +5,7 @@
  *   lock                  held by the daemon that uses the directory
  *   migrations/ID.json    one journal a migration, version 1; replaced as a whole
  *   settings/NAME         a guest's settings (daemon/settings-store.h); replaced as a whole
+ *   settings/host         the host's (daemon/host.h)
  *   workers/ID.sock       where its worker can be reached (engine/link.h)
  *
  * Journals are advice: who may run a guest is known by its library.
@@ -63,10 +64,10 @@ void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct j
 		    void *opaque);
 
 /*
- * Settings: one JSON object under NAME. -ENOENT: there is none. They are not synced to the disk: what a crash of the host
- * takes with it, it takes with the guest.
+ * Settings: one JSON object under NAME. -ENOENT: there is none. A guest's are not synced to the disk: what a crash of the
+ * host takes with it, it takes with the guest. DURABLE: they are.
  */
-int state_dir_save(struct state_dir *s, const char *name, const json_t *o, struct merr *err);
+int state_dir_save(struct state_dir *s, const char *name, const json_t *o, bool durable, struct merr *err);
 int state_dir_load(struct state_dir *s, const char *name, json_t **ret, struct merr *err);
 void state_dir_remove(struct state_dir *s, const char *name);
 /* Remove those of which FN says that they are stale. */

@@ -20,15 +20,18 @@
 /* No guest's: those have an even number of digits. */
 #define TEMPORARY "new"
 
-static int write_temporary(int dir, const char *text)
+static int write_temporary(int dir, const char *text, bool durable)
 {
 	_cleanup_close_ int fd =
 		openat(dir, TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-	return fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
+	int r = fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
+
+	return r == 0 && durable && fsync(fd) < 0 ? -errno : r;
 }
 
-int state_dir_save(struct state_dir *s, const char *name, const json_t *o, struct merr *err)
+int state_dir_save(struct state_dir *s, const char *name, const json_t *o, bool durable,
+		   struct merr *err)
 {
 	_cleanup_free_ char *text = json_dumps(o, JSON_INDENT(1));
 	int r;
@@ -38,8 +41,10 @@ int state_dir_save(struct state_dir *s, const char *name, const json_t *o, struc
 	if (strlen(text) > SETTINGS_MAX_BYTES)
 		return merr_set(err, -EFBIG, "they take %zu bytes, at most %d are kept",
 				strlen(text), SETTINGS_MAX_BYTES);
-	r = write_temporary(s->settings_fd, text);
+	r = write_temporary(s->settings_fd, text, durable);
 	if (r == 0 && renameat(s->settings_fd, TEMPORARY, s->settings_fd, name) < 0)
+		r = -errno;
+	if (r == 0 && durable && fsync(s->settings_fd) < 0)
 		r = -errno;
 	if (r < 0)
 		(void)unlinkat(s->settings_fd, TEMPORARY, 0);
