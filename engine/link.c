@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 
 int link_send(struct conn *c, enum link_type type, const json_t *body, const int *fds, size_t n_fds)
 {
@@ -38,4 +40,49 @@ int link_body(const struct conn_msg *m, json_t **ret, struct merr *err)
 	}
 	*ret = j;
 	return 0;
+}
+
+int link_send_tls(struct conn *c, const struct worker_tls *tls)
+{
+	json_t *body = worker_tls_to_json(tls);
+	_cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	json_decref(body);
+	if (!text)
+		return -ENOMEM;
+	if (strlen(text) > LINK_TLS_MAX)
+		return -E2BIG;
+	fd = fd_memfd("migd-tls", strlen(text));
+	if (fd < 0)
+		return fd;
+	r = fd_pwrite_full(fd, text, strlen(text), 0);
+	return r < 0 ? r : link_send(c, LINK_TLS, NULL, &fd, 1);
+}
+
+int link_receive_tls(struct conn_msg *m, struct worker_tls *ret, struct merr *err)
+{
+	_cleanup_close_ int fd = conn_msg_take_fd(m, 0);
+	_cleanup_free_ char *text = NULL;
+	json_error_t why;
+	struct stat st;
+	json_t *body;
+	int r;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > LINK_TLS_MAX)
+		return merr_set(err, -EBADMSG, "worker link: TLS without credentials, or with too many");
+	text = malloc((size_t)st.st_size);
+	if (!text)
+		return merr_set_errno(err, -ENOMEM, "TLS credentials");
+	r = fd_pread_full(fd, text, (size_t)st.st_size, 0);
+	if (r < 0)
+		return merr_set_errno(err, r, "TLS credentials");
+	body = json_loadb(text, (size_t)st.st_size, JSON_REJECT_DUPLICATES, &why);
+	if (!body)
+		/* Not WHY's text: it quotes what may be a key. */
+		return merr_set(err, -EBADMSG, "worker link: TLS: no JSON at byte %d", why.position);
+	r = worker_tls_from_json(body, ret, err);
+	json_decref(body);
+	return r;
 }

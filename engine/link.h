@@ -18,6 +18,8 @@
  *                      PUBLISHED    WorkerPublished  the answer to PUBLISH
  *                      SHARE        WorkerShare      what the host's bandwidth budget leaves this migration
  *                      ARRIVAL      {} + a socket    incoming: a connection to the host's shared port
+ *                      TLS          {} + a memfd     WorkerTls: after START, before anything else, if it says so; again
+ *                                                    whenever the credentials were loaded anew
  *                      SIGNED       WorkerSigned     the answer to SIGN
  *                      AUTHORIZED   WorkerAuthorized the answer to AUTHORIZE
  *                      FINISHED     {}               the outcome is recorded: the worker may exit
@@ -40,6 +42,7 @@
 
 #include "attach/conn.h"
 #include "base/err.h"
+#include "schema/types.h"
 
 #define LINK_VERSION 1
 #define LINK_FD 3	/* where the worker finds its end */
@@ -57,6 +60,7 @@ enum link_type {
 	LINK_ARRIVAL,
 	LINK_SIGNED,
 	LINK_AUTHORIZED,
+	LINK_TLS,
 	LINK_STATE = 230,
 	LINK_PASS,
 	LINK_CONNECT,
@@ -85,6 +89,14 @@ int link_send(struct conn *c, enum link_type type, const json_t *body, const int
 
 /* The JSON body of a received message; -EBADMSG with ERR if it is not one object. Caller decrefs. */
 int link_body(const struct conn_msg *m, json_t **ret, struct merr *err);
+
+/*
+ * Credentials, which may be longer than a message (LINK_TLS_MAX): in a memfd. link_receive_tls(): M is a TLS message; the
+ * caller calls worker_tls_done().
+ */
+#define LINK_TLS_MAX (4U << 20)
+int link_send_tls(struct conn *c, const struct worker_tls *tls);
+int link_receive_tls(struct conn_msg *m, struct worker_tls *ret, struct merr *err);
 
 /*
  * The worker's main(): called by the executable's main() when argv[0] is "migd-worker". Returns the exit status.
