@@ -37,7 +37,7 @@ WIDTH = {"uint8_t": U8, "uint32_t": U32}
 BOOLS = {"cpu-throttle-tailslow": [True, False], "direct-io": [False]}
 STRINGS = {"tls-hostname": "host.example", "tls-authz": "authz0"}
 ENUMS = {"zero-page-detection": ("multifd", ["none", "legacy", "multifd"]),
-         "multifd-compression": ("none", ["none"]), "mode": ("normal", ["normal"])}
+         "multifd-compression": ("none", ["zlib", "zstd", "none"]), "mode": ("normal", ["normal"])}
 LISTS = {"cpr-exec-command": (["/bin/true", "-x", ""], [])}
 
 
@@ -152,6 +152,13 @@ def test_bools_and_enums(t):
         g.refuses(name, "sideways", f"Parameter '{name}' does not accept value 'sideways'")
         for value in 1, None, True:
             g.refuses(name, value, f"Invalid parameter type for '{name}', expected: string")
+
+
+def test_codecs_of_hardware(t):
+    g = Guest(t)
+    for value in "qatzip", "qpl", "uadk":
+        g.refuses("multifd-compression", value,
+                  f"Parameter 'multifd-compression' does not accept value '{value}': codecs of special hardware")
 
 
 def test_strings(t):
