@@ -25,6 +25,22 @@ static int check_supported(const struct migration_parameters *p, struct merr *er
 	return 0;
 }
 
+/* A QEMU built without one of these does not know its name, and says the first half of this. */
+static int check_compression(const struct migration_parameters *p, struct merr *err)
+{
+	switch (p->multifd_compression) {
+	case MULTI_FD_COMPRESSION_QATZIP:
+	case MULTI_FD_COMPRESSION_QPL:
+	case MULTI_FD_COMPRESSION_UADK:
+		return merr_set(err, -ENOTSUP,
+				"Parameter 'multifd-compression' does not accept value '%s': codecs of special "
+				"hardware are not built in; use 'zstd' or 'zlib'",
+				multi_fd_compression_str(p->multifd_compression));
+	default:
+		return 0;
+	}
+}
+
 /* null means "" (QMP.md 10), and is shown so. */
 static int replace_null(struct str_or_null *s)
 {
@@ -67,6 +83,8 @@ static int merge(struct guest *g, const struct migration_parameters *changes, st
 	r = migration_parameters_check(&merged, err);
 	if (r == 0)
 		r = check_supported(&merged, err);
+	if (r == 0)
+		r = check_compression(&merged, err);
 	if (r == 0)
 		r = capabilities_check(&(struct settings){ .on = g->capabilities,
 							   .was_on = g->capabilities,
