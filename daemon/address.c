@@ -42,6 +42,13 @@ static int parse_inet(const struct inet_socket_address *i, struct addr *ret, str
 	return addr_parse_uri(text, ret, err);
 }
 
+/* Member `guest` of a socket's address. */
+static int take_guest(bool has_guest, const char *guest, struct addr *a, struct merr *err)
+{
+	a->to_guest = has_guest;
+	return has_guest ? addr_set_guest(a, guest, err) : 0;
+}
+
 static int from_inet(const struct inet_socket_address *i, struct addr *ret, struct merr *err)
 {
 	int r;
@@ -63,7 +70,7 @@ static int from_inet(const struct inet_socket_address *i, struct addr *ret, stru
 	ret->keep_alive_count = i->keep_alive_count;
 	ret->keep_alive_idle = i->keep_alive_idle;
 	ret->keep_alive_interval = i->keep_alive_interval;
-	return 0;
+	return take_guest(i->has_guest, i->guest, ret, err);
 }
 
 static int from_unix(const struct unix_socket_address *u, struct addr *ret, struct merr *err)
@@ -77,6 +84,8 @@ static int from_unix(const struct unix_socket_address *u, struct addr *ret, stru
 	if (!u->path[0])
 		return merr_set(err, -EINVAL, "Parameter 'channels[0].addr.path' expects a path");
 	r = copy_text(u->path, a.path, sizeof(a.path), "channels[0].addr.path", err);
+	if (r == 0)
+		r = take_guest(u->has_guest, u->guest, &a, err);
 	if (r == 0)
 		*ret = a;
 	return r;
@@ -147,6 +156,16 @@ static int from_file(const struct file_migration_args *f, struct addr *ret, stru
 	return r;
 }
 
+static int from_shared(const struct shared_address *s, struct addr *ret, struct merr *err)
+{
+	struct addr a = { .type = ADDR_SHARED };
+	int r = s->has_guest ? addr_set_guest(&a, s->guest, err) : 0;
+
+	if (r == 0)
+		*ret = a;
+	return r;
+}
+
 static int from_address(const struct migration_address *a, struct addr *ret, struct merr *err)
 {
 	switch (a->transport) {
@@ -156,6 +175,8 @@ static int from_address(const struct migration_address *a, struct addr *ret, str
 		return from_exec(&a->u.exec, ret, err);
 	case MIGRATION_ADDRESS_TYPE_FILE:
 		return from_file(&a->u.file, ret, err);
+	case MIGRATION_ADDRESS_TYPE_SHARED:
+		return from_shared(&a->u.shared, ret, err);
 	default:
 		return merr_set(err, -ENOTSUP,
 				"migration transport '%s' is not supported; use socket, exec or file",

@@ -10,9 +10,10 @@
 
 #include "base/cleanup.h"
 #include "transport/addr-local.h"
+#include "transport/greeting.h"
 
 #define TCP_FORM                                                      \
-	"expected tcp:HOST:PORT[,to=PORT][,ipv4][,ipv6][,numeric][,keep-alive], " \
+	"expected tcp:HOST:PORT[,to=PORT][,ipv4][,ipv6][,numeric][,keep-alive][,guest=NAME], " \
 	"e.g. tcp:[::1]:4444"
 #define PORT_NUMBER_MAX 65535
 
@@ -264,6 +265,40 @@ static int parse_unix(struct span rest, struct addr *a, struct merr *err)
 	return 0;
 }
 
+int addr_set_guest(struct addr *a, const char *name, struct merr *err)
+{
+	_Static_assert(ADDR_GUEST_MAX == GREETING_NAME_MAX, "an address can name every guest");
+
+	if (name[0] && !greeting_is_name(name))
+		return merr_set(err, -EINVAL,
+				"the name of a guest has 1 to %d bytes and no control characters; "
+				"it comes last: everything behind 'guest=' is the name",
+				ADDR_GUEST_MAX);
+	(void)span_copy(span_of(name), a->guest, sizeof(a->guest));
+	return 0;
+}
+
+/* ",guest" or ",guest=NAME" at the end of REST, which loses it. REST ends with NUL. */
+static int cut_guest(struct span *rest, struct addr *a, struct merr *err)
+{
+	static const char option[] = ",guest";
+	const char *at = strstr(rest->p, option);
+
+	while (at && at[sizeof(option) - 1] && at[sizeof(option) - 1] != '=')
+		at = strstr(at + 1, option);
+	if (!at)
+		return 0;
+	rest->len = (size_t)(at - rest->p);
+	a->to_guest = true;
+	at += sizeof(option) - 1;
+	return addr_set_guest(a, *at ? at + 1 : at, err);
+}
+
+static int parse_shared(const char *rest, struct addr *a, struct merr *err)
+{
+	return addr_set_guest(a, rest, err);
+}
+
 static const struct protocol {
 	const char *name;
 	enum addr_type type;
@@ -275,12 +310,13 @@ static const struct protocol {
 	{ "fd", ADDR_FD, NULL, addr_parse_fd },
 	{ "exec", ADDR_EXEC, NULL, addr_parse_exec },
 	{ "file", ADDR_FILE, NULL, addr_parse_file },
+	{ "shared", ADDR_SHARED, NULL, parse_shared },
 };
 
 /* QEMU has these. */
 static const char *const absent_protocols[] = { "vsock", "rdma" };
 
-#define PROTOCOLS "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND or file:PATH"
+#define PROTOCOLS "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH or shared:"
 
 int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err)
 {
@@ -294,8 +330,10 @@ int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err)
 		if (!span_is(name, protocols[i].name))
 			continue;
 		a.type = protocols[i].type;
-		r = protocols[i].parse ? protocols[i].parse(rest, &a, err)
-				       : protocols[i].parse_text(rest.p, &a, err);
+		r = protocols[i].parse ? cut_guest(&rest, &a, err) : 0;
+		if (r == 0)
+			r = protocols[i].parse ? protocols[i].parse(rest, &a, err)
+					       : protocols[i].parse_text(rest.p, &a, err);
 		if (r < 0) {
 			(void)merr_prefix(err, "error parsing address '%s'", uri);
 			return r;
@@ -324,11 +362,15 @@ const char *addr_format(const struct addr *a, char *buf, size_t len)
 
 	switch (a->type) {
 	case ADDR_TCP:
-		(void)snprintf(buf, len, "tcp:%s%s%s:%s", v6 ? "[" : "", a->host, v6 ? "]" : "",
-			       a->port);
+		(void)snprintf(buf, len, "tcp:%s%s%s:%s%s%s", v6 ? "[" : "", a->host, v6 ? "]" : "",
+			       a->port, a->to_guest ? ",guest=" : "", a->guest);
 		break;
 	case ADDR_UNIX:
-		(void)snprintf(buf, len, "unix:%s", a->path);
+		(void)snprintf(buf, len, "unix:%s%s%s", a->path, a->to_guest ? ",guest=" : "",
+			       a->guest);
+		break;
+	case ADDR_SHARED:
+		(void)snprintf(buf, len, "shared:%s", a->guest);
 		break;
 	default:
 		addr_format_local(a, buf, len);

@@ -15,10 +15,12 @@ enum addr_type {
 	ADDR_FD,	/* a descriptor that a client passed */
 	ADDR_EXEC,	/* a command's standard input or output */
 	ADDR_FILE,
+	ADDR_SHARED,	/* incoming: the host's shared ports (transport/greeting.h) */
 };
 
 #define ADDR_HOST_MAX 253	/* RFC 1035: the longest domain name */
 #define ADDR_PORT_MAX 31	/* a number or a service name */
+#define ADDR_GUEST_MAX 127	/* of a guest's name */
 #define ADDR_TEXT_MAX 4095	/* PATH_MAX - 1; a command as well has to do with that */
 
 struct addr {
@@ -31,16 +33,21 @@ struct addr {
 	bool keep_alive;
 	uint32_t keep_alive_count, keep_alive_idle, keep_alive_interval;	/* probes, s, s; 0: the system's */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];	/* UNIX */
+	bool to_guest;			/* TCP, UNIX: a shared port: every connection says which guest it is for */
+	char guest[ADDR_GUEST_MAX + 1];	/* that guest; SHARED: the guest is expected under this name; "": its own */
 	char text[ADDR_TEXT_MAX + 1];	/* FD: name or number; FILE: path; EXEC: the arguments, each ended by NUL */
 	size_t n_args;			/* EXEC: arguments in `text`, at least one */
 	uint64_t offset;		/* FILE: bytes before the stream */
 };
 
 /*
- * Parse "tcp:HOST:PORT[,OPTION]...", "unix:PATH", "fd:NAME", "exec:COMMAND" or "file:PATH[,offset=SIZE]". -EINVAL with
- * ERR saying what is wrong and what a right one looks like; -ENOTSUP for a protocol of QEMU's that is not there (yet).
+ * Parse "tcp:HOST:PORT[,OPTION]...", "unix:PATH", either with ",guest[=NAME]" at the end, "fd:NAME", "exec:COMMAND",
+ * "file:PATH[,offset=SIZE]" or "shared:[NAME]". All that follows "guest=" is the name. -EINVAL with ERR saying what is wrong and what a right one looks like; -ENOTSUP for a protocol of QEMU's that is not there (yet).
  */
 int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err);
+
+/* The name of a guest, for a port that several share. -EINVAL with ERR. */
+int addr_set_guest(struct addr *a, const char *name, struct merr *err);
 
 /* True for those that can be connected to, also again, and listened on: TCP and UNIX. */
 bool addr_is_network(const struct addr *a);

@@ -45,6 +45,17 @@ static const struct {
 	  { .type = ADDR_TCP, .host = "h", .port = "1", .keep_alive_count = 3,
 	    .keep_alive_idle = UINT32_MAX },
 	  "tcp:h:1" },
+	{ "tcp:h:1,guest=g", { .type = ADDR_TCP, .host = "h", .port = "1", .to_guest = true, .guest = "g" }, NULL },
+	{ "tcp:h:1,ipv4,guest=a,b=c,guest=d",
+	  { .type = ADDR_TCP, .host = "h", .port = "1", .ipv4 = true, .to_guest = true, .guest = "a,b=c,guest=d" },
+	  "tcp:h:1,guest=a,b=c,guest=d" },
+	{ "tcp:h:1,guest", { .type = ADDR_TCP, .host = "h", .port = "1", .to_guest = true },
+	  "tcp:h:1,guest=" },
+	{ "unix:/x,guest=g", { .type = ADDR_UNIX, .path = "/x", .to_guest = true, .guest = "g" }, NULL },
+	{ "unix:/x,guest=", { .type = ADDR_UNIX, .path = "/x", .to_guest = true }, NULL },
+	{ "unix:/x,guests,guest=g", { .type = ADDR_UNIX, .path = "/x,guests", .to_guest = true, .guest = "g" }, NULL },
+	{ "shared:", { .type = ADDR_SHARED }, NULL },
+	{ "shared:a b", { .type = ADDR_SHARED, .guest = "a b" }, NULL },
 	{ "fd:fd-mig", { .type = ADDR_FD, .text = "fd-mig" }, NULL },
 	{ "fd:12", { .type = ADDR_FD, .text = "12" }, NULL },
 	{ "file:/x", { .type = ADDR_FILE, .text = "/x" }, NULL },
@@ -100,6 +111,8 @@ static void test_right_uris(void **state)
 		assert_string_equal(a.port, good[i].addr.port);
 		assert_string_equal(a.path, good[i].addr.path);
 		assert_string_equal(a.text, good[i].addr.text);
+		assert_int_equal(a.to_guest, good[i].addr.to_guest);
+		assert_string_equal(a.guest, good[i].addr.guest);
 		assert_int_equal(a.offset, good[i].addr.offset);
 		assert_int_equal(a.numeric, good[i].addr.numeric);
 		assert_int_equal(a.keep_alive_count, good[i].addr.keep_alive_count);
@@ -147,6 +160,10 @@ static const struct {
 	{ "unix:", -EINVAL, "the path of the Unix socket is missing" },
 	{ "tcp:h:1,keep-alive-idle=-1", -EINVAL, "expects a number from 0 to 4294967295, not '-1'" },
 	{ "tcp:h:1,keep-alive-count=4294967296", -EINVAL, "expects a number" },
+	{ "tcp:h:1,guest=a\nb", -EINVAL, "no control characters" },
+	{ "tcp:h:1,guests", -EINVAL, "unknown option 'guests'" },
+	{ "tcp:,guest=a", -EINVAL, "the port is missing" },
+	{ "unix:,guest=a", -EINVAL, "the path of the Unix socket is missing" },
 	{ "fd:", -EINVAL, "invalid fd address" },
 	{ "exec:", -EINVAL, "the command is missing" },
 	{ "file:", -EINVAL, "the path of the file is missing" },
@@ -210,6 +227,8 @@ static void test_longest(void **state)
 	assert_int_equal(addr_parse_uri(long_uri("tcp:h:", ADDR_PORT_MAX, ""), &a, NULL), 0);
 	assert_refused(long_uri("tcp:h:", ADDR_PORT_MAX + 1, ""), -EINVAL, "longer than 31 bytes");
 	assert_int_equal(addr_parse_uri(long_uri("unix:", sizeof(a.path) - 1, ""), &a, NULL), 0);
+	assert_int_equal(addr_parse_uri(long_uri("shared:", ADDR_GUEST_MAX, ""), &a, NULL), 0);
+	assert_refused(long_uri("shared:", ADDR_GUEST_MAX + 1, ""), -EINVAL, "1 to 127 bytes");
 	assert_refused(long_uri("unix:", sizeof(a.path), ""), -EINVAL,
 		       "can have 107 bytes, this one has 108");
 }
