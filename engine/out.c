@@ -18,7 +18,6 @@ struct out {
 	struct rate *rate;
 	struct stats_page *stats;
 	int cancel_fd;
-	bool limited;
 	out_input_fn on_input;
 	void *on_input_opaque;
 	int error;
@@ -40,7 +39,6 @@ struct out *out_new(struct chan *chan, struct rate *rate, struct stats_page *sta
 	o->rate = rate;
 	o->stats = stats;
 	o->cancel_fd = cancel_fd;
-	o->limited = true;
 	return o;
 }
 
@@ -56,14 +54,9 @@ void out_on_input(struct out *o, out_input_fn fn, void *opaque)
 	o->on_input_opaque = opaque;
 }
 
-void out_limit(struct out *o, bool on)
-{
-	o->limited = on;
-}
-
 uint64_t out_batch_bytes(const struct out *o)
 {
-	return o->limited ? rate_allowance(o->rate) : UINT64_MAX;
+	return rate_allowance(o->rate);
 }
 
 int out_error(const struct out *o)
@@ -81,11 +74,9 @@ static int write_queued(struct out *o)
 	bool mind_input = o->on_input != NULL;
 	int r;
 
-	if (o->limited) {
-		r = rate_spend(o->rate, o->queued, o->cancel_fd);
-		if (r < 0)
-			return r;
-	}
+	r = rate_spend(o->rate, o->queued, o->cancel_fd);
+	if (r < 0)
+		return r;
 	for (;;) {
 		r = chan_write(o->chan, o->iov, o->n_iov, mind_input, DEADLINE_NONE);
 		if (r != -EAGAIN)

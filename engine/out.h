@@ -25,9 +25,6 @@ struct out *out_new(struct chan *chan, struct rate *rate, struct stats_page *sta
 struct out *out_free(struct out *o);
 void out_on_input(struct out *o, out_input_fn fn, void *opaque);
 
-/* While ON is false the bandwidth limit does not count: the switchover has none (QMP.md 4). */
-void out_limit(struct out *o, bool on);
-
 /* At most so many bytes should be queued before a flush: what a limited bandwidth allows in 100 ms, or all that is useful. */
 uint64_t out_batch_bytes(const struct out *o);
 

@@ -9,9 +9,7 @@
 static int setup(void *opaque, struct out *out, struct merr *err)
 {
 	(void)out;
-	(void)err;
-	ram_source_list(opaque);
-	return 0;
+	return ram_source_list(opaque, err);
 }
 
 static int pending_exact(void *opaque, uint64_t *ret_bytes, struct merr *err)

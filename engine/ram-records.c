@@ -9,16 +9,15 @@
 
 void ram_records_list(struct ram_records *rec, const struct ram *ram)
 {
-	struct out *out = rec->out;
+	out_be64(rec->out, ram->total_bytes | WIRE_RAM_MEM_SIZE);
+}
 
-	out_be64(out, ram->total_bytes | WIRE_RAM_MEM_SIZE);
-	for (size_t i = 0; i < ram->n_blocks; i++) {
-		out_str8(out, ram->blocks[i].name);
-		out_be64(out, ram->blocks[i].len);
-		if (ram->ignore_shared)
-			out_be64(out, ram->blocks[i].gpa);
-	}
-	out_be64(out, WIRE_RAM_EOS);
+void ram_records_list_block(struct ram_records *rec, const struct ram *ram, const struct ram_file *b)
+{
+	out_str8(rec->out, b->name);
+	out_be64(rec->out, b->len);
+	if (ram->ignore_shared)
+		out_be64(rec->out, b->gpa);
 }
 
 /* What each record begins with: address, flags, block name if it is another one than before. */

@@ -20,8 +20,9 @@ struct ram_records {
 	const struct ram_file *last_block;	/* of the last page record: CONTINUE */
 };
 
-/* The body of a START section. */
+/* The list's head, and what it says of each block. */
 void ram_records_list(struct ram_records *rec, const struct ram *ram);
+void ram_records_list_block(struct ram_records *rec, const struct ram *ram, const struct ram_file *b);
 
 /* N pages from PAGE on are zero. */
 void ram_records_zero(struct ram_records *rec, const struct ram_file *b, uint64_t page, uint64_t n);

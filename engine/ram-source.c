@@ -33,6 +33,7 @@ struct ram_source {
 	struct stats_page *stats;
 	struct ram_records rec;
 	struct ram_poison poison;
+	struct ram_sink *sink;			/* owned; NULL: pages go into the stream */
 	ram_tick_fn tick;
 	void *tick_opaque;
 	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
@@ -65,6 +66,8 @@ struct ram_source *ram_source_free(struct ram_source *s)
 	if (s) {
 		free(s->buffer);
 		s->rec.delta = ram_delta_free(s->rec.delta);
+		if (s->sink)
+			s->sink->ops->free(s->sink);
 	}
 	free(s);
 	return NULL;
@@ -81,6 +84,11 @@ void ram_source_detect_zeros(struct ram_source *s, bool on)
 	s->rec.all_in_full = !on;
 }
 
+void ram_source_use_sink(struct ram_source *s, struct ram_sink *k)
+{
+	s->sink = k;
+}
+
 void ram_source_tell_poison(struct ram_source *s)
 {
 	s->poison.can_send = true;
@@ -92,11 +100,6 @@ int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_by
 	return s->rec.delta ? 0 : -ENOMEM;
 }
 
-void ram_source_list(struct ram_source *s)
-{
-	ram_records_list(&s->rec, s->ram);
-}
-
 /* Send all that refers to the buffer or a window, and see to what else there is to do. */
 static int flush(struct ram_source *s)
 {
@@ -106,6 +109,35 @@ static int flush(struct ram_source *s)
 	if (s->rec.delta)
 		ram_delta_adapt(s->rec.delta);
 	return s->tick ? s->tick(s->tick_opaque) : 0;
+}
+
+/* Everything the sink was given is sent. */
+static int drain_sink(struct ram_source *s, struct merr *err)
+{
+	int r, ticked;
+
+	do {
+		r = s->sink->ops->drain(s->sink, err);
+		ticked = flush(s);
+	} while (r == -EAGAIN && ticked == 0);
+	return r < 0 && r != -EAGAIN ? r : ticked;
+}
+
+int ram_source_list(struct ram_source *s, struct merr *err)
+{
+	const struct ram_sink_ops *ops = s->sink ? s->sink->ops : NULL;
+	int r = 0;
+
+	ram_records_list(&s->rec, s->ram);
+	for (size_t i = 0; r == 0 && i < s->ram->n_blocks; i++) {
+		ram_records_list_block(&s->rec, s->ram, &s->ram->blocks[i]);
+		if (ops && ops->list_block)
+			r = ops->list_block(s->sink, s->out, &s->ram->blocks[i], err);
+	}
+	if (r == 0 && ops && ops->end_list)
+		r = ops->end_list(s->sink, s->out, err);
+	out_be64(s->out, WIRE_RAM_EOS);
+	return r;
 }
 
 /*
@@ -185,6 +217,27 @@ static int send_copied(struct ram_source *s, struct ram_file *b, uint64_t page, 
 static bool may_refer(const struct ram_source *s, const struct ram_file *b)
 {
 	return !ram_is_huge(b) && !ram_records_need_copies(&s->rec);
+}
+
+/* Pages for the sink, which may be busy with those of before. */
+static int sink_pages(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n, bool dense,
+		      struct merr *err)
+{
+	int r, ticked;
+
+	do {
+		r = s->sink->ops->pages(s->sink, b, page, n, dense && !ram_is_huge(b), err);
+		ticked = flush(s);
+	} while (r == -EAGAIN && ticked == 0);
+	return r < 0 && r != -EAGAIN ? r : ticked;
+}
+
+static int send_zeros(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n, struct merr *err)
+{
+	if (s->sink && s->sink->ops->zero)
+		return s->sink->ops->zero(s->sink, b, page, n, err);
+	ram_records_zero(&s->rec, b, page, n);
+	return 0;
 }
 
 /* Send N pages; by reference only what has no holes, for populating a mapping allocates them. */
@@ -302,8 +355,12 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 		stop = st.data ? min_u64(run_end, page + WINDOW_PAGES) : run_end;
 		bitmap_clear_range(b->todo, page, stop - page);
 		if (!st.data)
-			ram_records_zero(&s->rec, b, page, stop - page);
-		else if ((r = send_pages(s, b, page, stop - page, st.dense, err)) < 0)
+			r = send_zeros(s, b, page, stop - page, err);
+		else if (s->sink)
+			r = sink_pages(s, b, page, stop - page, st.dense, err);
+		else
+			r = send_pages(s, b, page, stop - page, st.dense, err);
+		if (r < 0)
 			return r;
 		page = stop;
 	}
@@ -358,21 +415,25 @@ static void age_units(struct ram_file *b)
  * With x-ignore-shared the destination cannot tell a block that was left out, for it is shared here, from one that is all
  * holes: of each that is sent there is a record at least. It comes before all others, and says nothing that they do not.
  */
-static void name_blocks(struct ram_source *s)
+static int name_blocks(struct ram_source *s, struct merr *err)
 {
+	int r = 0;
+
 	if (s->named || !s->ram->ignore_shared || s->n_syncs == 0)
-		return;
-	for (size_t i = 0; i < s->ram->n_blocks; i++)
+		return 0;
+	for (size_t i = 0; r == 0 && i < s->ram->n_blocks; i++)
 		if (!s->ram->blocks[i].ignored)
-			ram_records_zero(&s->rec, &s->ram->blocks[i], 0, 1);
+			r = send_zeros(s, &s->ram->blocks[i], 0, 1, err);
 	s->named = true;
+	return r;
 }
 
 int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 {
-	int r;
+	int r = name_blocks(s, err);
 
-	name_blocks(s);
+	if (r < 0)
+		return r;
 	s->data_block = NULL;
 	if (s->rec.delta)
 		ram_delta_pass(s->rec.delta);
@@ -383,8 +444,11 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 		if (r < 0)
 			return r;
 	}
+	r = s->sink ? drain_sink(s, err) : 0;
+	if (r == 0 && s->sink && s->sink->ops->end_pass)
+		r = s->sink->ops->end_pass(s->sink, s->out, stopped, err);
 	out_be64(s->out, WIRE_RAM_EOS);
-	return 0;
+	return r;
 }
 
 /* Take the units of [first, end) off `todo` that were never looked at; all are holes. */

@@ -24,6 +24,7 @@
 #include "engine/guest-link.h"
 #include "engine/out.h"
 #include "engine/ram.h"
+#include "engine/ram-sink.h"
 #include "engine/stats-page.h"
 
 struct ram_source;
@@ -39,13 +40,15 @@ void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque);
 
 /* Before the first pass. OFF: zero pages are sent in full (memory never touched is skipped all the same). On at first. */
 void ram_source_detect_zeros(struct ram_source *s, bool on);
+/* Before the list: pages go there, not into the stream. K is taken over. */
+void ram_source_use_sink(struct ram_source *s, struct ram_sink *k);
 /* Before the first sync: damaged pages can be told to the peer. Otherwise they end the migration. */
 void ram_source_tell_poison(struct ram_source *s);
 /* Before the first pass: send differences (engine/ram-delta.h). CACHE_BYTES is borrowed and may change. -ENOMEM. */
 int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_bytes);
 
-/* The body of a START section: MEM_SIZE list. */
-void ram_source_list(struct ram_source *s);
+/* The body of a START section: MEM_SIZE list. 0 or -errno with ERR; the stream's own errors are its. */
+int ram_source_list(struct ram_source *s, struct merr *err);
 
 /*
  * Fetch what became dirty; *ret_pages: how many pages are to be sent now, without those in units never touched. 0 or

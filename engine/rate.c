@@ -23,12 +23,14 @@ int rate_init(struct rate *r)
 	return -pthread_mutex_init(&r->lock, NULL);
 }
 
-/* Bytes a second that both limits allow; 0: neither limits. */
+/* Bytes a second that both limits allow; 0: none does. */
 static uint64_t limit_of(const struct rate *r)
 {
 	uint64_t limit = atomic_load_explicit(&r->limit_bps, memory_order_relaxed);
 	uint64_t share = atomic_load_explicit(&r->share_bps, memory_order_relaxed);
 
+	if (atomic_load_explicit(&r->lifted, memory_order_relaxed))
+		return 0;
 	return limit && share ? min_u64(limit, share) : max_u64(limit, share);
 }
 

@@ -5,12 +5,14 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One a migration; its threads spend from it together. */
 struct rate {
 	_Atomic uint64_t limit_bps;	/* bytes per second; 0: none. May change at any time */
 	_Atomic uint64_t share_bps;	/* what the host's budget leaves this migration; 0: no limit. The same */
+	atomic_bool lifted;		/* neither counts: the switchover has no limit (QMP.md 4) */
 	pthread_mutex_t lock;
 	uint64_t window_start_ns;	/* under `lock`, as the next */
 	uint64_t window_bytes;

@@ -73,7 +73,7 @@ static int reconnect(struct source *s)
 		r = source_connect(s, fd, false);
 	if (r < 0)
 		return r;
-	out_limit(s->out, false);
+	atomic_store(&s->m->rate.lifted, true);
 	r = source_open_stream(s);
 	/* Whoever is there now, the guest was given to a migd. */
 	found = s->peer;

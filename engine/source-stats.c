@@ -19,10 +19,15 @@ uint64_t source_stats_pages(const struct source *s)
 	       stats_get(st, xbzrle_pages) - stats_get(st, xbzrle_overflow);
 }
 
+uint64_t source_stats_bytes(const struct source *s)
+{
+	return out_offset(s->out) + stats_get(s->m->stats, beside_bytes);
+}
+
 static void open_window(struct source *s, uint64_t now)
 {
 	s->stats.window_ns = now;
-	s->stats.window_bytes = out_offset(s->out);
+	s->stats.window_bytes = source_stats_bytes(s);
 	s->stats.window_pages = source_stats_pages(s);
 }
 
@@ -46,7 +51,7 @@ void source_stats_begin(struct source *s)
 /* At send time: to the guest that runs, or to the one that waits. */
 static void attribute(struct source *s)
 {
-	uint64_t at = out_offset(s->out), bytes = at - s->stats.ram_offset;
+	uint64_t at = source_stats_bytes(s), bytes = at - s->stats.ram_offset;
 
 	s->stats.ram_offset = at;
 	if (s->guest_paused || s->stats.stopped)
@@ -57,7 +62,7 @@ static void attribute(struct source *s)
 
 void source_stats_ram_begin(struct source *s)
 {
-	s->stats.ram_offset = out_offset(s->out);
+	s->stats.ram_offset = source_stats_bytes(s);
 	s->stats.sending_ram = true;
 }
 
@@ -74,7 +79,7 @@ void source_stats_tick(struct source *s)
 
 	if (s->stats.window_ns == 0 || ns < WINDOW_NS)
 		return;
-	stats_set(st, bandwidth_bps, (out_offset(s->out) - s->stats.window_bytes) * NS_PER_SEC / ns);
+	stats_set(st, bandwidth_bps, (source_stats_bytes(s) - s->stats.window_bytes) * NS_PER_SEC / ns);
 	stats_set(st, pages_per_second,
 		  (source_stats_pages(s) - s->stats.window_pages) * NS_PER_SEC / ns);
 	open_window(s, now);

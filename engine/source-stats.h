@@ -30,6 +30,9 @@ void source_stats_tick(struct source *s);
 /* After a sync of the dirty bitmap. */
 void source_stats_synced(struct source *s);
 
+/* Bytes sent so far, in the stream (queued ones included) and beside it. */
+uint64_t source_stats_bytes(const struct source *s);
+
 /* Pages sent so far, as pages-per-second counts them. */
 uint64_t source_stats_pages(const struct source *s);
 

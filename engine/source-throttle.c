@@ -75,7 +75,7 @@ int source_throttle_synced(struct source *s)
 	t->last_sync_ns = clock_now_ns();
 	if (!is_wanted(s))
 		return 0;
-	high = throttle_watch_sync(&t->watch, t->last_sync_ns, fresh * WIRE_PAGE_SIZE, out_offset(s->out),
+	high = throttle_watch_sync(&t->watch, t->last_sync_ns, fresh * WIRE_PAGE_SIZE, source_stats_bytes(s),
 				   set.threshold_percent, &load);
 	if (converges_by(s, MIGRATION_CAPABILITY_DIRTY_LIMIT))
 		/* Once there is a limit, a new one takes effect at the next sync, high or not. */

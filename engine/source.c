@@ -306,7 +306,7 @@ int source_keep_alive(struct source *s)
 /* One pass over what is dirty, then a sync. */
 static int pass(struct source *s)
 {
-	uint64_t start_ns = clock_now_ns(), start_bytes = out_offset(s->out), bytes, ns;
+	uint64_t start_ns = clock_now_ns(), start_bytes = source_stats_bytes(s), bytes, ns;
 	int r;
 
 	source_stats_ram_begin(s);
@@ -317,7 +317,7 @@ static int pass(struct source *s)
 	if (r < 0)
 		return r;
 	/* Of a whole pass, with the wait for its last byte to arrive: what the decision to stop counts on. */
-	bytes = out_offset(s->out) - start_bytes;
+	bytes = source_stats_bytes(s) - start_bytes;
 	ns = clock_now_ns() - start_ns;
 	if (ns > 0 && bytes > 0)
 		s->bandwidth_bps = bytes * NS_PER_SEC / ns;

@@ -23,6 +23,7 @@
 	S(downtime_ms)		/* of the guest, as measured: pause request to running again */ \
 	S(expected_downtime_ms)                                                             \
 	S(transferred_bytes)	/* written to the stream */                                 \
+	S(beside_bytes)		/* of these, what went beside the stream: engine/ram-sink.h */ \
 	S(received_bytes)	/* incoming: read from the stream */                        \
 	S(total_bytes)                                                                      \
 	S(remaining_bytes)                                                                  \

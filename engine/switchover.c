@@ -148,7 +148,7 @@ static int send_rest(struct source *s, struct blackout *b)
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_sync_us, blackout_lap_us(b));
-	out_limit(s->out, false);
+	atomic_store(&s->m->rate.lifted, true);
 	if (wants_switchover_start(s))
 		command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
 	source_stats_ram_begin(s);

@@ -81,7 +81,7 @@ static void *send_passes(void *opaque)
 
 	assert_int_equal(ram_source_use_xbzrle(src, &s->cache_bytes), 0);
 	assert_int_equal(pthread_create(&writer, NULL, write_always, s), 0);
-	ram_source_list(src);
+	ram_source_list(src, NULL);
 	for (int i = 0; i < PASSES; i++) {
 		if (i == PASSES - 1) {
 			atomic_store(&s->stop, true);
