@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/cleanup.h"
+#include "base/iov.h"
 #include "engine/multifd-codec-ops.h"
 #include "engine/wire.h"
 
@@ -82,15 +82,6 @@ struct multifd_encoder *multifd_encoder_free(struct multifd_encoder *e)
 	return NULL;
 }
 
-static size_t total(const struct iovec *iov, size_t n)
-{
-	size_t len = 0;
-
-	for (size_t i = 0; i < n; i++)
-		len += iov[i].iov_len;
-	return len;
-}
-
 /* Pages are copied one by one: the copy stays in the nearest cache. */
 static const char *encode_part(struct multifd_encoder *e, const struct iovec *part, bool last, struct wcur *out)
 {
@@ -115,8 +106,8 @@ int multifd_encode(struct multifd_encoder *e, const struct iovec *pages, size_t 
 	/* The flush belongs to the last byte. */
 	while (n && !pages[n - 1].iov_len)
 		n--;
-	if (!n || total(pages, n) > MULTIFD_CODEC_RAW_MAX)
-		return merr_set(err, -EINVAL, "compression '%s': %zu bytes are no packet", e->name, total(pages, n));
+	if (!n || iov_len(pages, n) > MULTIFD_CODEC_RAW_MAX)
+		return merr_set(err, -EINVAL, "compression '%s': %zu bytes are no packet", e->name, iov_len(pages, n));
 	for (size_t i = 0; !why && !out.bad && i < n; i++)
 		why = encode_part(e, &pages[i], i == n - 1, &out);
 	if (out.bad)

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/iov.h"
 
 /*
  * Size asked for the splice pipe. 1 MiB is the most the kernel gives to the unprivileged by default; measured, 256 KiB is
@@ -109,20 +110,6 @@ ssize_t chan_peek(struct chan *c, void *buf, size_t len)
 		n = recv(c->fd, buf, len, MSG_PEEK | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
-}
-
-static void iov_advance(struct iovec **iov, size_t *n, size_t done)
-{
-	while (*n > 0 && done >= (*iov)->iov_len) {
-		done -= (*iov)->iov_len;
-		(*iov)->iov_len = 0;
-		(*iov)++;
-		(*n)--;
-	}
-	if (*n > 0 && done > 0) {
-		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + done;
-		(*iov)->iov_len -= done;
-	}
 }
 
 static bool cancelled(const struct chan *c)
