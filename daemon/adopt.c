@@ -24,6 +24,7 @@
 #include "daemon/registry.h"
 #include "daemon/settings-store.h"
 #include "daemon/settle.h"
+#include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
 #include "daemon/worker.h"
@@ -44,6 +45,8 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 	(void)snprintf(m->id, sizeof(m->id), "%s", j->id);
 	(void)snprintf(m->handover_id, sizeof(m->handover_id), "%s", j->handover_id);
 	m->exit_on_error = j->exit_on_error;
+	m->allow_weak_handover = j->allow_weak_handover;
+	m->priority = j->priority;
 	m->has_listen_addr = j->listen[0] && addr_parse_uri(j->listen, &m->listen_addr, NULL) == 0;
 	m->journaled = true;
 	if (j->outgoing && addr.type == ADDR_FILE && addr.offset == 0)
@@ -166,6 +169,7 @@ static int take_start(struct migration *m, struct worker_start *s, struct merr *
 			"worker link: ADOPT: it is about another migration than its journal");
 	m->mode = s->mode;
 	m->preflight_only = s->preflight_only;
+	m->share.bps = s->has_share ? s->share : 0;
 	take_settings(m->guest, s);
 	/* What was set since the worker started. */
 	settings_load(m->guest, m->guest->pid);
@@ -216,6 +220,7 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 			m->guest->name, m->id, worker_pid(m->worker),
 			migration_status_str(m->status));
 		prefer_running(m);
+		shares_rejoin(m);
 		r = link_apply_state(m, &a.state, err);
 	}
 	worker_adopt_done(&a);

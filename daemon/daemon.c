@@ -22,6 +22,7 @@
 #include "daemon/listen.h"
 #include "daemon/registry.h"
 #include "daemon/settings-store.h"
+#include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
 #include "daemon/version.h"
@@ -204,6 +205,7 @@ struct daemon *daemon_free(struct daemon *d)
 	worker_forget_dismissed();
 	command_forget_dropped();
 	d->fdsets = fdsets_free(d->fdsets);
+	shares_done(d);
 	host_done(d);
 	d->qmp = qmp_server_free(d->qmp);
 	if (p->qmp_path)

@@ -27,6 +27,8 @@ struct daemon {
 	struct state_dir *state;
 	struct fdsets *fdsets;
 	struct host_parameters host; /* daemon/host.h */
+	struct event *share_timer;   /* daemon/shares.h */
+	uint64_t shared_ns;
 	bool allow_exec; /* QMP clients may run commands */
 	int exe_fd; /* this program, open since before it could be replaced: workers are started
 		       from it */

@@ -14,6 +14,7 @@
 #include "daemon/link.h"
 #include "daemon/migration.h"
 #include "daemon/outgoing.h"
+#include "daemon/priority.h"
 #include "daemon/scope.h"
 #include "qmp/server.h"
 #include "schema/commands.h"
@@ -44,8 +45,11 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 			     "Cannot resume: there is no paused post-copy migration of guest '%s'",
 			     g->name);
 	if (r == 0)
+		r = priority_check(args->priority, &err);
+	if (r == 0)
 		r = outgoing_start(g, call,
 				   &(struct outgoing){
+					   .priority = (int)args->priority,
 					   .uri = text,
 					   .addr = &addr,
 					   .cpr_path = cpr_path,

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/json.h"
+#include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "qmp/server.h"
 #include "schema/commands.h"
@@ -23,7 +24,7 @@ static int (*const checks[])(const struct daemon *d, const struct host_parameter
 
 /* Whom it concerns that D->host has changed. */
 static void (*const listeners[])(struct daemon *d) = {
-	NULL,
+	shares_review,
 };
 
 /* ---- kept ---- */
@@ -118,8 +119,7 @@ int host_set_parameters(struct daemon *d, const struct host_parameters *changes,
 	d->host = merged;
 	save(d);
 	for (size_t i = 0; i < ARRAY_SIZE(listeners); i++)
-		if (listeners[i])
-			listeners[i](d);
+		listeners[i](d);
 	return 0;
 }
 

@@ -74,6 +74,8 @@ static int describe_start(const struct migration *m, json_t **ret)
 		.publish = m->publishes,
 		.has_allow_weak_handover = true,
 		.allow_weak_handover = m->allow_weak_handover,
+		.has_share = true,
+		.share = m->share.bps,
 	};
 	char uuid[2 * ATTACH_ID_LEN + 1];
 	int r;
@@ -146,6 +148,15 @@ void link_parameters(struct migration *m)
 
 	if (body)
 		tell_worker(m, LINK_PARAMETERS, body, NULL, 0);
+}
+
+void link_share(struct migration *m)
+{
+	struct worker_share s = { .max_bandwidth = m->share.bps };
+	_cleanup_json_ json_t *body = worker_share_to_json(&s);
+
+	if (body)
+		tell_worker(m, LINK_SHARE, body, NULL, 0);
 }
 
 void link_cancel(struct migration *m)

@@ -98,11 +98,21 @@ static void fill_blackout(const struct migration *m, struct migration_blackout *
 	};
 }
 
+/* Which of the host's migrations get how much, and when. */
+static void fill_rank(const struct migration *m, struct migration_info *ret)
+{
+	ret->has_priority = true;
+	ret->priority = m->priority;
+	ret->has_host_share = shares_of(m, &ret->host_share);
+}
+
 static void fill_source(const struct migration *m, struct migration_info *ret)
 {
 	bool completed = m->status == MIGRATION_STATUS_COMPLETED;
 	int64_t throttle = STAT(m, throttle_percent);
 
+	if (migration_running(m))
+		fill_rank(m, ret);
 	if (!status_in(m, FULL))
 		return;
 	ret->has_total_time = true;

@@ -19,6 +19,7 @@
 
 #include "attach/proto.h"
 #include "base/err.h"
+#include "daemon/shares.h"
 #include "engine/stats-page.h"
 #include "schema/types.h"
 #include "transport/addr.h"
@@ -56,6 +57,11 @@ struct migration {
 	bool preflight_only; /* outgoing: nothing is to move */
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
 	bool allow_weak_handover; /* outgoing: a running guest may go where nobody answers */
+
+	bool waits;	     /* for its turn (daemon/queue.h); nothing was begun */
+	uint64_t arrival;    /* its number in the queue; 0: it never was there */
+	int priority;	     /* PRIORITY_MIN to PRIORITY_MAX (daemon/budget.h): higher first */
+	struct share share;  /* of the host's bandwidth */
 
 	struct stats_page *stats;
 	int stats_fd;

@@ -151,6 +151,7 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing
 	m->on_started = on_started;
 	m->preflight_only = o->preflight_only;
 	m->allow_weak_handover = o->allow_weak_handover;
+	m->priority = o->priority;
 	if (waits)
 		m->cpr = cpr_start(m, o->cpr_path, on_handed);
 	else if (addr_is_network(&m->addr))

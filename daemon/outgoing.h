@@ -16,6 +16,7 @@ struct outgoing {
 	const char *uri; /* as the operator gave it */
 	const struct addr *addr;
 	const char *cpr_path; /* mode cpr-transfer's channel, or NULL */
+	int priority;	       /* checked by priority_check() */
 	bool allow_weak_handover;
 	bool preflight_only;  /* compare with the other side, and stop (daemon/preflight.h) */
 };

@@ -13,8 +13,10 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
+#include "daemon/journal.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
+#include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
 #include "daemon/worker.h"
@@ -37,30 +39,6 @@ void start_failed(struct migration *m, const struct merr *err)
 	finish(m, err);
 }
 
-static int record(struct migration *m, struct merr *err)
-{
-	char listen[ADDR_FORMATTED_MAX] = "";
-	const struct guest *g = m->guest;
-	struct journal j = {
-		.id = m->id,
-		.guest = g->name,
-		.outgoing = m->direction == WORKER_DIRECTION_OUTGOING,
-		.exit_on_error = m->exit_on_error,
-		.uri = m->uri,
-		.handover_id = m->handover_id,
-		.listen = listen,
-		.worker_pid = worker_pid(m->worker),
-		.worker_start_time = process_start_time(worker_pid(m->worker)),
-		.vmm_pid = g->pid,
-		.vmm_start_time = g->pid_start_time,
-	};
-
-	if (m->has_listen_addr)
-		(void)addr_format(&m->listen_addr, listen, sizeof(listen));
-	m->journaled = true;
-	return state_dir_record(g->daemon->state, &j, err);
-}
-
 static int spawn(struct migration *m, struct merr *err)
 {
 	struct daemon *d = m->guest->daemon;
@@ -74,9 +52,11 @@ static int spawn(struct migration *m, struct merr *err)
 	if (r < 0)
 		return r;
 	/* Before START: from then on there is something that another daemon would have to know. */
-	r = record(m, err);
-	if (r == 0)
+	r = journal_write(m, err);
+	if (r == 0) {
+		shares_join(m);
 		r = link_start(m, adopt_fd, err);
+	}
 	if (r < 0) {
 		worker_kill(m->worker, NULL);
 		m->worker = worker_dismiss(m->worker);

@@ -36,6 +36,11 @@ struct journal {
 	uint64_t worker_start_time; /* of /proc/PID/stat */
 	int vmm_pid;
 	uint64_t vmm_start_time;
+	/* What follows may not be there: a former migd knew no queue. */
+	int priority;
+	bool waits;	       /* in the queue: no worker was started yet */
+	bool allow_weak_handover;
+	uint64_t arrival;      /* its number in the queue, or 0 */
 };
 
 /*

@@ -87,6 +87,9 @@ static int apply_start(struct migration *m, struct conn_msg *msg, struct merr *e
 	if (r < 0)
 		return merr_set_errno(err, r, "statistics page");
 	migration_apply(m, &m->start.parameters);
+	if (m->start.has_share)
+		atomic_store(&m->rate.share_bps, m->start.share);
+	m->rate.waited_us = &m->stats->limited_us;
 	return 0;
 }
 
@@ -252,6 +255,8 @@ static void introduce(struct control *c)
 	snapshot(c->m, &now);
 	describe(c->m, &now, &adopt.state, id);
 	adopt.done = now.type == LINK_DONE;
+	adopt.start.has_share = true;
+	adopt.start.share = atomic_load(&c->m->rate.share_bps);
 	body = worker_adopt_to_json(&adopt);
 	r = link_send(c->link, LINK_ADOPT, body, &c->m->stats_fd, 1);
 	json_decref(body);
@@ -295,6 +300,20 @@ static int take_parameters(struct control *c, struct conn_msg *msg, json_t *body
 		return r;
 	migration_apply(c->m, &p.parameters);
 	worker_parameters_done(&p);
+	return 0;
+}
+
+static int take_share(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct worker_share s;
+	int r;
+
+	(void)msg;
+	r = worker_share_from_json(body, &s, err);
+	if (r < 0)
+		return r;
+	atomic_store(&c->m->rate.share_bps, s.max_bandwidth);
+	worker_share_done(&s);
 	return 0;
 }
 
@@ -382,7 +401,7 @@ static const struct {
 	{ LINK_PARAMETERS, take_parameters }, { LINK_CANCEL, take_cancel },
 	{ LINK_CONTINUE, take_continue },     { LINK_CONNECTION, take_connection },
 	{ LINK_RESOLVE, take_resolve },	      { LINK_FINISHED, take_finished },
-	{ LINK_PUBLISHED, take_published },
+	{ LINK_PUBLISHED, take_published },   { LINK_SHARE, take_share },
 };
 
 static int handle(struct control *c, struct conn_msg *msg, struct merr *err)

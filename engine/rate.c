@@ -53,7 +53,8 @@ static bool next_window(struct rate *r, uint64_t limit)
 		if (!mul_ok(passed, allowance(limit), &earned))
 			earned = UINT64_MAX;
 		r->window_bytes -= min_u64(r->window_bytes, earned);
-		r->window_start_ns = now;
+		/* Not NOW: who wakes up late would have fewer windows in a second, and less than its limit. */
+		r->window_start_ns += passed * WINDOW_NS;
 	}
 	return r->window_bytes < max_u64(allowance(limit), 1);
 }
@@ -76,14 +77,25 @@ static bool try_spend(struct rate *r, uint64_t bytes, uint64_t *ret_until)
 	return true;
 }
 
+/* fd -1 never has events: this sleeps until the window ends. */
+static int wait_for_window(struct rate *r, uint64_t until_ns, int cancel_fd)
+{
+	uint64_t since_ns = clock_now_ns();
+	int res = fd_wait(-1, 0, cancel_fd, until_ns);
+
+	if (r->waited_us)
+		atomic_fetch_add_explicit(r->waited_us, (clock_now_ns() - since_ns) / NS_PER_US,
+					  memory_order_relaxed);
+	return res;
+}
+
 int rate_spend(struct rate *r, uint64_t bytes, int cancel_fd)
 {
 	uint64_t until_ns;
 	int res;
 
 	while (!try_spend(r, bytes, &until_ns)) {
-		/* fd -1 never has events: this sleeps until the window ends. */
-		res = fd_wait(-1, 0, cancel_fd, until_ns);
+		res = wait_for_window(r, until_ns, cancel_fd);
 		if (res != -ETIMEDOUT)
 			return res;
 	}

@@ -13,6 +13,7 @@ struct rate {
 	_Atomic uint64_t limit_bps;	/* bytes per second; 0: none. May change at any time */
 	_Atomic uint64_t share_bps;	/* what the host's budget leaves this migration; 0: no limit. The same */
 	atomic_bool lifted;		/* neither counts: the switchover has no limit (QMP.md 4) */
+	_Atomic uint64_t *waited_us;	/* waits for the limit are added to it; NULL: nobody wants to know */
 	pthread_mutex_t lock;
 	uint64_t window_start_ns;	/* under `lock`, as the next */
 	uint64_t window_bytes;

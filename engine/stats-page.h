@@ -58,7 +58,8 @@
 	S(blackout_transfer_us)                                                             \
 	S(blackout_load_us)                                                                 \
 	S(blackout_commit_us)                                                               \
-	S(blackout_resume_us)
+	S(blackout_resume_us)                                                               \
+	S(limited_us)		/* spent waiting for a bandwidth limit, all threads */
 
 struct stats_page {
 	uint32_t magic;

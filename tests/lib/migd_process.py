@@ -2,6 +2,7 @@
 """The processes of a test: daemons and VMMs, each with its log, each ended by its pid whatever happens."""
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -290,6 +291,15 @@ class Vmm(Process):
     def status(self):
         """Status of its migration, "none" before the first."""
         return self.migration().get("status", "none")
+
+    def worker(self):
+        """The pid of its migration's worker; None: there is none."""
+        for name in os.listdir(os.path.join(self.daemon.state_dir, "migrations")):
+            with open(os.path.join(self.daemon.state_dir, "migrations", name)) as f:
+                journal = json.load(f)
+            if journal["guest"] == self.name and journal["worker-pid"]:
+                return journal["worker-pid"]
+        return None
 
     def set(self, **parameters):
         self.command("migrate-set-parameters", {k.replace("_", "-"): v for k, v in parameters.items()})

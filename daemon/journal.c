@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A migration's journal. */
+#include "daemon/journal.h"
+
+#include "daemon/daemon.h"
+#include "daemon/guest.h"
+#include "daemon/migration.h"
+#include "daemon/state-dir.h"
+#include "daemon/worker.h"
+
+int journal_write(struct migration *m, struct merr *err)
+{
+	char listen[ADDR_FORMATTED_MAX] = "";
+	const struct guest *g = m->guest;
+	int pid = m->worker ? worker_pid(m->worker) : 0;
+	struct journal j = {
+		.id = m->id,
+		.guest = g->name,
+		.outgoing = m->direction == WORKER_DIRECTION_OUTGOING,
+		.exit_on_error = m->exit_on_error,
+		.uri = m->uri,
+		.handover_id = m->handover_id,
+		.listen = listen,
+		.worker_pid = pid,
+		.worker_start_time = pid ? process_start_time(pid) : 0,
+		.vmm_pid = g->pid,
+		.vmm_start_time = g->pid_start_time,
+		.priority = m->priority,
+		.waits = m->waits,
+		.allow_weak_handover = m->allow_weak_handover,
+		.arrival = m->arrival,
+	};
+
+	if (m->has_listen_addr)
+		(void)addr_format(&m->listen_addr, listen, sizeof(listen));
+	m->journaled = true;
+	return state_dir_record(g->daemon->state, &j, err);
+}
