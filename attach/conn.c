@@ -379,7 +379,7 @@ static bool take_gave_up(struct conn *c, uint32_t reply_to)
 
 int conn_recv(struct conn *c, struct conn_msg *ret, struct merr *err)
 {
-	struct conn_msg m;
+	struct conn_msg m = { 0 };
 	int r;
 
 	for (;;) {

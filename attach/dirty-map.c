@@ -2,6 +2,7 @@
 /* The shared dirty bitmap of one RAM block: making and mapping it. */
 #include "attach/dirty-map.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -77,7 +78,7 @@ static int check_file(int fd, uint64_t n_pages, struct merr *err)
 
 int dirty_map_open(int fd, uint64_t n_pages, struct dirty_map *ret, struct merr *err)
 {
-	struct dirty_map m;
+	struct dirty_map m = { 0 };
 	int r;
 
 	if (!n_pages || n_pages > DIRTY_MAP_PAGES_MAX)
@@ -89,6 +90,7 @@ int dirty_map_open(int fd, uint64_t n_pages, struct dirty_map *ret, struct merr 
 	r = map_fd(fd, n_pages, &m);
 	if (r < 0)
 		return merr_set_errno(err, r, "dirty map: mmap");
+	assert(m.header);
 	if (m.header->magic != DIRTY_MAP_MAGIC || m.header->version != DIRTY_MAP_VERSION ||
 	    m.header->n_pages != n_pages || m.header->flags) {
 		dirty_map_done(&m);

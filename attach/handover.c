@@ -125,11 +125,12 @@ enum handover_state decision_state(const struct decision_page *page)
 
 bool decision_runs(int fd, const uint8_t id[ATTACH_ID_LEN])
 {
-	const struct decision_page *page;
+	const struct decision_page *page = NULL;
 	bool runs;
 
 	if (decision_map(fd, &page) < 0)
 		return false;
+	assert(page);
 	runs = decision_state(page) == HANDOVER_RUNNING &&
 	       memcmp(page->handover_id, id, ATTACH_ID_LEN) == 0;
 	decision_unmap(page);

@@ -23,7 +23,7 @@ int merr_setv(struct merr *err, int code, const char *fmt, va_list ap)
 	return set(err, MERR_GENERIC, code, fmt, ap);
 }
 
-int merr_set(struct merr *err, int code, const char *fmt, ...)
+int (merr_set)(struct merr *err, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -33,7 +33,7 @@ int merr_set(struct merr *err, int code, const char *fmt, ...)
 	return code;
 }
 
-int merr_set_class(struct merr *err, enum merr_class class, int code, const char *fmt, ...)
+int (merr_set_class)(struct merr *err, enum merr_class class, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -43,7 +43,7 @@ int merr_set_class(struct merr *err, enum merr_class class, int code, const char
 	return code;
 }
 
-int merr_set_errno(struct merr *err, int code, const char *fmt, ...)
+int (merr_set_errno)(struct merr *err, int code, const char *fmt, ...)
 {
 	bool first = !merr_is_set(err);
 	char text[128];

@@ -64,4 +64,19 @@ const char *merr_msg(const struct merr *err);
 /* Forget the error, so that ERR can be used again. */
 void merr_clear(struct merr *err);
 
+/*
+ * The static analyzer looks at one file at a time and would follow a failure on as a success: it is told here that these
+ * return the code they got, a negative one.
+ */
+#ifdef __clang_analyzer__
+static inline int merr_negative(int code)
+{
+	return code < 0 ? code : -1;
+}
+#define merr_set(err, code, ...) (merr_set(err, code, __VA_ARGS__), merr_negative(code))
+#define merr_set_class(err, class, code, ...) \
+	(merr_set_class(err, class, code, __VA_ARGS__), merr_negative(code))
+#define merr_set_errno(err, code, ...) (merr_set_errno(err, code, __VA_ARGS__), merr_negative(code))
+#endif
+
 #endif

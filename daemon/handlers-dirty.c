@@ -3,6 +3,7 @@
  * Commands about how much a guest dirties (QMP.md 2.3). The library measures and limits; all that is
  * known about it is asked for when it is wanted.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -131,7 +132,7 @@ static int send_calc(const struct dirty_call *dc, struct merr *err)
 static void on_queried_for_calc(void *opaque, struct rcur *body, const struct merr *failed)
 {
 	_cleanup_free_ struct dirty_call *dc = opaque;
-	struct attach_dirty_query_reply now;
+	struct attach_dirty_query_reply now = { 0 };
 	struct merr err = MERR_INIT;
 	int r = take_reply(body, failed, &now, &err);
 
@@ -252,7 +253,7 @@ static int describe(const struct attach_dirty_query_reply *rep, enum time_unit u
 static void on_queried_rate(void *opaque, struct rcur *body, const struct merr *failed)
 {
 	_cleanup_free_ struct dirty_call *dc = opaque;
-	struct attach_dirty_query_reply rep;
+	struct attach_dirty_query_reply rep = { 0 };
 	struct dirty_rate_info info;
 	struct merr err = MERR_INIT;
 	int r = take_reply(body, failed, &rep, &err);
@@ -337,6 +338,7 @@ static json_t *list_limits(const struct attach_vcpu_dirty *rows, uint32_t n)
 {
 	json_t *list = json_array();
 
+	assert(rows || n == 0);
 	for (uint32_t i = 0; i < n; i++) {
 		struct dirty_limit_info info = { .cpu_index = i,
 						 .limit_rate = rows[i].limit_mib,
@@ -352,7 +354,7 @@ static void on_queried_limits(void *opaque, struct rcur *body, const struct merr
 {
 	_cleanup_free_ struct dirty_call *dc = opaque;
 	_cleanup_free_ struct attach_vcpu_dirty *rows = NULL;
-	struct attach_dirty_query_reply rep;
+	struct attach_dirty_query_reply rep = { 0 };
 	struct merr err = MERR_INIT;
 	int r = take_reply(body, failed, &rep, &err);
 

@@ -82,7 +82,7 @@ bool in_ready(const struct in *in)
 	return in->pos < in->len || chan_readable(in->chan);
 }
 
-int in_fail(struct in *in, int code, const char *fmt, ...)
+int (in_fail)(struct in *in, int code, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;

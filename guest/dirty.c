@@ -108,7 +108,7 @@ static int make_maps(struct dirty *d, int *fds, struct merr *err)
 
 static int make_scratch(struct dirty *d, struct merr *err)
 {
-	uint64_t most = 0;
+	uint64_t most = 1;
 
 	for (size_t i = 0; i < d->tables->n_slots; i++)
 		most = max_u64(most, pages_of(d->tables->slots[i].len));

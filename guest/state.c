@@ -185,7 +185,7 @@ static int load_section(struct load *l)
 {
 	size_t offset = load_offset(l);
 	struct header h;
-	struct owner o;
+	struct owner o = { 0 };
 	int r;
 
 	r = parse_header(l, &h);

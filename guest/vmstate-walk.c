@@ -115,7 +115,7 @@ uint8_t *vms_element(const struct migd_vmstate_field *f, const struct vms_array 
 	uint8_t *at = a->base ? a->base + i * a->stride : NULL;
 	void *elem;
 
-	if (!(f->flags & MIGD_VMS_POINTERS))
+	if (!(f->flags & MIGD_VMS_POINTERS) || !at)
 		return at;
 	memcpy(&elem, at, sizeof(elem));
 	return elem;

@@ -75,7 +75,7 @@ static const char *nested_fault(const struct migd_vmstate_field *f, const struct
 		return "a struct without a description (vmsd)";
 	if (!kind->nested && f->vmsd)
 		return "a description (vmsd) but not of kind STRUCT";
-	if (f->kind != MIGD_VMS_VSTRUCT)
+	if (f->kind != MIGD_VMS_VSTRUCT || !f->vmsd)
 		return f->struct_version ? "a struct_version, but not of kind VSTRUCT" : NULL;
 	if (f->struct_version > f->vmsd->version || f->struct_version < f->vmsd->minimum_version)
 		return "its struct_version is none that its description has";

@@ -122,7 +122,7 @@ static uint32_t tsc_khz_here(const struct arch_state *a)
 int arch_config_put(struct arch_state *a, struct buf *out, struct merr *err)
 {
 	uint8_t body[12];
-	uint64_t mask;
+	uint64_t mask = 0;
 	int r;
 
 	if (a->n_vcpus == 0)
