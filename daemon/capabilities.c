@@ -35,6 +35,8 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(X_IGNORE_SHARED)] = true,
 	/* engine/configuration.c: the target compares, if both have one */
 	[CAP(VALIDATE_UUID)] = true,
+	/* engine/mapped-layout.h: each page has its place in a file */
+	[CAP(MAPPED_RAM)] = true,
 	/* frees what post-copy has sent: nothing in pre-copy, in QEMU neither */
 	[CAP(RELEASE_RAM)] = true,
 };

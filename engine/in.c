@@ -202,6 +202,31 @@ int in_skip(struct in *in, uint64_t len)
 	return in->error;
 }
 
+int in_tell(struct in *in, uint64_t *ret)
+{
+	int64_t at = in->error ? in->error : chan_tell(in->chan);
+
+	if (at < 0)
+		return in_fail(in, (int)at, "the stream is no regular file");
+	*ret = (uint64_t)at - (in->len - in->pos);
+	return 0;
+}
+
+int in_seek(struct in *in, uint64_t offset)
+{
+	uint64_t at;
+	int r;
+
+	if (in_tell(in, &at) < 0)
+		return in->error;
+	r = chan_seek(in->chan, offset);
+	if (r < 0)
+		return in_fail(in, r, "seeking in the file: %s", strerror(-r));
+	in->offset += offset - at;
+	in->pos = in->len = 0;
+	return 0;
+}
+
 #define DEFINE_IN(name, type, load)              \
 	type in_##name(struct in *in)            \
 	{                                        \

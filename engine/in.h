@@ -51,6 +51,10 @@ const uint8_t *in_view(struct in *in, size_t min, size_t *ret_len);
 /* Consume LEN bytes unseen. */
 int in_skip(struct in *in, uint64_t len);
 
+/* The stream is a file: where in it the next byte is (chan_tell); go on elsewhere. 0 or the sticky error. */
+int in_tell(struct in *in, uint64_t *ret);
+int in_seek(struct in *in, uint64_t offset);
+
 /* True if the next byte is there already. */
 bool in_ready(const struct in *in);
 

@@ -100,6 +100,23 @@ int out_flush(struct out *o)
 	return o->error;
 }
 
+int out_tell(struct out *o, uint64_t *ret)
+{
+	int64_t at = out_flush(o) == 0 ? chan_tell(o->chan) : o->error;
+
+	if (at < 0)
+		return o->error = (int)at;
+	*ret = (uint64_t)at;
+	return 0;
+}
+
+int out_seek(struct out *o, uint64_t offset)
+{
+	if (out_flush(o) == 0)
+		o->error = chan_seek(o->chan, offset);
+	return o->error;
+}
+
 /* Queue LEN bytes that stay where they are; joins them to the entry before if they follow it in memory. */
 static void queue(struct out *o, const void *p, size_t len)
 {

@@ -36,6 +36,10 @@ void out_str8(struct out *o, const char *s);	/* at most 255 bytes */
 void out_bytes(struct out *o, const void *p, size_t len);	/* copied if small, else sent at once */
 void out_ref(struct out *o, const void *p, size_t len);		/* not copied */
 
+/* The stream is a file: flush; *ret: where in the file it goes on (chan_tell). Then, go on elsewhere. 0 or the sticky error. */
+int out_tell(struct out *o, uint64_t *ret);
+int out_seek(struct out *o, uint64_t offset);
+
 int out_flush(struct out *o);		/* 0 or the sticky error */
 int out_error(const struct out *o);
 uint64_t out_offset(const struct out *o);	/* bytes written or queued since the start */

@@ -5,10 +5,58 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "engine/mapped-writer.h"
 #include "engine/opening.h"
 
-int ram_settings_source(const struct migration *m, struct ram_source *s, uint64_t features,
-			struct merr *err)
+/* Without multifd: one that goes to the disk while the other copies. */
+#define MAPPED_THREADS 2U
+
+static unsigned int mapped_threads(const struct migration *m)
+{
+	const struct migration_parameters *p = &m->start.parameters;
+
+	return migration_has_capability(m, MIGRATION_CAPABILITY_MULTIFD) && p->has_multifd_channels ?
+		p->multifd_channels : MAPPED_THREADS;
+}
+
+static int use_mapped_writer(struct migration *m, struct ram_source *s, struct ram *ram, const struct chan *chan,
+			     struct merr *err)
+{
+	const struct migration_parameters *p = &m->start.parameters;
+	const struct mapped_target_file file = {
+		.fd = chan_fd(chan),
+		.direct_fd = m->direct_fd,
+		.n_threads = mapped_threads(m),
+		.all_in_full = p->has_zero_page_detection && p->zero_page_detection == ZERO_PAGE_DETECTION_NONE,
+		.cancel_fd = m->cancel_fd,
+	};
+	struct ram_sink *k;
+	int r;
+
+	r = mapped_writer_new(ram, &file, &m->rate, m->stats, &k, err);
+	if (r == 0)
+		ram_source_use_sink(s, k);
+	return r;
+}
+
+int ram_settings_mapped_reader(const struct migration *m, const struct chan *chan, struct mapped_reader **ret,
+			       struct merr *err)
+{
+	const struct mapped_source_file file = {
+		.fd = chan_fd(chan),
+		.direct_fd = m->direct_fd,
+		.n_threads = mapped_threads(m),
+		.cancel_fd = m->cancel_fd,
+	};
+
+	*ret = NULL;
+	if (!migration_has_capability(m, MIGRATION_CAPABILITY_MAPPED_RAM))
+		return 0;
+	return mapped_reader_new(&file, m->stats, ret, err);
+}
+
+int ram_settings_source(struct migration *m, struct ram_source *s, struct ram *ram, const struct chan *chan,
+			uint64_t features, struct merr *err)
 {
 	const struct migration_parameters *p = &m->start.parameters;
 
@@ -17,6 +65,8 @@ int ram_settings_source(const struct migration *m, struct ram_source *s, uint64_
 	/* "multifd" without multifd is "legacy". */
 	ram_source_detect_zeros(s, !p->has_zero_page_detection ||
 				   p->zero_page_detection != ZERO_PAGE_DETECTION_NONE);
+	if (migration_has_capability(m, MIGRATION_CAPABILITY_MAPPED_RAM))
+		return use_mapped_writer(m, s, ram, chan, err);
 	if (migration_has_capability(m, MIGRATION_CAPABILITY_XBZRLE) &&
 	    ram_source_use_xbzrle(s, &m->xbzrle_cache_bytes) < 0)
 		return merr_set(err, -ENOMEM, "no memory for an XBZRLE cache of %" PRIu64

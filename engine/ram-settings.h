@@ -3,11 +3,19 @@
 #ifndef MIGD_ENGINE_RAM_SETTINGS_H
 #define MIGD_ENGINE_RAM_SETTINGS_H
 
+#include "engine/mapped-reader.h"
 #include "engine/migration.h"
 #include "engine/ram-source.h"
 
-/* Source, before the first pass: set S up as M and the FEATURES of the peer say. 0 or -errno with ERR. */
-int ram_settings_source(const struct migration *m, struct ram_source *s, uint64_t features,
-			struct merr *err);
+/*
+ * Source, before the first pass: set S up, which sends RAM over CHAN, as M and the FEATURES of the peer say. 0 or -errno with
+ * ERR.
+ */
+int ram_settings_source(struct migration *m, struct ram_source *s, struct ram *ram, const struct chan *chan,
+			uint64_t features, struct merr *err);
+
+/* Target, before the first section. *RET is NULL unless M has capability mapped-ram. 0 or -errno with ERR. */
+int ram_settings_mapped_reader(const struct migration *m, const struct chan *chan, struct mapped_reader **ret,
+			       struct merr *err);
 
 #endif

@@ -215,6 +215,8 @@ static int receive_list(struct ram_target *t, uint64_t total)
 			return in_fail(t->in, -EBADMSG, "section 'ram': block '%s' is listed twice", name);
 		if (t->ram->ignore_shared && receive_address(t, b) < 0)
 			return in_error(t->in);
+		if (t->mapped && mapped_reader_block(t->mapped, t->in, b) < 0)
+			return in_error(t->in);
 		seen[b - t->ram->blocks] = true;
 		left -= len;
 	}
@@ -267,6 +269,9 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 	bool run = flags & WIRE_RAM_RUN;
 	uint64_t n = 1, len;
 
+	if (t->mapped)
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'flags': 0x%" PRIx64 " is a record, and with "
+			       "mapped-ram there are none", flags);
 	if (!is_page_kind(t, kind, run))
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'flags': 0x%" PRIx64
 			       " is not a kind of record this side knows", flags);

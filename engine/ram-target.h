@@ -14,6 +14,7 @@
 
 #include "engine/guest-link.h"
 #include "engine/in.h"
+#include "engine/mapped-reader.h"
 #include "engine/ram.h"
 
 struct ram_target {
@@ -21,6 +22,7 @@ struct ram_target {
 	struct in *in;
 	bool runs;		/* WIRE_RAM_RUN was agreed on */
 	bool handed;		/* the blocks are the source's own memory: no page comes (engine/cpr.h) */
+	struct mapped_reader *mapped;	/* pages are in their places, no records; or NULL. Borrowed */
 	struct guest_link *guest;	/* is told of damaged pages; NULL: WIRE_RAM_POISON was not agreed on */
 	bool listed;		/* MEM_SIZE came */
 	struct ram_file *last;	/* for CONTINUE */

@@ -107,6 +107,11 @@ uint64_t *ram_bits_new(uint64_t n_pages)
 	return table_new(bitmap_words(n_pages) * sizeof(uint64_t));
 }
 
+uint64_t *ram_bits_free(uint64_t *bits, uint64_t n_pages)
+{
+	return table_free(bits, bitmap_words(n_pages) * sizeof(uint64_t));
+}
+
 int ram_source_init(struct ram *ram)
 {
 	for (size_t i = 0; i < ram->n_blocks; i++) {

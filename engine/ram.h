@@ -88,8 +88,9 @@ static inline uint64_t ram_n_units(const struct ram_file *b)
 /* Capability x-ignore-shared, before anything is sent or received: leave out the blocks that the VMM says are shared. */
 void ram_ignore_shared(struct ram *ram);
 
-/* A bitmap of N pages, all clear, that ram_done() frees as a block's; NULL: no memory. */
+/* A bitmap of N pages, all clear; ram_done() frees a block's. NULL: no memory. */
 uint64_t *ram_bits_new(uint64_t n_pages);
+uint64_t *ram_bits_free(uint64_t *bits, uint64_t n_pages);
 
 /* NULL: no such block. */
 struct ram_file *ram_find(struct ram *ram, const char *name);

@@ -227,7 +227,7 @@ static int register_handlers(struct source *s)
 	ram_source_on_tick(s->sender, pass_tick, s);
 	r = ram_source_register(&s->handlers, s->sender, &s->err);
 	if (r == 0)
-		r = ram_settings_source(s->m, s->sender, s->features, &s->err);
+		r = ram_settings_source(s->m, s->sender, &s->ram, s->chan, s->features, &s->err);
 	if (r == 0 && s->peer != PEER_MIGD)
 		r = timer_register(&s->handlers, &s->err);
 	if (r == 0)

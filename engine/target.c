@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "engine/preflight.h"
 #include "engine/ram-handler.h"
+#include "engine/ram-settings.h"
 #include "engine/return-path.h"
 #include "engine/switchover-ack.h"
 #include "engine/timer.h"
@@ -116,7 +117,9 @@ static int register_handlers(struct target *t)
 	if (t->hello.features & HELLO_FEATURE_POISON)
 		t->receiver.guest = &t->guest;
 	t->run_state = (struct globalstate){ .live = true, .required = t->hello.peer == PEER_MIGD };
-	r = ram_target_register(&t->handlers, &t->receiver, &t->err);
+	r = ram_settings_mapped_reader(t->m, t->chan, &t->receiver.mapped, &t->err);
+	if (r == 0)
+		r = ram_target_register(&t->handlers, &t->receiver, &t->err);
 	if (r == 0)
 		r = live_open(&t->live, &t->guest, &t->err);
 	if (r == 0)
@@ -308,6 +311,7 @@ static int open_guest(struct target *t)
 static void target_done(struct target *t)
 {
 	handlers_done(&t->handlers);
+	t->receiver.mapped = mapped_reader_free(t->receiver.mapped);
 	live_close(&t->live);
 	target_disconnect(t);
 	t->reception = reception_free(t->reception);

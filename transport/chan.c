@@ -278,6 +278,20 @@ int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uin
 	return 0;
 }
 
+int64_t chan_tell(const struct chan *c)
+{
+	off_t at = c->kind == KIND_FILE ? lseek(c->fd, 0, SEEK_CUR) : -1;
+
+	return at < 0 ? -ESPIPE : at;
+}
+
+int chan_seek(struct chan *c, uint64_t offset)
+{
+	if (c->kind != KIND_FILE || offset > INT64_MAX)
+		return -ESPIPE;
+	return lseek(c->fd, (off_t)offset, SEEK_SET) < 0 ? -errno : 0;
+}
+
 static int commit_file(struct chan *c)
 {
 	ssize_t done;

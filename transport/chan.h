@@ -70,6 +70,13 @@ bool chan_readable(const struct chan *c);
 int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uint64_t deadline_ns);
 
 /*
+ * A regular file only: where the next byte is read or written, counted from the file's beginning; go elsewhere, which leaves
+ * a hole if nothing is written there. -ESPIPE: it is none (or one that is only appended to).
+ */
+int64_t chan_tell(const struct chan *c);
+int chan_seek(struct chan *c, uint64_t offset);
+
+/*
  * Everything is written. A file: make that durable, its head last. A pipe: close it, so that its reader sees the end. A
  * socket: nothing. Blocks as long as the disk takes. 0 or -errno: what was written cannot be relied on.
  */

@@ -9,26 +9,11 @@ import os
 from migd_qmp import QmpError
 from migd_scenario import main, scenario
 from scenario_fd import check_consumed, pass_fd
-
-OFFSET = 0x1000
-MAGIC = b"QEVM"
+from scenario_file import OFFSET, check_head, fill_head
 
 
 def path_of(s):
     return os.path.join(s.dir, "migfile")
-
-
-def fill_head(path):
-    with open(path, "wb") as f:
-        f.write(b"X" * OFFSET)
-
-
-def check_head(s, path):
-    """What was before the offset is still there, and the stream begins at it."""
-    with open(path, "rb") as f:
-        data = f.read(OFFSET + len(MAGIC))
-    s.check(data[:OFFSET] == b"X" * OFFSET, "what was before the offset was changed")
-    s.check(data[OFFSET:] == MAGIC, f"at the offset is {data[OFFSET:]!r}")
 
 
 @scenario("precopy/file")

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# LABELS: interop
+# TIMEOUT: 180
+"""mapped-ram files: what migd saves QEMU 10.0 loads, and the other way round; through both, nothing gets lost."""
+
+import os
+
+import migd_pattern
+import migd_qemu
+import migdtest
+
+MEMORY = "32M"
+OFFSET = 0x3000
+VERSION = "10.0"
+
+
+def need():
+    path, why = migd_qemu.program(VERSION)
+    if not path:
+        raise migdtest.Skip(why)
+
+
+def settings(multifd, direct_io):
+    capabilities = {"mapped_ram": True, **({"multifd": True} if multifd else {})}
+    parameters = {**({"multifd-channels": 3} if multifd else {}), **({"direct-io": True} if direct_io else {})}
+    return capabilities, parameters
+
+
+def set_up(side, multifd=False, direct_io=False):
+    capabilities, parameters = settings(multifd, direct_io)
+    side.command("migrate-set-capabilities", {
+        "capabilities": [{"capability": c.replace("_", "-"), "state": s} for c, s in capabilities.items()]})
+    if parameters:
+        side.command("migrate-set-parameters", parameters)
+
+
+def guest(t, incoming=False):
+    vmm = t.vmm(t.daemon(f"d{len(t.processes)}"), memory=MEMORY, ram_only=migd_qemu.BLOCK, incoming=incoming)
+    migd_pattern.write(vmm.memory_file, "hole" if incoming else "mixed")
+    return vmm
+
+
+def qemu(t, incoming=False):
+    vmm = migd_qemu.Qemu(t, VERSION, MEMORY, incoming=incoming)
+    if not incoming:
+        migd_pattern.write(vmm.memory_file, "mixed")
+    return vmm
+
+
+def through_a_file(t, save, load, offset=0, **how):
+    """Save a guest with one, load it with the other; settings as said by `how`, or those of save and load apart."""
+    need()
+    src, dst = save(t), load(t, incoming=True)
+    for side in (src, dst):
+        set_up(side, **how)
+    before, path = migd_pattern.digest(src.memory_file), f"{t.dir}/saved"
+    with open(path, "wb") as f:
+        f.write(b"X" * offset)
+    uri = f"file:{path}" + (f",offset={offset}" if offset else "")
+    for side, command in ((src, "migrate"), (dst, "migrate-incoming")):
+        side.command(command, {"uri": uri})
+        info = t.wait_end_of(side)
+        t.check(info["status"] == "completed", f"{side.label} says {info}")
+    t.check(migd_pattern.digest(dst.memory_file) == before, "all bytes came")
+    with open(path, "rb") as f:
+        t.check(f.read(offset) == b"X" * offset, "what was before the offset is still there")
+    return path
+
+
+def test_migd_to_qemu(t):
+    through_a_file(t, guest, qemu)
+
+
+def test_qemu_to_migd(t):
+    through_a_file(t, qemu, guest)
+
+
+def test_migd_to_qemu_at_an_offset(t):
+    through_a_file(t, guest, qemu, offset=OFFSET)
+
+
+def test_qemu_to_migd_at_an_offset(t):
+    through_a_file(t, qemu, guest, offset=OFFSET)
+
+
+def test_migd_to_migd_holes_stay_holes(t):
+    path = through_a_file(t, guest, guest)
+    t.check(migd_pattern.allocated(path) < os.path.getsize(path), "zero pages are holes in the file")
+
+
+migdtest.main()
