@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A channel over a plain stream socket, a pipe, or a file. */
+/* A channel over a stream socket, plain or with TLS, a pipe, or a file. */
 #include "transport/chan.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/iov.h"
+#include "transport/tls-session.h"
 
 /*
  * Size asked for the splice pipe. 1 MiB is the most the kernel gives to the unprivileged by default; measured, 256 KiB is
@@ -40,6 +41,8 @@ struct chan {
 	int cancel_fd;
 	int pipe_rd, pipe_wr;	/* -1 until the first splice */
 	size_t in_pipe;		/* bytes a cut-off splice left there */
+	struct tls_session *tls;	/* NULL: plain */
+	bool is_client;			/* of TLS */
 };
 
 /* A file that is only appended to cannot be completed at its head. */
@@ -77,6 +80,10 @@ struct chan *chan_free(struct chan *c)
 {
 	if (!c)
 		return NULL;
+	/* A server says nothing unasked: the client may have gone, and a reset in answer destroys what it sent last. */
+	if (c->tls && c->is_client)
+		tls_session_close(c->tls);
+	(void)tls_session_free(c->tls);
 	(void)close_fd(c->pipe_rd);
 	(void)close_fd(c->pipe_wr);
 	(void)close_fd(c->fd);
@@ -94,18 +101,26 @@ void chan_set_cancel(struct chan *c, int cancel_fd)
 	c->cancel_fd = cancel_fd;
 }
 
+int chan_start_tls(struct chan *c, struct tls *tls, uint64_t deadline_ns, struct merr *err)
+{
+	if (c->kind != KIND_SOCKET)
+		return merr_set(err, -ENOTSOCK, "TLS needs a socket, not a file or a pipe");
+	c->tls = tls_session_new(tls, c->fd, deadline_ns, err);
+	c->is_client = !tls_is_server(tls);
+	return c->tls ? 0 : -ENOMEM;
+}
+
 int chan_handshake(struct chan *c, short *ret_events, struct merr *err)
 {
-	(void)c;
-	(void)ret_events;
-	(void)err;
-	return 0;
+	return c->tls ? tls_session_handshake(c->tls, ret_events, err) : 0;
 }
 
 ssize_t chan_peek(struct chan *c, void *buf, size_t len)
 {
 	ssize_t n;
 
+	if (c->tls)
+		return tls_session_peek(c->tls, buf, len);
 	do {
 		n = recv(c->fd, buf, len, MSG_PEEK | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
@@ -142,14 +157,36 @@ static int keep_head(struct chan *c, struct iovec **iov, size_t *n)
 	return 0;
 }
 
+/* How much of IOV is dealt with, or -errno. */
 static ssize_t write_some(struct chan *c, struct iovec *iov, size_t n)
 {
 	size_t n_now = n < IOV_PER_CALL ? n : IOV_PER_CALL;
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n_now };
+	ssize_t done;
 
+	if (c->tls)
+		return tls_session_write(c->tls, iov, n_now);
 	if (c->kind == KIND_SOCKET)
-		return sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-	return writev(c->fd, iov, (int)n_now);
+		done = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	else
+		done = writev(c->fd, iov, (int)n_now);
+	return done < 0 ? -errno : done;
+}
+
+/*
+ * The socket has no room. 0: it has; -EAGAIN: there is something to read first. What shows on a TLS socket may be nothing
+ * to read yet, or only TLS's own.
+ */
+static int await_room(struct chan *c, bool mind_input, uint64_t deadline_ns)
+{
+	int r;
+
+	if (mind_input && c->tls && chan_readable(c))
+		return -EAGAIN;
+	r = fd_wait(c->fd, mind_input ? POLLOUT | POLLIN : POLLOUT, c->cancel_fd, deadline_ns);
+	if (r < 0)
+		return r;
+	return mind_input && (r & POLLIN) && !(r & POLLOUT) && chan_readable(c) ? -EAGAIN : 0;
 }
 
 int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uint64_t deadline_ns)
@@ -163,7 +200,7 @@ int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uin
 		if (r < 0)
 			return r;
 	}
-	while (n > 0) {
+	while (n > 0 || (c->tls && tls_session_pending(c->tls))) {
 		if (cancelled(c))
 			return -ECANCELED;
 		done = write_some(c, iov, n);
@@ -171,18 +208,25 @@ int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uin
 			iov_advance(&iov, &n, (size_t)done);
 			continue;
 		}
-		if (errno == EINTR)
+		if (done == -EINTR)
 			continue;
-		if (errno != EAGAIN)
-			return -errno;
-		r = fd_wait(c->fd, mind_input ? POLLOUT | POLLIN : POLLOUT, c->cancel_fd,
-			    deadline_ns);
+		if (done != -EAGAIN)
+			return (int)done;
+		r = await_room(c, mind_input, deadline_ns);
 		if (r < 0)
 			return r;
-		if (mind_input && (r & POLLIN) && !(r & POLLOUT))
-			return -EAGAIN;
 	}
 	return 0;
+}
+
+static ssize_t read_some(struct chan *c, void *buf, size_t len)
+{
+	ssize_t done;
+
+	if (c->tls)
+		return tls_session_read(c->tls, buf, len);
+	done = c->kind == KIND_SOCKET ? recv(c->fd, buf, len, MSG_DONTWAIT) : read(c->fd, buf, len);
+	return done < 0 ? -errno : done;
 }
 
 ssize_t chan_read(struct chan *c, void *buf, size_t len, uint64_t deadline_ns)
@@ -191,25 +235,43 @@ ssize_t chan_read(struct chan *c, void *buf, size_t len, uint64_t deadline_ns)
 	int r;
 
 	for (;;) {
-		done = c->kind == KIND_SOCKET ? recv(c->fd, buf, len, MSG_DONTWAIT)
-					      : read(c->fd, buf, len);
-		if (done >= 0)
-			return done;
-		if (errno == EINTR)
+		done = read_some(c, buf, len);
+		if (done == -EINTR)
 			continue;
-		if (errno != EAGAIN)
-			return -errno;
+		if (done != -EAGAIN)
+			return done;
 		r = fd_wait(c->fd, POLLIN, c->cancel_fd, deadline_ns);
 		if (r < 0)
 			return r;
 	}
 }
 
-bool chan_readable(const struct chan *c)
+bool chan_readable(struct chan *c)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLIN };
+	uint8_t next;
 
+	if (c->tls)
+		return tls_session_peek(c->tls, &next, 1) != -EAGAIN;
 	return poll(&p, 1, 0) > 0;
+}
+
+const char *chan_why(const struct chan *c)
+{
+	return c->tls ? tls_session_why(c->tls) : NULL;
+}
+
+int chan_fail(const struct chan *c, int r, const char *what, struct merr *err)
+{
+	const char *why = chan_why(c);
+
+	return why ? merr_set(err, r, "%s: %s", what, why) : merr_set_errno(err, r, "%s", what);
+}
+
+const char *chan_describe(const struct chan *c, char *buf, size_t len)
+{
+	buf[0] = '\0';
+	return c->tls && tls_session_established(c->tls) ? tls_session_describe(c->tls, buf, len) : buf;
 }
 
 static int open_pipe(struct chan *c)
@@ -251,7 +313,7 @@ int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uin
 	ssize_t done;
 	int r;
 
-	r = open_pipe(c);
+	r = c->tls ? -ENOTSUP : open_pipe(c);
 	if (r < 0)
 		return -ENOTSUP;
 	while (len > 0) {
@@ -324,6 +386,8 @@ int chan_commit(struct chan *c)
 
 void chan_shutdown_write(struct chan *c)
 {
+	if (c->tls)
+		tls_session_close(c->tls);
 	if (c->kind == KIND_SOCKET)
 		(void)shutdown(c->fd, SHUT_WR);
 }

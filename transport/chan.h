@@ -23,6 +23,7 @@
 #include "base/err.h"
 
 struct chan;
+struct tls;
 
 #define CHAN_HEAD_LEN 8	/* a stream's magic and version */
 
@@ -31,10 +32,20 @@ struct chan;
  * memory; FD is closed.
  */
 struct chan *chan_new(int fd, int cancel_fd);
+/* A TLS client says goodbye, if there is room (WIRE.md 10.3). */
 struct chan *chan_free(struct chan *c);
 int chan_fd(const struct chan *c);
 /* From here on this descriptor ends calls; borrowed; -1: none does. */
 void chan_set_cancel(struct chan *c, int cancel_fd);
+
+/*
+ * Encrypt: nothing was sent or read yet, chan_handshake() follows. TLS is kept as long as the channel lives. Its callbacks
+ * wait no longer than DEADLINE_NS. -ENOTSOCK: only sockets can; -ENOMEM.
+ *
+ * Afterwards chan_fd() tells no more whether there is something to read: bytes may be here already, or what came may be
+ * TLS's own. Ask chan_readable() before waiting for it.
+ */
+int chan_start_tls(struct chan *c, struct tls *tls, uint64_t deadline_ns, struct merr *err);
 
 /*
  * Go on with what comes before the first byte of the stream, as far as it goes without waiting. 0: done (a plain channel
@@ -45,7 +56,7 @@ int chan_handshake(struct chan *c, short *ret_events, struct merr *err);
 
 /*
  * Look at the next bytes of a socket's stream, at most LEN, without consuming them and without waiting. How many there
- * are; 0 at the end of the stream; -EAGAIN: none yet; -errno. After the handshake.
+ * are; 0 at the end of the stream; -EAGAIN: none yet; -errno. After the handshake; TLS: at most 64 bytes.
  */
 ssize_t chan_peek(struct chan *c, void *buf, size_t len);
 
@@ -55,17 +66,28 @@ ssize_t chan_peek(struct chan *c, void *buf, size_t len);
  */
 int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uint64_t deadline_ns);
 
-/* At least one byte: their count; 0 at the end of the stream; -errno. */
+/*
+ * At least one byte: their count; 0 at the end of the stream; -errno. -ENODATA: TLS, and the connection ended without the
+ * announcement that an end has (close_notify): somebody in between may have cut it off (WIRE.md 10.3).
+ */
 ssize_t chan_read(struct chan *c, void *buf, size_t len, uint64_t deadline_ns);
 
 /* True if a read would not wait. */
-bool chan_readable(const struct chan *c);
+bool chan_readable(struct chan *c);
+
+/* Why the last call failed, where its errno does not tell, as with TLS; else NULL. Owned by C. */
+const char *chan_why(const struct chan *c);
+/* Record the failure R of a call in ERR: "WHAT: ..." */
+int chan_fail(const struct chan *c, int r, const char *what, struct merr *err);
+
+/* TLS, after the handshake: what was agreed upon, for people; "" otherwise. Returns BUF. */
+const char *chan_describe(const struct chan *c, char *buf, size_t len);
 
 /*
  * Move exactly LEN bytes from the channel to FD at OFFSET, by splice through a pipe of the channel's own: no
  * user-space copy, and no page of FD is cleared before it is written. FD must have `write` (not
- * hugetlbfs). 0; -ENODATA: the stream ended in between; -ENOTSUP: not possible on this channel (nothing was
- * consumed).
+ * hugetlbfs). 0; -ENODATA: the stream ended in between; -ENOTSUP: not possible on this channel, as with TLS,
+ * whose bytes are in this process anyhow (nothing was consumed).
  */
 int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uint64_t deadline_ns);
 
@@ -82,7 +104,7 @@ int chan_seek(struct chan *c, uint64_t offset);
  */
 int chan_commit(struct chan *c);
 
-/* No more writes will follow: a socket's peer sees the end of the stream. */
+/* No more writes will follow: a socket's peer sees the end of the stream. Does not wait: TLS says goodbye if there is room. */
 void chan_shutdown_write(struct chan *c);
 
 #endif
