@@ -27,11 +27,18 @@ static int migrate_run(struct ctl *ctl, struct merr *err)
 
 static void print_address(const json_t *a)
 {
+	const char *type = ctl_str(a, "type", "");
 	const char *host = ctl_str(a, "host", "");
 	const char *colon = strchr(host, ':');
 
-	if (strcmp(ctl_str(a, "type", ""), "unix") == 0)
-		printf("listening on unix:%s\n", ctl_str(a, "path", ""));
+	if (strcmp(type, "vsock") == 0)
+		printf("listening on vsock:%s:%s\n", ctl_str(a, "cid", ""), ctl_str(a, "port", ""));
+	else if (strcmp(type, "unix") == 0)
+		printf("listening on unix%s:%s\n",
+		       !json_is_true(json_object_get(a, "abstract")) ? ""
+		       : json_is_false(json_object_get(a, "tight"))  ? "-abstract-padded"
+								     : "-abstract",
+		       ctl_str(a, "path", ""));
 	else
 		printf("listening on tcp:%s%s%s:%s\n", colon ? "[" : "", host, colon ? "]" : "",
 		       ctl_str(a, "port", ""));
@@ -126,9 +133,9 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 
 const struct ctl_command ctl_migrate_commands[] = {
 	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT, false,
-	  "migrate the guest to tcp:HOST:PORT, unix:PATH or file:PATH, and wait for the end", migrate_run },
+	  "migrate the guest to tcp:HOST:PORT, unix:PATH, vsock:CID:PORT or file:PATH, and wait for the end", migrate_run },
 	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT, false,
-	  "wait for a guest at tcp:HOST:PORT (port 0: any) or unix:PATH, or read it from file:PATH", incoming_run },
+	  "wait for a guest at tcp:HOST:PORT (port 0: any), unix:PATH or vsock:CID:PORT, or read it from file:PATH", incoming_run },
 	{ "status", "", 0, 0, 0, false, "what the guest does, and where its migration stands", status_run },
 	{ "watch", "", 0, 0, 0, false, "follow the migration until it ends", watch_run },
 	{ "cancel", "", 0, 0, 0, false, "cancel the migration; the guest runs on here", cancel_run },

@@ -36,8 +36,8 @@ int address_check(const struct guest *g, const struct addr *a, struct merr *err)
 	if ((multifd || preempt) && !is_multi_channel(g, a))
 		return merr_set(
 			err, -EINVAL,
-			"Capability '%s' needs a multi-channel transport: use tcp:HOST:PORT or "
-			"unix:PATH",
+			"Capability '%s' needs a multi-channel transport: use tcp:HOST:PORT, "
+			"unix:PATH or vsock:CID:PORT",
 			multifd ? "multifd" : "postcopy-preempt");
 	if (multifd && g->parameters.direct_io && a->type != ADDR_FILE)
 		return merr_set(err, -EINVAL,

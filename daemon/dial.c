@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,7 +21,14 @@
 #include "daemon/timer.h"
 #include "transport/sock.h"
 
-/* For each of the addresses a name resolves to; longer than TCP needs to get over two lost SYNs. */
+/*
+ * Constants, not settings: who wants to wait less cancels, which takes effect at once; what did not answer within this will
+ * not.
+ *
+ * For a look-up: the resolver's default is twice 5 s for each name server; two dead ones before a good one fit in.
+ * For each of the addresses a name resolves to: longer than TCP needs to get over two lost SYNs.
+ */
+#define LOOK_UP_TIMEOUT_MS 25000U
 #define CONNECT_TIMEOUT_MS 10000U
 
 /* What the loop and the look-up thread share. */
@@ -38,10 +46,10 @@ struct dial {
 	struct event_base *base;
 	struct lookup *lookup;
 	struct event *wait; /* for the delay, the look-up, or the connection */
-	struct event *deadline;
-	int fd;    /* being connected */
-	int next;  /* the target to try next */
-	int error; /* of the last target */
+	struct event *deadline; /* of the look-up, or the connection */
+	int fd;   /* being connected */
+	int next; /* the target to try next */
+	struct merr why; /* the last target failed */
 	dial_fn fn;
 	void *opaque;
 };
@@ -123,13 +131,22 @@ static void finish(struct dial *d, int fd, const struct merr *err)
 	fn(opaque, fd, err);
 }
 
+static void describe_source(const struct source *s, char *buf, size_t len)
+{
+	(void)snprintf(buf, len, "%s%s%s%s", s->address[0] ? " from " : "", s->address, s->interface[0] ? " by " : "",
+		       s->interface);
+}
+
 static void fail(struct dial *d)
 {
+	char text[ADDR_FORMATTED_MAX], source[SOURCE_ADDRESS_MAX + IFNAMSIZ + 16] = "";
+	const struct addr *a = &d->lookup->addr;
 	struct merr err = MERR_INIT;
-	char text[ADDR_FORMATTED_MAX];
 
-	(void)merr_set_errno(&err, d->error, "Failed to connect to '%s'",
-			     strchr(addr_format(&d->lookup->addr, text, sizeof(text)), ':') + 1);
+	if (a->type == ADDR_TCP)
+		describe_source(&a->source, source, sizeof(source));
+	(void)merr_set(&err, d->why.code, "Failed to connect to '%s'%s: %s", addr_endpoint(a, text, sizeof(text)),
+		       source, merr_msg(&d->why));
 	finish(d, -1, &err);
 }
 
@@ -141,22 +158,21 @@ static void on_connect_deadline(evutil_socket_t fd, short what, void *opaque)
 
 	(void)fd;
 	(void)what;
-	d->error = -ETIMEDOUT;
+	(void)merr_set(&d->why, -ETIMEDOUT,
+		       "%s: no answer within %u s; is the host up, and does no firewall drop what is sent to it?",
+		       strerror(ETIMEDOUT), CONNECT_TIMEOUT_MS / 1000);
 	try_next(d);
 }
 
 static void on_connected(evutil_socket_t fd, short what, void *opaque)
 {
 	struct dial *d = opaque;
-	int r = sock_connect_result(fd);
 
 	(void)what;
-	if (r == 0) {
+	if (sock_connect_result(&d->lookup->addr, fd, &d->why) == 0)
 		finish(d, TAKE_FD(d->fd), NULL);
-		return;
-	}
-	d->error = r;
-	try_next(d);
+	else
+		try_next(d);
 }
 
 static int await_connection(struct dial *d)
@@ -179,11 +195,10 @@ static void try_next(struct dial *d)
 			fail(d);
 			return;
 		}
-		r = sock_connect(&l->addr, &l->targets[d->next++], &d->fd);
-		if (r == 0)
-			r = await_connection(d);
-		if (r < 0)
-			d->error = r;
+		merr_clear(&d->why);
+		r = sock_connect(&l->addr, &l->targets[d->next++], &d->fd, &d->why);
+		if (r == 0 && await_connection(d) < 0)
+			r = merr_set(&d->why, -ENOMEM, "out of memory");
 	} while (r < 0);
 }
 
@@ -213,9 +228,32 @@ static void on_looked_up(evutil_socket_t fd, short what, void *opaque)
 	} else if (d->lookup->listen) {
 		open_listener(d);
 	} else {
-		d->error = -EHOSTUNREACH;
 		try_next(d);
 	}
+}
+
+static void on_look_up_deadline(evutil_socket_t fd, short what, void *opaque)
+{
+	struct dial *d = opaque;
+	struct merr err = MERR_INIT;
+
+	(void)fd;
+	(void)what;
+	(void)merr_set(&err, -ETIMEDOUT,
+		       "address resolution of '%s' took longer than %u s; are the name servers up? A numeric address "
+		       "needs none",
+		       d->lookup->addr.host, LOOK_UP_TIMEOUT_MS / 1000);
+	finish(d, -1, &err);
+}
+
+static int start_look_up(struct dial *d)
+{
+	d->wait = timer_free(d->wait);
+	d->wait = event_new(d->base, d->lookup->done_fd, EV_READ, on_looked_up, d);
+	d->deadline = timer_start(d->base, LOOK_UP_TIMEOUT_MS, on_look_up_deadline, d);
+	if (!d->wait || !d->deadline || event_add(d->wait, NULL) < 0)
+		return -ENOMEM;
+	return lookup_start_thread(d->lookup);
 }
 
 static void start(evutil_socket_t fd, short what, void *opaque)
@@ -226,9 +264,7 @@ static void start(evutil_socket_t fd, short what, void *opaque)
 
 	(void)fd;
 	(void)what;
-	(void)timer_free(d->wait);
-	d->wait = event_new(d->base, d->lookup->done_fd, EV_READ, on_looked_up, d);
-	r = d->wait && event_add(d->wait, NULL) == 0 ? lookup_start_thread(d->lookup) : -ENOMEM;
+	r = start_look_up(d);
 	if (r < 0) {
 		(void)merr_set_errno(&err, r, "cannot look up names: no thread");
 		finish(d, -1, &err);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/json.h"
+#include "daemon/peer.h"
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "qmp/server.h"
@@ -19,7 +20,7 @@
 
 /* What the schema does not know about a value: one function a member. -EINVAL with ERR: a value that cannot be. */
 static int (*const checks[])(const struct daemon *d, const struct host_parameters *p, struct merr *err) = {
-	NULL,
+	peer_check_source,
 };
 
 /* Whom it concerns that D->host has changed. */

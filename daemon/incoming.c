@@ -69,10 +69,20 @@ static void on_started(struct migration *m, const struct merr *err)
 	qmp_return(call, NULL);
 }
 
+/* As query-migrate shows it; also of a listening socket that was passed. */
+static void note_address(struct migration *m)
+{
+	char text[ADDR_FORMATTED_MAX];
+
+	m->has_listen_addr = m->listen_fd >= 0 && sock_local_addr(m->listen_fd, &m->listen_addr) == 0;
+	if (m->has_listen_addr)
+		log_info("listening for a guest guest='%s' mig=%s address='%s'", m->guest->name,
+			 m->id, addr_format(&m->listen_addr, text, sizeof(text)));
+}
+
 static void on_listening(void *opaque, int fd, const struct merr *err)
 {
 	struct migration *m = opaque;
-	char text[ADDR_FORMATTED_MAX];
 
 	m->dial = NULL;
 	if (fd < 0) {
@@ -80,10 +90,7 @@ static void on_listening(void *opaque, int fd, const struct merr *err)
 		return;
 	}
 	m->listen_fd = fd;
-	m->has_listen_addr = sock_local_addr(fd, &m->listen_addr) == 0;
-	if (m->has_listen_addr)
-		log_info("listening for a guest guest='%s' mig=%s address='%s'", m->guest->name,
-			 m->id, addr_format(&m->listen_addr, text, sizeof(text)));
+	note_address(m);
 	start_worker(m);
 }
 
@@ -92,10 +99,12 @@ static void start_local(struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
-	if (stream_open(m, m->call, &err) < 0)
+	if (stream_open(m, m->call, &err) < 0) {
 		start_failed(m, &err);
-	else
-		start_worker(m);
+		return;
+	}
+	note_address(m);
+	start_worker(m);
 }
 
 void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,

@@ -15,10 +15,10 @@
 #include "base/log.h"
 #include "daemon/adopt.h"
 #include "daemon/daemon.h"
-#include "daemon/dial.h"
 #include "daemon/guest.h"
 #include "daemon/json.h"
 #include "daemon/migration.h"
+#include "daemon/peer.h"
 #include "daemon/preflight.h"
 #include "daemon/publish.h"
 #include "daemon/settle.h"
@@ -232,8 +232,7 @@ static int on_connect(struct migration *m, struct merr *err)
 		return merr_set(err, -EBADMSG, "worker link: CONNECT from an incoming migration");
 	if (m->dial)
 		return 0; /* one answer is on its way */
-	m->dial = dial_connect(m->guest->daemon->base, &m->addr, backoff_ms(m->dial_failures),
-			       on_dialled, m);
+	m->dial = peer_dial(m, backoff_ms(m->dial_failures), on_dialled);
 	if (!m->dial)
 		answer_connection(m, -1, "out of memory");
 	return 0;

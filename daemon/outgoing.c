@@ -6,9 +6,9 @@
 
 #include "daemon/cpr.h"
 #include "daemon/daemon.h"
-#include "daemon/dial.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
+#include "daemon/peer.h"
 #include "daemon/start.h"
 #include "daemon/stream.h"
 
@@ -101,7 +101,7 @@ static void on_handed(struct migration *m, const struct merr *err)
 		start_worker(m);
 		return;
 	}
-	m->dial = dial_connect(m->guest->daemon->base, &m->addr, 0, on_connected, m);
+	m->dial = peer_dial(m, 0, on_connected);
 	if (!m->dial) {
 		(void)merr_set(&own, -ENOMEM, "out of memory");
 		start_failed(m, &own);
@@ -155,7 +155,7 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing
 	if (waits)
 		m->cpr = cpr_start(m, o->cpr_path, on_handed);
 	else if (addr_is_network(&m->addr))
-		m->dial = dial_connect(g->daemon->base, &m->addr, 0, on_connected, m);
+		m->dial = peer_dial(m, 0, on_connected);
 	if ((waits || addr_is_network(&m->addr)) && !m->cpr && !m->dial) {
 		(void)migration_free(m);
 		return merr_set(err, -ENOMEM, "out of memory");

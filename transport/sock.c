@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets for addresses: resolving, connecting, listening. */
+/* Sockets for addresses: connecting, listening. */
 #include "transport/sock.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,8 +14,8 @@
 
 #include "base/cleanup.h"
 
-/* One migration at a time: its connections, and the reconnects that follow a lost one. */
-#define LISTEN_BACKLOG 16
+/* One migration at a time: all its channels at once (255 at most), and the reconnects that follow a lost one. */
+#define LISTEN_BACKLOG 256
 #define TEXT_MAX       ADDR_FORMATTED_MAX
 
 static int set_on(int fd, int level, int option)
@@ -24,83 +23,6 @@ static int set_on(int fd, int level, int option)
 	int on = 1;
 
 	return setsockopt(fd, level, option, &on, sizeof(on)) < 0 ? -errno : 0;
-}
-
-static void cleanup_addrinfo(struct addrinfo **list)
-{
-	if (*list)
-		freeaddrinfo(*list);
-}
-
-static int family_of(const struct addr *a)
-{
-	if (a->ipv4 == a->ipv6)
-		return AF_UNSPEC;
-	return a->ipv4 ? AF_INET : AF_INET6;
-}
-
-static void unix_target(const struct addr *a, struct sock_target *ret)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-
-	memcpy(sun.sun_path, a->path, sizeof(sun.sun_path));
-	memset(ret, 0, sizeof(*ret));
-	memcpy(&ret->sa, &sun, sizeof(sun));
-	ret->len = (socklen_t)sizeof(sun);
-	ret->family = AF_UNIX;
-}
-
-/* Listening anywhere: IPv6's any-address comes first, for it takes IPv4 as well. */
-static void put_ipv6_first(struct sock_target *targets, int n)
-{
-	struct sock_target first = targets[0];
-
-	for (int i = 1; i < n; i++) {
-		if (targets[i].family != AF_INET6)
-			continue;
-		targets[0] = targets[i];
-		targets[i] = first;
-		return;
-	}
-}
-
-int sock_resolve(const struct addr *a, bool listen, struct sock_target targets[SOCK_TARGETS_MAX],
-		 struct merr *err)
-{
-	struct addrinfo hints = { .ai_family = family_of(a), .ai_socktype = SOCK_STREAM };
-	_cleanup_(cleanup_addrinfo) struct addrinfo *list = NULL;
-	int n = 0, r;
-
-	if (!addr_is_network(a))
-		return merr_set(err, -EOPNOTSUPP,
-				"only a tcp or unix address can be connected to again");
-	if (a->type == ADDR_UNIX) {
-		unix_target(a, &targets[0]);
-		return 1;
-	}
-	hints.ai_flags = (listen ? AI_PASSIVE : AI_ADDRCONFIG) | (a->numeric ? AI_NUMERICHOST : 0);
-	r = getaddrinfo(a->host[0] ? a->host : NULL, a->port, &hints, &list);
-	/* Without any address but loopback's, AI_ADDRCONFIG hides even 127.0.0.1 and ::1. */
-	if (r == EAI_NONAME || r == EAI_ADDRFAMILY || r == EAI_NODATA) {
-		hints.ai_flags &= ~AI_ADDRCONFIG;
-		r = getaddrinfo(a->host[0] ? a->host : NULL, a->port, &hints, &list);
-	}
-	if (r != 0)
-		return merr_set(err, r == EAI_SYSTEM && errno ? -errno : -EHOSTUNREACH,
-				"address resolution failed for '%s:%s': %s; check the name, or "
-				"give a numeric address",
-				a->host, a->port,
-				r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
-	for (struct addrinfo *i = list; i && n < SOCK_TARGETS_MAX; i = i->ai_next) {
-		memset(&targets[n], 0, sizeof(targets[n]));
-		memcpy(&targets[n].sa, i->ai_addr, i->ai_addrlen);
-		targets[n].len = i->ai_addrlen;
-		targets[n].family = i->ai_family;
-		n++;
-	}
-	if (listen && !a->host[0])
-		put_ipv6_first(targets, n);
-	return n;
 }
 
 static int set_keep_alive(int fd, const struct addr *a)
@@ -123,52 +45,89 @@ static int set_keep_alive(int fd, const struct addr *a)
 	return set_on(fd, SOL_SOCKET, SO_KEEPALIVE);
 }
 
-static int new_socket(const struct addr *a, int family)
+/* What a kernel that lacks something should have. */
+static const char *socket_advice(const struct addr *a, int error)
 {
-	_cleanup_close_ int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int r = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (a->type == ADDR_TCP) {
-		r = set_on(fd, IPPROTO_TCP, TCP_NODELAY);
-		if (r == 0)
-			r = set_keep_alive(fd, a);
-	}
-	return r < 0 ? r : TAKE_FD(fd);
+	if (a->type == ADDR_VSOCK && error == -EAFNOSUPPORT)
+		return "; this kernel has no vsock: load the module vsock, or use another transport";
+	if (a->mptcp && (error == -EPROTONOSUPPORT || error == -ENOPROTOOPT))
+		return "; this kernel has no Multipath TCP, or net.mptcp.enabled is 0: leave 'mptcp' out";
+	return "";
 }
 
-int sock_connect(const struct addr *a, const struct sock_target *t, int *ret_fd)
+static int set_up_tcp(int fd, const struct addr *a)
 {
-	_cleanup_close_ int fd = new_socket(a, t->family);
+	int r = set_on(fd, IPPROTO_TCP, TCP_NODELAY);
 
-	if (fd < 0)
-		return fd;
+	return r < 0 ? r : set_keep_alive(fd, a);
+}
+
+static int new_socket(const struct addr *a, int family, int *ret_fd, struct merr *err)
+{
+	_cleanup_close_ int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, a->mptcp ? IPPROTO_MPTCP : 0);
+	int r = fd < 0 ? -errno : 0;
+
+	if (r < 0)
+		return merr_set(err, r, "%s%s", strerror(-r), socket_advice(a, r));
+	if (a->type == ADDR_TCP)
+		r = set_up_tcp(fd, a);
+	if (r < 0)
+		return merr_set_errno(err, r, "socket options");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* ---- connecting ---- */
+
+static const char *connect_advice(const struct addr *a, int error)
+{
+	if (a->type == ADDR_VSOCK && (error == -ENODEV || error == -EOPNOTSUPP))
+		return "; no vsock device reaches that CID: a host needs vhost_vsock, a guest its own vsock device (its host "
+		       "is CID 2), CID 1 vsock_loopback";
+	return "";
+}
+
+static int connect_failed(const struct addr *a, int error, struct merr *err)
+{
+	return merr_set(err, error, "%s%s", strerror(-error), connect_advice(a, error));
+}
+
+int sock_connect(const struct addr *a, const struct sock_target *t, int *ret_fd, struct merr *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = new_socket(a, t->family, &fd, err);
+
+	if (r == 0 && a->type == ADDR_TCP)
+		r = source_bind(fd, &a->source, err);
+	if (r < 0)
+		return r;
 	/*
 	 * EAGAIN on a Unix socket: the backlog is full. That is a failure, nothing becomes writable
 	 * later.
 	 */
 	if (connect(fd, (const struct sockaddr *)&t->sa, t->len) < 0 && errno != EINPROGRESS)
-		return -errno;
+		return connect_failed(a, -errno, err);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
-int sock_connect_result(int fd)
+int sock_connect_result(const struct addr *a, int fd, struct merr *err)
 {
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof(int);
-	int error;
+	int error = 0;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		return -errno;
+		return connect_failed(a, -errno, err);
 	if (error)
-		return -error;
+		return connect_failed(a, -error, err);
 	len = sizeof(peer);
 	if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0)
-		return errno == ENOTCONN ? -EINPROGRESS : -errno;
+		return connect_failed(a, errno == ENOTCONN ? -EINPROGRESS : -errno, err);
 	return 0;
 }
+
+/* ---- listening ---- */
 
 /*
  * Remove the socket at PATH unless somebody answers on it. Anything that is no socket is left, for
@@ -179,6 +138,8 @@ static int unlink_stale_socket(const struct addr *a, const struct sock_target *t
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
+	if (a->abstract)
+		return 0; /* it goes with its listener */
 	if (lstat(a->path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
@@ -206,23 +167,26 @@ static unsigned int get_port(const struct sockaddr_storage *sa)
 	return ntohs(((const struct sockaddr_in6 *)(const void *)sa)->sin6_port);
 }
 
-static int listen_at(const struct addr *a, const struct sock_target *t, int *ret_fd)
+/* The any-address of IPv6 takes IPv4 as well, unless only IPv6 was asked for. */
+static int prepare_tcp(int fd, const struct addr *a, const struct sock_target *t)
 {
-	_cleanup_close_ int fd = new_socket(a, t->family);
-	int r = 0, on;
+	int on = a->ipv6 && !a->ipv4, r = set_on(fd, SOL_SOCKET, SO_REUSEADDR);
 
-	if (fd < 0)
-		return fd;
-	if (a->type == ADDR_UNIX) {
+	if (r == 0 && t->family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+		r = -errno;
+	return r;
+}
+
+/* ERR only says what its code alone would not. */
+static int listen_at(const struct addr *a, const struct sock_target *t, int *ret_fd, struct merr *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = new_socket(a, t->family, &fd, err);
+
+	if (r == 0 && a->type == ADDR_UNIX)
 		r = unlink_stale_socket(a, t);
-	} else {
-		r = set_on(fd, SOL_SOCKET, SO_REUSEADDR);
-		/* The any-address of IPv6 takes IPv4 as well, unless only IPv6 was asked for. */
-		on = a->ipv6 && !a->ipv4;
-		if (r == 0 && t->family == AF_INET6 &&
-		    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
-			r = -errno;
-	}
+	else if (r == 0 && a->type == ADDR_TCP)
+		r = prepare_tcp(fd, a, t);
 	if (r < 0)
 		return r;
 	if (bind(fd, (const struct sockaddr *)&t->sa, t->len) < 0)
@@ -233,32 +197,41 @@ static int listen_at(const struct addr *a, const struct sock_target *t, int *ret
 	return 0;
 }
 
-static int listen_in_range(const struct addr *a, const struct sock_target *t, int *ret_fd)
+static int listen_in_range(const struct addr *a, const struct sock_target *t, int *ret_fd, struct merr *err)
 {
 	struct sock_target at = *t;
 	unsigned int port;
 	int r;
 
-	if (a->type == ADDR_UNIX || !a->to)
-		return listen_at(a, t, ret_fd);
+	if (a->type != ADDR_TCP || !a->to)
+		return listen_at(a, t, ret_fd, err);
 	for (port = get_port(&t->sa); port <= a->to; port++) {
 		set_port(&at, port);
-		r = listen_at(a, &at, ret_fd);
+		r = listen_at(a, &at, ret_fd, err);
 		if (r != -EADDRINUSE)
 			return r;
 	}
 	return -EADDRINUSE;
 }
 
+static const char *in_use_advice(const struct addr *a)
+{
+	if (a->type == ADDR_UNIX)
+		return a->abstract ? "; somebody listens there: choose another name"
+				   : "; somebody listens there: choose another path";
+	if (a->type == ADDR_VSOCK)
+		return "; choose another port, or port 4294967295 for any free one";
+	return "; choose another port, a range with to=PORT, or port 0 for any free one";
+}
+
 static const char *listen_advice(const struct addr *a, int error)
 {
 	switch (error) {
 	case -EADDRINUSE:
-		return a->type == ADDR_UNIX ? "; somebody listens there: choose another path"
-					    : "; choose another port, a range with to=PORT, or "
-					      "port 0 for any free one";
+		return in_use_advice(a);
 	case -EADDRNOTAVAIL:
-		return "; no interface of this host has that address";
+		return a->type == ADDR_VSOCK ? "; this host has another CID: CID 4294967295 is any"
+					     : "; no interface of this host has that address";
 	case -EACCES:
 	case -EPERM:
 		return a->type == ADDR_UNIX
@@ -274,79 +247,20 @@ static const char *listen_advice(const struct addr *a, int error)
 	}
 }
 
-/* What the error texts quote: "HOST:PORT" or "PATH". */
-static const char *endpoint_text(const struct addr *a, char *buf, size_t len)
-{
-	(void)addr_format(a, buf, len);
-	return strchr(buf, ':') + 1;
-}
-
 int sock_listen(const struct addr *a, const struct sock_target *targets, size_t n, int *ret_fd,
 		struct merr *err)
 {
+	struct merr why = MERR_INIT;
 	char text[TEXT_MAX];
 	int r = -EADDRNOTAVAIL;
 
 	for (size_t i = 0; i < n; i++) {
-		r = listen_in_range(a, &targets[i], ret_fd);
+		merr_clear(&why);
+		r = listen_in_range(a, &targets[i], ret_fd, &why);
 		if (r == 0)
 			return 0;
 	}
-	return merr_set(err, r, "Failed to listen on '%s': %s%s",
-			endpoint_text(a, text, sizeof(text)), strerror(-r), listen_advice(a, r));
-}
-
-static int numeric_names(const struct sockaddr_storage *sa, socklen_t len, char *host,
-			 size_t host_len, char *port, size_t port_len)
-{
-	return getnameinfo((const struct sockaddr *)sa, len, host, (socklen_t)host_len, port,
-			   (socklen_t)port_len, NI_NUMERICHOST | NI_NUMERICSERV) == 0
-		       ? 0
-		       : -EIO;
-}
-
-int sock_local_addr(int fd, struct addr *ret)
-{
-	struct sockaddr_storage sa = { 0 };
-	socklen_t len = sizeof(sa);
-	struct addr a = { 0 };
-	int r;
-
-	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
-		return -errno;
-	if (sa.ss_family == AF_UNIX) {
-		a.type = ADDR_UNIX;
-		memcpy(a.path, ((struct sockaddr_un *)(void *)&sa)->sun_path, sizeof(a.path) - 1);
-	} else if (sa.ss_family == AF_INET || sa.ss_family == AF_INET6) {
-		a.type = ADDR_TCP;
-		a.ipv4 = sa.ss_family == AF_INET;
-		a.ipv6 = !a.ipv4;
-		r = numeric_names(&sa, len, a.host, sizeof(a.host), a.port, sizeof(a.port));
-		if (r < 0)
-			return r;
-	} else {
-		return -EAFNOSUPPORT;
-	}
-	*ret = a;
-	return 0;
-}
-
-const char *sock_peer_name(int fd, char *buf, size_t len)
-{
-	struct sockaddr_storage sa = { 0 };
-	socklen_t sa_len = sizeof(sa);
-	char host[ADDR_HOST_MAX + 1], port[ADDR_PORT_MAX + 1];
-	bool v6;
-
-	if (getpeername(fd, (struct sockaddr *)&sa, &sa_len) < 0)
-		(void)snprintf(buf, len, "unknown");
-	else if (sa.ss_family == AF_UNIX)
-		(void)snprintf(buf, len, "unix");
-	else if (numeric_names(&sa, sa_len, host, sizeof(host), port, sizeof(port)) < 0)
-		(void)snprintf(buf, len, "unknown");
-	else {
-		v6 = strchr(host, ':') != NULL;
-		(void)snprintf(buf, len, "%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
-	}
-	return buf;
+	(void)merr_set(&why, r, "%s%s", strerror(-r), listen_advice(a, r));
+	return merr_set(err, r, "Failed to listen on '%s': %s", addr_endpoint(a, text, sizeof(text)),
+			merr_msg(&why));
 }

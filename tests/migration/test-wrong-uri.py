@@ -8,7 +8,8 @@ import migdtest
 WRONG = ("", "tcp", "tcp:", "tcp:127.0.0.1", "tcp:127.0.0.1:", "tcp:[::1:4444", "tcp:127.0.0.1:99999",
          "tcp:127.0.0.1:-1", "tcp:127.0.0.1:44 44", "tcp:127.0.0.1:4444,nonsense", "tcp:127.0.0.1:4444,to=abc", "unix:",
          "unix:/" + "x" * 200, "ftp:127.0.0.1:4444", "127.0.0.1:4444", "exec:cat", "exec:", "fd:", "file:",
-         "file:/x,offset=0x20M", "vsock:2:1", "rdma:h:1")
+         "file:/x,offset=0x20M", "vsock:2:", "vsock:2:4294967296", "rdma:h:1",
+         "tcp:127.0.0.1:1,ipv4,ipv4", "tcp:127.0.0.1:1,source-address=eth0", "unix-abstract:")
 
 
 def test_wrong_uri(t):
@@ -48,13 +49,16 @@ def test_wrong_channels(t):
             ([channel(), channel()], "more than one main"),
             ([channel("cpr"), channel("cpr"), channel()], "more than one cpr"),
             ([channel("cpr")], "no main entry"),
-            ([channel(transport="exec", args=[])], "channels[0].addr.args"),
+            ([channel(transport="exec", args=[])], "channels[0].addr: the command is missing"),
             ([channel(transport="exec", args=["/bin/cat"])], "--allow-exec"),
-            ([channel(transport="file", filename="", offset=0)], "channels[0].addr.filename"),
+            ([channel(transport="file", filename="", offset=0)], "channels[0].addr: the path of the file is missing"),
             ([channel(transport="file", filename="x")], "Parameter 'channels[0].addr.offset' is missing"),
             ([channel(transport="file", filename="x", offset="0x20M")], "'channels[0].addr.offset' expects uint64"),
-            ([channel(transport="socket", type="fd", str="")], "channels[0].addr.str"),
-            ([channel(transport="socket", type="vsock", cid="2", port="1")], "'vsock' is not supported")):
+            ([channel(transport="socket", type="fd", str="")], "channels[0].addr: invalid fd address"),
+            ([channel(transport="socket", type="vsock", cid="2", port="x")], "channels[0].addr: error parsing address 'vsock:2:x'"),
+            ([channel("cpr", transport="socket", type="unix", path="/x"), channel(transport="socket", type="unix", path="")],
+             "channels[1].addr: the path of the Unix socket is missing"),
+            ([channel(transport="rdma", host="h", port="1")], "'rdma' is not supported")):
         text = t.assert_refused(src, "migrate", {"channels": channels})
         t.check(words in text, f"{channels}: {text!r} does not say {words!r}")
         t.check(src.status() == "none", f"{channels} left status {src.status()}")
