@@ -241,7 +241,7 @@ static const char *mode_name(int access_mode)
 				       : "reading alone (O_RDONLY)";
 }
 
-int fdsets_open(const struct fdsets *s, int64_t id, int access_mode, int *ret_fd, struct merr *err)
+int fdsets_open(const struct fdsets *s, int64_t id, int flags, int *ret_fd, struct merr *err)
 {
 	const struct fdset *set = find(s, id);
 	const struct member *m;
@@ -251,9 +251,9 @@ int fdsets_open(const struct fdsets *s, int64_t id, int access_mode, int *ret_fd
 				"There is no set %" PRId64 " of descriptors; use add-fd", id);
 	TAILQ_FOREACH(m, &set->members, entry)
 	{
-		int flags = fcntl(m->fd, F_GETFL);
+		int has = fcntl(m->fd, F_GETFL);
 
-		if (flags < 0 || (flags & O_ACCMODE) != access_mode)
+		if (has < 0 || (has & (O_ACCMODE | O_DIRECT)) != flags)
 			continue;
 		*ret_fd = fd_dup(m->fd);
 		return *ret_fd < 0
@@ -261,8 +261,8 @@ int fdsets_open(const struct fdsets *s, int64_t id, int access_mode, int *ret_fd
 			       : 0;
 	}
 	return merr_set(err, -EACCES,
-			"No descriptor of set %" PRId64 " was opened for %s; add one with add-fd",
-			id, mode_name(access_mode));
+			"No descriptor of set %" PRId64 " was opened for %s, %s O_DIRECT; add one with "
+			"add-fd", id, mode_name(flags & O_ACCMODE), flags & O_DIRECT ? "with" : "without");
 }
 
 int fdsets_dup(const struct fdsets *s, int64_t fd)

@@ -32,9 +32,11 @@ int fdsets_describe(const struct fdsets *s, struct fdset_info **ret, size_t *ret
 /* True if PATH is /dev/fdset/ID. */
 bool fdsets_is_path(const char *path, int64_t *ret_id);
 
-/* A duplicate of set ID's oldest descriptor whose access mode is ACCESS_MODE (O_RDONLY, ...).
- * -ENOENT. */
-int fdsets_open(const struct fdsets *s, int64_t id, int access_mode, int *ret_fd, struct merr *err);
+/*
+ * A duplicate of set ID's oldest descriptor that was opened so: FLAGS is O_RDONLY, O_WRONLY or O_RDWR, with O_DIRECT or
+ * without. -ENOENT.
+ */
+int fdsets_open(const struct fdsets *s, int64_t id, int flags, int *ret_fd, struct merr *err);
 
 /* A duplicate of the descriptor FD, if it is in a set; else -ENOENT. */
 int fdsets_dup(const struct fdsets *s, int64_t fd);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -116,6 +117,11 @@ static int open_command(struct migration *m, struct merr *err)
 
 /* ---- files ---- */
 
+static int access_mode(const struct migration *m)
+{
+	return is_outgoing(m) ? O_WRONLY : O_RDONLY;
+}
+
 static int seek(struct migration *m, int fd, struct merr *err)
 {
 	struct stat st;
@@ -135,16 +141,78 @@ static int seek(struct migration *m, int fd, struct merr *err)
 
 static int open_in_place(struct migration *m, int *ret_fd, struct merr *err)
 {
-	int flags = is_outgoing(m) ? O_WRONLY | O_CREAT : O_RDONLY;
+	int flags = access_mode(m) | (is_outgoing(m) ? O_CREAT : 0);
 	int64_t set;
 
 	if (fdsets_is_path(m->addr.text, &set))
-		return fdsets_open(m->guest->daemon->fdsets, set,
-				   is_outgoing(m) ? O_WRONLY : O_RDONLY, ret_fd, err);
+		return fdsets_open(m->guest->daemon->fdsets, set, access_mode(m), ret_fd, err);
 	/* O_NONBLOCK: a FIFO without its other end must not stop the daemon. */
 	*ret_fd = open(m->addr.text, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, FILE_MODE);
 	return *ret_fd < 0 ? merr_set_errno(err, -errno, "Failed to open '%s'", m->addr.text) : 0;
 }
+
+/* ---- mapped-ram ---- */
+
+static bool has(const struct migration *m, enum migration_capability c)
+{
+	return m->guest->capabilities[c];
+}
+
+static int check_is_file(const struct migration *m, int fd, struct merr *err)
+{
+	struct stat st;
+
+	if (!has(m, MIGRATION_CAPABILITY_MAPPED_RAM))
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return merr_set_errno(err, -errno, "'%s'", m->addr.text);
+	if (S_ISREG(st.st_mode))
+		return 0;
+	return merr_set(err, -EINVAL, "Capability 'mapped-ram' needs a regular file, and '%s' is none",
+			m->addr.text);
+}
+
+/* Once more the file of FD, whatever its name is by now. */
+static int reopen_direct(const struct migration *m, int fd, int *ret_fd, struct merr *err)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	*ret_fd = open(path, access_mode(m) | O_DIRECT | O_CLOEXEC | O_NOCTTY);
+	if (*ret_fd < 0 && errno == EINVAL)
+		return merr_set(err, -EINVAL,
+				"The file system of '%s' has no direct I/O (O_DIRECT): turn parameter 'direct-io' off",
+				m->addr.text);
+	return *ret_fd < 0 ? merr_set_errno(err, -errno, "Failed to open '%s' for direct I/O", m->addr.text) : 0;
+}
+
+static int check_same_file(const struct migration *m, int a, int b, struct merr *err)
+{
+	struct stat first, second;
+
+	if (fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+	    first.st_ino == second.st_ino)
+		return 0;
+	return merr_set(err, -EINVAL, "The descriptors of '%s' with and without O_DIRECT are not of the same file",
+			m->addr.text);
+}
+
+/* Parameter direct-io: a second descriptor, for pages alone. Only where each has its place, and several channels. */
+static int open_direct(const struct migration *m, int fd, int *ret_fd, struct merr *err)
+{
+	int64_t set;
+	int r;
+
+	if (!m->guest->parameters.direct_io || !has(m, MIGRATION_CAPABILITY_MAPPED_RAM) ||
+	    !has(m, MIGRATION_CAPABILITY_MULTIFD))
+		return 0;
+	if (!fdsets_is_path(m->addr.text, &set))
+		return reopen_direct(m, fd, ret_fd, err);
+	r = fdsets_open(m->guest->daemon->fdsets, set, access_mode(m) | O_DIRECT, ret_fd, err);
+	return r < 0 ? r : check_same_file(m, fd, *ret_fd, err);
+}
+
+/* ---- opening files ---- */
 
 /* A new file, or one that would be replaced from its first byte on. */
 static bool is_replaced(const struct migration *m)
@@ -158,7 +226,7 @@ static bool is_replaced(const struct migration *m)
 
 static int open_file(struct migration *m, struct merr *err)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = -1, direct_fd = -1;
 	int r;
 
 	if (is_replaced(m)) {
@@ -167,12 +235,18 @@ static int open_file(struct migration *m, struct merr *err)
 		m->publishes = r == 0;
 	} else {
 		r = open_in_place(m, &fd, err);
-		if (r == 0)
-			r = seek(m, fd, err);
 	}
+	if (r == 0)
+		r = check_is_file(m, fd, err);
+	if (r == 0)
+		r = open_direct(m, fd, &direct_fd, err);
+	/* What is there is cut off last. */
+	if (r == 0 && !m->publishes)
+		r = seek(m, fd, err);
 	if (r < 0)
 		return r;
 	m->stream_fd = TAKE_FD(fd);
+	m->direct_fd = TAKE_FD(direct_fd);
 	return 0;
 }
 

@@ -98,6 +98,9 @@ int (in_fail)(struct in *in, int code, const char *fmt, ...)
 
 static int fail_read(struct in *in, int r)
 {
+	if (r == -ENODATA && chan_tell(in->chan) >= 0)
+		return in_fail(in, -ENODATA, "the file ends before the stream does: it was cut off, or is still being "
+			       "written");
 	if (r == -ENODATA)
 		return in_fail(in, -ENODATA, "the peer closed the connection in mid-stream; its log may say why");
 	if (r == -ETIMEDOUT)

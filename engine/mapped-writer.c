@@ -179,6 +179,20 @@ static int drain(struct ram_sink *k, struct merr *err)
 	return mapped_pool_drain(writer_of(k)->pool, err);
 }
 
+/*
+ * With x-ignore-shared a block of zeros alone would look like one that was left out: so its first page is there, a zero
+ * one. (What was in its place before may be older.)
+ */
+static int name_block(struct writer *w, const struct ram_file *b, const struct place *p)
+{
+	static const uint8_t zeros[WIRE_PAGE_SIZE];
+
+	if (!w->ram->ignore_shared || b->ignored || bitmap_next_set(p->bits, b->n_pages, 0) < b->n_pages)
+		return 0;
+	bitmap_set(p->bits, 0);
+	return fd_pwrite_full(w->file.fd, zeros, sizeof(zeros), p->layout.pages_offset);
+}
+
 /* Drained: nobody else looks at the bitmaps. */
 static int end_pass(struct ram_sink *k, struct out *out, bool stopped, struct merr *err)
 {
@@ -189,7 +203,9 @@ static int end_pass(struct ram_sink *k, struct out *out, bool stopped, struct me
 	(void)out;
 	for (size_t i = 0; stopped && r == 0 && i < w->ram->n_blocks; i++) {
 		p = &w->places[i];
-		r = fd_pwrite_full(w->file.fd, p->bits, p->layout.bitmap_len, p->layout.bitmap_offset);
+		r = name_block(w, &w->ram->blocks[i], p);
+		if (r == 0)
+			r = fd_pwrite_full(w->file.fd, p->bits, p->layout.bitmap_len, p->layout.bitmap_offset);
 		if (r < 0)
 			return merr_set_errno(err, r, "writing the bitmap of RAM block '%s' to the file",
 					      w->ram->blocks[i].name);

@@ -56,4 +56,27 @@ def test_from_small_to_huge_pages(t):
     t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
 
 
+def by_a_file(t, here, there):
+    """mapped-ram: pages are read into huge pages, and written from them, on several threads."""
+    need_huge_pages(t, 80)
+    src, dst = t.pair(memory="64M", working_set="8M", hugetlb=here, dst_changes={"hugetlb": there})
+    src.mem.map[48 << 20:49 << 20] = b"y" * (1 << 20)
+    for vmm in src, dst:
+        vmm.command("migrate-set-capabilities", {"capabilities": [{"capability": "mapped-ram", "state": True}]})
+    src.command("migrate", {"uri": f"file:{t.dir}/guest"})
+    t.check(t.wait_end(src)["status"] == "completed", f"the source says {src.migration()}")
+    dst.command("migrate-incoming", {"uri": f"file:{t.dir}/guest", "exit-on-error": False})
+    t.check(t.wait_end(dst)["status"] == "completed", f"the destination says {dst.migration()}")
+    t.check(dst.mem.map[48 << 20:49 << 20] == b"y" * (1 << 20), "memory filled from outside arrived")
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
+def test_saved_from_huge_pages(t):
+    by_a_file(t, True, False)
+
+
+def test_restored_into_huge_pages(t):
+    by_a_file(t, False, True)
+
+
 migdtest.main()

@@ -4,13 +4,11 @@
 # TIMEOUT: 240
 """Commands, pipes and files as streams: what arrives is the guest, and what fails leaves it running and nothing behind."""
 
-import ctypes
 import os
 import subprocess
 
 import migdtest
-
-CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
+from migd_mount import small_disk
 
 
 def pair(t, **options):
@@ -181,19 +179,6 @@ def test_daemon_dies_before_the_end(t):
             os.unlink(os.path.join(t.dir, "guest"))
         for daemon in src.daemon, t.b:
             daemon.kill()
-
-
-def small_disk(t, size):
-    """A tmpfs of this test's own mount namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) != 0 or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) != 0:
-        raise migdtest.Skip("a mount namespace needs root")
-    path = os.path.join(t.dir, "disk")
-    os.mkdir(path)
-    if libc.mount(b"none", path.encode(), b"tmpfs", 0, f"size={size}".encode()) != 0:
-        raise migdtest.Skip("mounting a tmpfs needs root")
-    t.cleanup.callback(libc.umount2, path.encode(), 2)
-    return path
 
 
 def test_full_disk(t):
