@@ -2,7 +2,7 @@
 """commands.h, commands.c, events.h, events.c: the handlers' declarations and table, and the events' functions."""
 
 from .c_text import comment, header, include_guard
-from .c_types import c_type, declare_member, declare_members, member_table
+from .c_types import c_type, declare_member, declare_members, member_table, table_name
 from .names import snake
 
 
@@ -35,7 +35,9 @@ class Commands:
         name = snake(c.name)
         lines = [*comment(f'{c.name}: {c.doc}'), f'struct {name}_args {{']
         lines += [line for m in argument_members(c) for line in declare_member(m)]
-        if c.data_type:
+        if c.boxed:
+            lines.append(f'\t{c_type(c.data_type)}data;')
+        elif c.data_type:
             lines += ['\t/* The same twice: as a struct, and member by member. */', '\tunion {',
                       f'\t\t{c_type(c.data_type)}data;', '\t\tstruct {', *declare_members(c.data_type.members, '\t\t\t'),
                       '\t\t};', '\t};']
@@ -69,6 +71,8 @@ class Commands:
     @staticmethod
     def _dispatch(c):
         name = snake(c.name)
+        if c.boxed:
+            return Commands._dispatch_function(name, table_name(c.data_type), 'data')
         members = argument_members(c)
         all_members = members + (c.data_type.members if c.data_type else [])
         args = f'{name}_args'
@@ -77,11 +81,16 @@ class Commands:
                   f'\t.name = "{c.name}", .kind = SCHEMA_STRUCT,', f'\t.size = sizeof(struct {args}),']
         if all_members:
             lines.append(f'\t.members = {args}_members, .n_members = {len(all_members)},')
-        return lines + ['};', '',
-                        f'static int dispatch_{name}(struct qmp_call *call, json_t *j, struct merr *err)', '{',
-                        f'\tstruct {args} args = {{ 0 }};', f'\tint r = schema_from_json(&{args}_type, j, &args, err);', '',
-                        '\tif (r < 0)', '\t\treturn r;', f'\tcmd_{name}(call, &args);',
-                        f'\tschema_done(&{args}_type, &args);', '\treturn 0;', '}', '']
+        return lines + ['};', '', *Commands._dispatch_function(name, f'{args}_type', '')]
+
+    @staticmethod
+    def _dispatch_function(name, type_table, member):
+        """Make the arguments, or their `member`, of JSON, and call the handler."""
+        target = 'args' + ('.' + member if member else '')
+        return [f'static int dispatch_{name}(struct qmp_call *call, json_t *j, struct merr *err)', '{',
+                f'\tstruct {name}_args args = {{ 0 }};', f'\tint r = schema_from_json(&{type_table}, j, &{target}, err);', '',
+                '\tif (r < 0)', '\t\treturn r;', f'\tcmd_{name}(call, &args);',
+                f'\tschema_done(&{type_table}, &{target});', '\treturn 0;', '}', '']
 
 
 class Events:

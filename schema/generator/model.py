@@ -113,7 +113,8 @@ class Command(Definition):
     def __init__(self, expression):
         super().__init__(expression)
         self.members = []
-        self.data_type = None	# when 'data' names a struct
+        self.data_type = None	# when 'data' names a struct or a union
+        self.boxed = False	# it is a union
         self.returns = None	# (type, array)
         self.alias = None
         self.allow_oob = False
@@ -329,7 +330,9 @@ class Schema:
     def _data(self, d, body):
         data = body.get('data', Object(d.where))
         if isinstance(data, str):
-            d.data_type = self._struct_named(data, d, 'data')
+            named = self.types.get(data)
+            d.boxed = isinstance(d, Command) and not d.scope and isinstance(named, Union)
+            d.data_type = named if d.boxed else self._struct_named(data, d, 'data')
         else:
             d.members = self._members(data, d)
 
