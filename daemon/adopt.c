@@ -27,6 +27,7 @@
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
+#include "daemon/tls.h"
 #include "daemon/worker.h"
 
 static int migration_from_journal(struct guest *g, const struct journal *j, struct migration **ret,
@@ -170,6 +171,7 @@ static int take_start(struct migration *m, struct worker_start *s, struct merr *
 	m->mode = s->mode;
 	m->preflight_only = s->preflight_only;
 	m->share.bps = s->has_share ? s->share : 0;
+	tls_adopt(m, s);
 	take_settings(m->guest, s);
 	/* What was set since the worker started. */
 	settings_load(m->guest, m->guest->pid);

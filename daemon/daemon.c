@@ -20,11 +20,14 @@
 #include "daemon/hello.h"
 #include "daemon/host.h"
 #include "daemon/listen.h"
+#include "daemon/object-watch.h"
+#include "daemon/object.h"
 #include "daemon/registry.h"
 #include "daemon/settings-store.h"
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
+#include "daemon/tls.h"
 #include "daemon/version.h"
 #include "daemon/worker.h"
 
@@ -58,10 +61,18 @@ static void on_end_signal(evutil_socket_t signo, short what, void *opaque)
 
 static void on_hangup(evutil_socket_t signo, short what, void *opaque)
 {
+	struct daemon *d = opaque;
+
 	(void)signo;
 	(void)what;
-	(void)opaque;
-	log_info("SIGHUP is ignored: there is no configuration to read again");
+	log_info("SIGHUP: looking for changed files of objects");
+	objects_refresh(d->objects);
+	object_watch_update(d->object_watch);
+}
+
+static void on_object_changed(void *opaque, const char *id)
+{
+	tls_object_changed(opaque, id);
 }
 
 static struct event *watch_signal(struct daemon *d, int signo, event_callback_fn fn)
@@ -98,6 +109,15 @@ static void raise_descriptor_limit(void)
 		limit.rlim_cur = limit.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
+}
+
+static int start_objects(struct daemon *d, struct merr *err)
+{
+	d->objects = objects_new(d->state, on_object_changed, d);
+	if (!d->objects)
+		return merr_set(err, -ENOMEM, "out of memory");
+	d->object_watch = object_watch_new(d->base, d->objects);
+	return 0;
 }
 
 static int start_qmp(struct daemon *d, const char *path, struct merr *err)
@@ -146,6 +166,8 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 	r = state_dir_open(o->state_dir, &d->state, err);
 	if (r == 0)
 		r = host_init(d, err);
+	if (r == 0)
+		r = start_objects(d, err);
 	if (r == 0)
 		r = watch_signals(d, err);
 	if (r == 0)
@@ -206,6 +228,8 @@ struct daemon *daemon_free(struct daemon *d)
 	command_forget_dropped();
 	d->fdsets = fdsets_free(d->fdsets);
 	shares_done(d);
+	d->object_watch = object_watch_free(d->object_watch);
+	d->objects = objects_free(d->objects);
 	host_done(d);
 	d->qmp = qmp_server_free(d->qmp);
 	if (p->qmp_path)

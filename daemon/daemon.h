@@ -16,6 +16,8 @@
 
 struct door;
 struct fdsets;
+struct object_watch;
+struct objects;
 struct registry;
 struct state_dir;
 
@@ -26,6 +28,8 @@ struct daemon {
 	struct door *door;
 	struct state_dir *state;
 	struct fdsets *fdsets;
+	struct objects *objects;
+	struct object_watch *object_watch; /* NULL: there is no inotify */
 	struct host_parameters host; /* daemon/host.h */
 	struct event *share_timer;   /* daemon/shares.h */
 	uint64_t shared_ns;

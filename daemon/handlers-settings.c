@@ -14,17 +14,6 @@
 #include "qmp/server.h"
 #include "schema/commands.h"
 
-/* What would be ignored, and must not be believed to be on. */
-static int check_supported(const struct migration_parameters *p, struct merr *err)
-{
-	if (p->has_tls_creds && p->tls_creds.kind == STR_OR_NULL_KIND_S && p->tls_creds.u.s[0])
-		return merr_set(err, -ENOTSUP,
-				"Parameter 'tls_creds' expects an empty string: TLS is not "
-				"supported by this version "
-				"of migd");
-	return 0;
-}
-
 /* A QEMU built without one of these does not know its name, and says the first half of this. */
 static int check_compression(const struct migration_parameters *p, struct merr *err)
 {
@@ -81,8 +70,6 @@ static int merge(struct guest *g, const struct migration_parameters *changes, st
 		return merr_set(err, -ENOMEM, "out of memory");
 	}
 	r = migration_parameters_check(&merged, err);
-	if (r == 0)
-		r = check_supported(&merged, err);
 	if (r == 0)
 		r = check_compression(&merged, err);
 	if (r == 0)

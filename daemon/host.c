@@ -11,6 +11,7 @@
 #include "daemon/peer.h"
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
+#include "daemon/tls.h"
 #include "qmp/server.h"
 #include "schema/commands.h"
 
@@ -21,6 +22,7 @@
 /* What the schema does not know about a value: one function a member. -EINVAL with ERR: a value that cannot be. */
 static int (*const checks[])(const struct daemon *d, const struct host_parameters *p, struct merr *err) = {
 	peer_check_source,
+	tls_check_host,
 };
 
 /* Whom it concerns that D->host has changed. */

@@ -12,6 +12,7 @@
 #include "daemon/migration.h"
 #include "daemon/start.h"
 #include "daemon/stream.h"
+#include "daemon/tls.h"
 #include "qmp/server.h"
 #include "transport/sock.h"
 
@@ -99,7 +100,7 @@ static void start_local(struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
-	if (stream_open(m, m->call, &err) < 0) {
+	if (stream_open(m, m->call, &err) < 0 || tls_prepare(m, &err) < 0) {
 		start_failed(m, &err);
 		return;
 	}
@@ -119,6 +120,11 @@ void incoming_start(struct guest *g, const char *uri, const struct addr *addr, b
 	}
 	m->exit_on_error = exit_on_error;
 	m->on_started = on_started;
+	if (addr_is_network(&m->addr) && tls_prepare(m, &err) < 0) {
+		(void)migration_free(m);
+		qmp_fail(call, &err);
+		return;
+	}
 	if (addr_is_network(&m->addr))
 		m->dial = dial_listen(g->daemon->base, &m->addr, on_listening, m);
 	if (addr_is_network(&m->addr) && !m->dial) {

@@ -22,6 +22,7 @@
 #include "daemon/preflight.h"
 #include "daemon/publish.h"
 #include "daemon/settle.h"
+#include "daemon/tls.h"
 #include "daemon/worker.h"
 #include "engine/link.h"
 #include "schema/events.h"
@@ -76,6 +77,8 @@ static int describe_start(const struct migration *m, json_t **ret)
 		.allow_weak_handover = m->allow_weak_handover,
 		.has_share = true,
 		.share = m->share.bps,
+		.has_tls = true,
+		.tls = m->tls != NULL,
 	};
 	char uuid[2 * ATTACH_ID_LEN + 1];
 	int r;
@@ -138,7 +141,7 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 		r = link_send(worker_conn(m->worker), LINK_START, body, fds, ARRAY_SIZE(fds));
 	if (r < 0)
 		return merr_set_errno(err, r, "cannot tell a worker what to do");
-	return 0;
+	return tls_send(m, err);
 }
 
 void link_parameters(struct migration *m)
@@ -389,6 +392,8 @@ static const struct message {
 	{ LINK_PASS, on_pass },
 	{ LINK_PREFLIGHT, preflight_on_message },
 	{ LINK_CONNECT, on_connect_message },
+	{ LINK_SIGN, tls_on_sign },
+	{ LINK_AUTHORIZE, tls_on_authorize },
 	{ LINK_DONE, on_done },
 };
 

@@ -24,6 +24,7 @@
 #include "daemon/settle.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
+#include "daemon/tls.h"
 #include "daemon/worker.h"
 #include "qmp/server.h"
 #include "schema/events.h"
@@ -182,6 +183,7 @@ struct migration *migration_free(struct migration *m)
 	if (m->stats)
 		stats_page_unmap(m->stats);
 	close_fd(m->stats_fd);
+	(void)tls_free(m->tls);
 	free(m->peer);
 	free(m->uri);
 	free(m);

@@ -27,6 +27,7 @@
 struct cpr;
 struct dial;
 struct guest;
+struct migration_tls;
 struct publication;
 struct qmp_call;
 struct worker;
@@ -72,6 +73,8 @@ struct migration {
 	int direct_fd;         /* a file's second descriptor, for direct I/O; -1: none */
 	bool return_path;      /* the stream is bidirectional */
 	struct publication *publication; /* of a stream to a file or a command; or NULL */
+	struct migration_tls *tls; /* daemon/tls.h; NULL: it is not encrypted, or that is not decided */
+	bool tls_decided;
 	bool publishes; /* outgoing: what was written counts once that is published */
 	int library_fd;        /* the worker's end of the migration channel, until START */
 	int listen_fd; /* incoming: kept for successors, so that a peer that comes back is not

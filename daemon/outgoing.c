@@ -11,6 +11,7 @@
 #include "daemon/peer.h"
 #include "daemon/start.h"
 #include "daemon/stream.h"
+#include "daemon/tls.h"
 
 static int check_run_state(const struct guest *g, struct merr *err)
 {
@@ -113,6 +114,8 @@ static int start_local(struct migration *m, struct qmp_call *call, struct merr *
 {
 	int r = stream_open(m, call, err);
 
+	if (r == 0)
+		r = tls_prepare(m, err);
 	if (r == 0) {
 		if (!m->cpr)
 			start_worker(m);
@@ -152,6 +155,12 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing
 	m->preflight_only = o->preflight_only;
 	m->allow_weak_handover = o->allow_weak_handover;
 	m->priority = o->priority;
+	if (addr_is_network(&m->addr))
+		r = tls_prepare(m, err);
+	if (r < 0) {
+		(void)migration_free(m);
+		return r;
+	}
 	if (waits)
 		m->cpr = cpr_start(m, o->cpr_path, on_handed);
 	else if (addr_is_network(&m->addr))

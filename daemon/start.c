@@ -19,6 +19,7 @@
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
+#include "daemon/tls.h"
 #include "daemon/worker.h"
 
 /* The library answers MIG_OPEN from its service thread, which does nothing that takes longer. */
@@ -45,7 +46,9 @@ static int spawn(struct migration *m, struct merr *err)
 	_cleanup_close_ int adopt_fd = -1;
 	int r;
 
-	r = state_dir_worker_socket(d->state, m->id, &adopt_fd, err);
+	r = tls_prepare(m, err);
+	if (r == 0)
+		r = state_dir_worker_socket(d->state, m->id, &adopt_fd, err);
 	if (r < 0)
 		return r;
 	r = worker_spawn(d->base, d->exe_fd, &link_handler, m, &m->worker, err);

@@ -35,7 +35,7 @@ INTEGERS = {
 }
 WIDTH = {"uint8_t": U8, "uint32_t": U32}
 BOOLS = {"cpu-throttle-tailslow": [True, False], "direct-io": [False]}
-STRINGS = {"tls-hostname": "host.example", "tls-authz": "authz0"}
+STRINGS = {"tls-hostname": "host.example", "tls-authz": "authz0", "tls-creds": "tls0"}
 ENUMS = {"zero-page-detection": ("multifd", ["none", "legacy", "multifd"]),
          "multifd-compression": ("none", ["zlib", "zstd", "none"]), "mode": ("normal", ["normal"])}
 LISTS = {"cpr-exec-command": (["/bin/true", "-x", ""], [])}
@@ -84,7 +84,7 @@ def test_defaults(t):
         t.check(shown[name] == row[0], f"{name}: {shown[name]}, not {row[0]}")
     for name in BOOLS:
         t.check(shown[name] is False, f"{name}: {shown[name]}")
-    for name in (*STRINGS, "tls-creds"):
+    for name in STRINGS:
         t.check(shown[name] == "", f"{name}: {shown[name]}")
     for name, (default, _) in ENUMS.items():
         t.check(shown[name] == default, f"{name}: {shown[name]}")
@@ -94,7 +94,7 @@ def test_defaults(t):
 def test_no_parameter_is_missed(t):
     """Every parameter that there is has its row here."""
     g = Guest(t)
-    rows = {*INTEGERS, *BOOLS, *STRINGS, *ENUMS, *LISTS, "tls-creds", "peer-version"}
+    rows = {*INTEGERS, *BOOLS, *STRINGS, *ENUMS, *LISTS, "peer-version"}
     t.check(set(g.all()) <= rows, f"no row for {set(g.all()) - rows}")
 
 
@@ -169,8 +169,6 @@ def test_strings(t):
         g.takes(name, "")
         for wrong in 1, True, [], {}:
             g.refuses(name, wrong, f"Invalid parameter type for '{name}', expected: StrOrNull")
-    g.takes("tls-creds", "")
-    g.takes("tls-creds", None, shown="")
 
 
 def test_lists(t):

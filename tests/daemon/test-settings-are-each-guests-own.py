@@ -48,7 +48,7 @@ def test_parameters_are_all_or_nothing(t):
     _peer = attached(daemon, "one")
     before = parameters(daemon, "one")
     for wrong, word in (({"downtime-limit": 2000001}, "downtime_limit"), ({"max-cpu-throttle": 10}, "max_cpu_throttle"),
-                        ({"tls-creds": "tls0"}, "TLS"), ({"nonsense": 1}, "nonsense")):
+                        ({"tls-creds": 1}, "StrOrNull"), ({"nonsense": 1}, "nonsense")):
         refused(t, daemon, "migrate-set-parameters", {"max-bandwidth": 1, **wrong}, word)
         t.check(parameters(daemon, "one") == before, f"{wrong} changed something")
     for right in {"tls-creds": ""}, {"tls-creds": None}, {"mode": "cpr-exec"}, {"mode": "normal"}:
