@@ -89,11 +89,11 @@ bool virtqueue_push(struct virtqueue *q, struct machine *m, const struct virtq_c
 	struct vring_used_elem *elem = &r.used->ring[q->next_used % q->len];
 	*elem = (struct vring_used_elem){ .id = chain->head, .len = written };
 	q->next_used = (uint16_t)(q->next_used + 1);
-	__atomic_store_n(&r.used->idx, (uint16_t)q->next_used, __ATOMIC_RELEASE);
+	/* idx before flags, as the driver's flags before idx: one order of both for all. */
+	__atomic_store_n(&r.used->idx, (uint16_t)q->next_used, __ATOMIC_SEQ_CST);
 	machine_wrote(m, elem, sizeof(*elem));
 	machine_wrote(m, r.used, offsetof(struct vring_used, ring));
-	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* idx before flags, as the driver's flags before idx */
-	return !(__atomic_load_n(&r.avail->flags, __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
+	return !(__atomic_load_n(&r.avail->flags, __ATOMIC_SEQ_CST) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
 bool virtqueue_is_sane(const struct virtqueue *q)
