@@ -219,8 +219,8 @@ static void on_looked_up(evutil_socket_t fd, short what, void *opaque)
 	struct dial *d = opaque;
 	struct merr err;
 
-	(void)fd;
 	(void)what;
+	wake_drain(fd); /* what the thread wrote before it raised this is seen after it */
 	if (d->lookup->n_targets <= 0) {
 		err = d->lookup->err;
 		(void)merr_set(&err, -EHOSTUNREACH, "the name has no address");

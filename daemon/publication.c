@@ -185,8 +185,8 @@ static void on_finished(evutil_socket_t fd, short what, void *opaque)
 {
 	struct publication *p = opaque;
 
-	(void)fd;
 	(void)what;
+	wake_drain(fd); /* what the thread wrote before it raised this is seen after it */
 	p->finished = timer_free(p->finished);
 	p->done_fd = close_fd(p->done_fd);
 	if (!p->left) {
