@@ -84,6 +84,9 @@ static const char *connect_advice(const struct addr *a, int error)
 	if (a->type == ADDR_VSOCK && (error == -ENODEV || error == -EOPNOTSUPP))
 		return "; no vsock device reaches that CID: a host needs vhost_vsock, a guest its own vsock device (its host "
 		       "is CID 2), CID 1 vsock_loopback";
+	/* Which of the two depends on the kernel. */
+	if (a->type == ADDR_VSOCK && (error == -ECONNRESET || error == -EPROTO))
+		return "; nobody listens at that port";
 	return "";
 }
 

@@ -30,6 +30,7 @@ class Proxy:
         self.record = None        # record(direction, piece, name): everything; a message's name comes with its last piece
         self.refuse = False       # True: close new connections at once
         self.refuse_after_cut = True
+        self.clients = []         # addresses that connections came from
         self.seen = []            # [(direction, name)] of all messages but RAM records
         self.passed = {"out": 0, "back": 0}
         self.was_cut = threading.Event()
@@ -75,9 +76,10 @@ class Proxy:
     def _accept(self):
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, address = self._listener.accept()
             except OSError:
                 return
+            self.clients.append(address[0])
             if self.refuse:
                 client.close()
                 continue

@@ -34,6 +34,7 @@ from migd_qmp import QmpClosed, QmpError  # noqa: F401
 
 ENDED = ("completed", "failed", "cancelled")
 LOG_TAIL_LINES = 60
+CANCEL_SECONDS = 0.100  # the promise
 
 
 class Skip(Exception):
@@ -214,6 +215,26 @@ class Test:
         for word in words:
             self.check(re.search(word, text, re.I), f"{vmm.label}: error-desc {text!r} does not mention {word!r}")
         return text
+
+    def cancel(self, src):
+        """Seconds from migrate_cancel to `cancelled`; the guest runs on."""
+        started = time.monotonic()
+        src.command("migrate_cancel")
+        info = self.wait_end(src)
+        took = time.monotonic() - started
+        self.check(info["status"] == "cancelled", f"cancelled, not {info}")
+        self.assert_untouched(src)
+        return took
+
+    def assert_cancels_in_time(self, src, prepare, tries=3):
+        """Within 100 ms after prepare(). The machine is shared with other tests: that must be so once in a few tries."""
+        took = []
+        for _ in range(tries):
+            prepare()
+            took.append(self.cancel(src))
+            if took[-1] < CANCEL_SECONDS * SLOW:
+                return
+        raise AssertionError(f"cancelling took {took} s, never less than {CANCEL_SECONDS * SLOW} s")
 
     def assert_refused(self, vmm, command, arguments, *words):
         """A command is answered with an error whose text has these words; returns the text."""

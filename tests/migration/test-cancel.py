@@ -7,32 +7,6 @@ import socket
 import time
 
 import migdtest
-from migd_process import SLOW
-
-LIMIT = 0.100 * SLOW
-TRIES = 3
-
-
-def cancel(t, src):
-    """Seconds from the command to `cancelled`."""
-    started = time.monotonic()
-    src.command("migrate_cancel")
-    info = t.wait_end(src)
-    took = time.monotonic() - started
-    t.check(info["status"] == "cancelled", f"cancelled, not {info}")
-    t.assert_untouched(src)
-    return took
-
-
-def best_of(t, src, prepare):
-    """The machine is shared with other tests: the limit must be met once in a few tries."""
-    took = []
-    for _ in range(TRIES):
-        prepare()
-        took.append(cancel(t, src))
-        if took[-1] < LIMIT:
-            return
-    raise AssertionError(f"cancelling took {took} s, never less than {LIMIT} s")
 
 
 def test_while_connecting(t):
@@ -48,7 +22,7 @@ def test_while_connecting(t):
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
         uri = f"tcp:127.0.0.1:{full.getsockname()[1]}"
-        best_of(t, src, lambda: src.command("migrate", {"uri": uri}))
+        t.assert_cancels_in_time(src, lambda: src.command("migrate", {"uri": uri}))
         for filler in fillers:
             filler.close()
 
@@ -62,7 +36,7 @@ def test_while_the_peer_is_silent(t):
         def prepare():
             src.command("migrate", {"uri": uri})
             time.sleep(0.05)
-        best_of(t, src, prepare)
+        t.assert_cancels_in_time(src, prepare)
 
 
 def test_while_active(t):
@@ -77,7 +51,7 @@ def test_while_active(t):
         t.start(src, made[-1])
         t.wait_active(src)
         made.append(made[-1])
-    best_of(t, src, prepare)
+    t.assert_cancels_in_time(src, prepare)
     t.assert_failed(made[-1])
     t.assert_stopped(made[-1])
 
@@ -90,8 +64,8 @@ def test_while_the_peer_reads_nothing(t):
     src.command("migrate", {"uri": link.uri})
     t.wait_active(src)
     time.sleep(0.2)
-    took = cancel(t, src)
-    t.check(took < 3 * LIMIT, f"cancelling took {took} s")
+    took = t.cancel(src)
+    t.check(took < 3 * migdtest.CANCEL_SECONDS * migdtest.SLOW, f"cancelling took {took} s")
 
 
 def test_nothing_to_cancel(t):
@@ -108,7 +82,7 @@ def test_again_after_cancel(t):
     t.make_slow(src)
     t.start(src, dst)
     t.wait_active(src)
-    cancel(t, src)
+    t.cancel(src)
     t.assert_failed(dst)
     dst.kill()
     again = t.incoming(dst.daemon, t.options)
