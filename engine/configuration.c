@@ -201,6 +201,9 @@ int configuration_receive(struct in *in, struct configuration *ret)
 	*ret = (struct configuration){ 0 };
 	if (in_error(in))
 		return in_error(in);
+	if (magic >> 16 == WIRE_TLS_HANDSHAKE)
+		return in_fail(in, -EPROTO, "the source speaks TLS, and this side does not: set tls-creds on both sides, or on "
+			       "neither");
 	if (magic != WIRE_MAGIC)
 		return in_fail(in, -EBADMSG, "this is no migration stream: magic 0x%08x instead of 0x%08x",
 			       magic, WIRE_MAGIC);

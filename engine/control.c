@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "engine/credentials.h"
 #include "engine/report.h"
 
 /* START comes at once. */
@@ -93,7 +94,25 @@ static int apply_start(struct migration *m, struct conn_msg *msg, struct merr *e
 	return 0;
 }
 
-int control_start(struct conn *link, struct migration *m, struct merr *err)
+/* Credentials that are no good end no migration that has others; without any, each handshake fails and says why. */
+static int apply_tls(struct migration *m, struct conn_msg *msg, struct merr *err)
+{
+	struct merr why = MERR_INIT;
+	struct worker_tls bundle;
+	int r;
+
+	r = link_receive_tls(msg, &bundle, err);
+	if (r < 0)
+		return r;
+	if (credentials_replace(m->credentials, &bundle, &why) < 0)
+		log_warning("TLS credentials that cannot be used: %s mig=%s", merr_msg(&why), m->start.id);
+	worker_tls_done(&bundle);
+	return 0;
+}
+
+/* Wait for a message of TYPE, which APPLY takes; called NAME. */
+static int expect(struct conn *link, struct migration *m, enum link_type type, const char *name,
+		  int (*apply)(struct migration *m, struct conn_msg *msg, struct merr *err), struct merr *err)
 {
 	uint64_t deadline_ns = clock_now_ns() + START_TIMEOUT_MS * NS_PER_MS;
 	struct conn_msg msg;
@@ -102,15 +121,27 @@ int control_start(struct conn *link, struct migration *m, struct merr *err)
 	do {
 		r = fd_wait(conn_fd(link), POLLIN, -1, deadline_ns);
 		if (r < 0)
-			return merr_set_errno(err, r, "waiting for START");
+			return merr_set_errno(err, r, "waiting for %s", name);
 		r = conn_recv(link, &msg, err);
 	} while (r == 0);
 	if (r < 0)
-		return merr_set_errno(err, r, "waiting for START");
-	r = msg.type == LINK_START ? apply_start(m, &msg, err) :
-				     merr_set(err, -EBADMSG, "message %u instead of START", msg.type);
+		return merr_set_errno(err, r, "waiting for %s", name);
+	r = msg.type == type ? apply(m, &msg, err) :
+			       merr_set(err, -EBADMSG, "message %u instead of %s", msg.type, name);
 	conn_msg_done(&msg);
 	return r;
+}
+
+int control_start(struct conn *link, struct migration *m, struct merr *err)
+{
+	int r = expect(link, m, LINK_START, "START", apply_start, err);
+
+	if (r < 0 || !m->start.has_tls || !m->start.tls)
+		return r;
+	m->credentials = credentials_new(m);
+	if (!m->credentials)
+		return merr_set_errno(err, -ENOMEM, "TLS");
+	return expect(link, m, LINK_TLS, "TLS", apply_tls, err);
 }
 
 static void lose_daemon(struct control *c, const char *why)
@@ -194,6 +225,17 @@ static int publish_fd(struct migration *m)
 	return m->publish_fd;
 }
 
+/* The question that a handshake has just now, if it has one. */
+static void send_question(struct control *c)
+{
+	enum link_type type;
+	json_t *body = c->m->credentials ? credentials_question(c->m->credentials, &type) : NULL;
+
+	if (body && c->link && link_send(c->link, type, body, NULL, 0) < 0)
+		lose_daemon(c, "it does not read");
+	json_decref(body);
+}
+
 static void send_report(struct control *c, struct report *r)
 {
 	int fd = r->type == LINK_PUBLISH ? publish_fd(c->m) : -1, res;
@@ -216,7 +258,10 @@ static void send_reports(struct control *c)
 	while ((r = report_take(c->m))) {
 		if (r->type == LINK_DONE)
 			c->sent_done = true;
-		send_report(c, r);
+		if (r->type == LINK_SIGN)
+			send_question(c);
+		else
+			send_report(c, r);
 		free(r);
 	}
 }
@@ -267,6 +312,7 @@ static void introduce(struct control *c)
 	now.type = LINK_PREFLIGHT;
 	if (has_preflight(c->m))
 		send_report(c, &now);
+	send_question(c);
 	now.type = LINK_DONE;
 	if (adopt.done)
 		send_report(c, &now);
@@ -352,6 +398,42 @@ static int take_published(struct control *c, struct conn_msg *msg, json_t *body,
 	return 0;
 }
 
+static int take_tls(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	(void)body;
+	if (!c->m->credentials)
+		return merr_set(err, -EBADMSG, "worker link: TLS for a migration without");
+	return apply_tls(c->m, msg, err);
+}
+
+static int take_signed(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct worker_signed answer;
+	int r = worker_signed_from_json(body, &answer, err);
+
+	(void)msg;
+	if (r < 0)
+		return r;
+	if (c->m->credentials)
+		credentials_signed(c->m->credentials, &answer);
+	worker_signed_done(&answer);
+	return 0;
+}
+
+static int take_authorized(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct worker_authorized answer;
+	int r = worker_authorized_from_json(body, &answer, err);
+
+	(void)msg;
+	if (r < 0)
+		return r;
+	if (c->m->credentials)
+		credentials_authorized(c->m->credentials, &answer);
+	worker_authorized_done(&answer);
+	return 0;
+}
+
 static int take_resolve(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
 {
 	struct worker_resolve word;
@@ -402,6 +484,8 @@ static const struct {
 	{ LINK_CONTINUE, take_continue },     { LINK_CONNECTION, take_connection },
 	{ LINK_RESOLVE, take_resolve },	      { LINK_FINISHED, take_finished },
 	{ LINK_PUBLISHED, take_published },   { LINK_SHARE, take_share },
+	{ LINK_TLS, take_tls },		      { LINK_SIGNED, take_signed },
+	{ LINK_AUTHORIZED, take_authorized },
 };
 
 static int handle(struct control *c, struct conn_msg *msg, struct merr *err)

@@ -98,6 +98,10 @@ int (in_fail)(struct in *in, int code, const char *fmt, ...)
 
 static int fail_read(struct in *in, int r)
 {
+	const char *why = chan_why(in->chan);
+
+	if (why && r != -ETIMEDOUT && r != -ECANCELED)
+		return in_fail(in, r, "%s", why);
 	if (r == -ENODATA && chan_tell(in->chan) >= 0)
 		return in_fail(in, -ENODATA, "the file ends before the stream does: it was cut off, or is still being "
 			       "written");

@@ -131,6 +131,13 @@ void report_pass(struct migration *m, uint64_t pass)
 	queue(m, LINK_PASS, pass);
 }
 
+void report_question(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+
+	queue(m, LINK_SIGN, 0);
+}
+
 void report_done(struct migration *m, bool guest_runs_here)
 {
 	LOCK_SCOPE(&m->lock);

@@ -33,6 +33,7 @@ enum resolve {
 
 /* What the control thread has yet to tell the daemon, in order. */
 struct report;
+struct credentials;
 
 struct migration {
 	struct worker_start start;
@@ -44,6 +45,7 @@ struct migration {
 	int vmm_fd;		/* readable once the VMM is gone, or -1 */
 	int stats_fd;
 	struct stats_page *stats;
+	struct credentials *credentials;	/* has locks of its own */
 
 	int cancel_fd;		/* wake: the migration thread is to give up */
 	int report_fd;		/* wake: the control thread has something to send */
@@ -99,6 +101,8 @@ void report_handover(struct migration *m, enum handover_state state, bool in_dou
 void report_pass(struct migration *m, uint64_t pass);
 /* What keeps the guest from moving; none: all fits. */
 void report_preflight(struct migration *m, const struct mismatches *found);
+/* A handshake has a question: engine/credentials.h. Any thread. */
+void report_question(struct migration *m);
 /* The last word. */
 void report_done(struct migration *m, bool guest_runs_here);
 
@@ -108,6 +112,12 @@ void report_done(struct migration *m, bool guest_runs_here);
  * long as it takes.
  */
 int migration_connect(struct migration *m, int cancel_fd, int *ret_fd, struct merr *err);
+
+/*
+ * FD (taken over), a connection to the peer, as a channel on which the stream can begin: with TLS, after the handshake
+ * (engine/open-channel.c). CANCEL_FD (-1: none) ends the wait, and later ones of the channel.
+ */
+int migration_channel(struct migration *m, int fd, int cancel_fd, struct chan **ret, struct merr *err);
 
 /*
  * Before RELEASE: one more channel to the peer, ready to be written to (engine/open-channel.c). -ECANCELED by

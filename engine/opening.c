@@ -102,7 +102,7 @@ int opening_send(struct out *out, struct in *in, struct opening *o, struct merr 
 	send_header(out, o->configuration, in != NULL);
 	r = out_flush(out);
 	if (r < 0)
-		return merr_set_errno(err, r, "opening the stream");
+		return out_fail(out, r, "opening the stream", err);
 	if (!in)
 		return 0;
 	in_timeout(in, OPENING_TIMEOUT_MS);
@@ -116,7 +116,7 @@ int opening_send(struct out *out, struct in *in, struct opening *o, struct merr 
 				"migration to it could lose the guest or run it twice; update it");
 	send_hello(out, o->features, o->handover_id, o->guest);
 	r = out_flush(out);
-	return r < 0 ? merr_set_errno(err, r, "opening the stream") : 0;
+	return r < 0 ? out_fail(out, r, "opening the stream", err) : 0;
 }
 
 /* The type byte and number of a command that must come now. */

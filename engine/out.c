@@ -64,6 +64,11 @@ int out_error(const struct out *o)
 	return o->error;
 }
 
+int out_fail(const struct out *o, int r, const char *what, struct merr *err)
+{
+	return chan_fail(o->chan, r, what, err);
+}
+
 uint64_t out_offset(const struct out *o)
 {
 	return o->offset;

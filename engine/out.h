@@ -42,6 +42,7 @@ int out_seek(struct out *o, uint64_t offset);
 
 int out_flush(struct out *o);		/* 0 or the sticky error */
 int out_error(const struct out *o);
+int out_fail(const struct out *o, int r, const char *what, struct merr *err);	/* chan_fail() */
 uint64_t out_offset(const struct out *o);	/* bytes written or queued since the start */
 
 #endif

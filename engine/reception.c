@@ -12,6 +12,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
+#include "engine/credentials.h"
 #include "engine/migration.h"
 #include "engine/wire.h"
 
@@ -21,6 +23,7 @@ enum progress {
 	PROGRESS_HANDSHAKE = 0,
 	PROGRESS_HEAD,	/* the first bytes are awaited */
 	PROGRESS_KNOWN,
+	PROGRESS_LEAVING,	/* refused, and told so */
 };
 
 struct visitor {
@@ -53,6 +56,27 @@ static void turn_away(struct reception *r, struct visitor *v, struct merr *why)
 {
 	r->refuse(r->opaque, why);
 	dismiss(r, v);
+}
+
+/* Refused, but not gone: its bytes are read until it closes. */
+static void say_goodbye(struct reception *r, struct visitor *v, struct merr *why)
+{
+	r->refuse(r->opaque, why);
+	chan_shutdown_write(v->chan);
+	v->progress = PROGRESS_LEAVING;
+	v->deadline_ns = clock_now_ns() + RECEPTION_GOODBYE_MS * NS_PER_MS;
+}
+
+/* True: it has closed. */
+static bool read_out(const struct visitor *v)
+{
+	uint8_t scratch[4096];
+	ssize_t n;
+
+	do {
+		n = recv(chan_fd(v->chan), scratch, sizeof(scratch), MSG_DONTWAIT);
+	} while (n > 0 && clock_now_ns() < v->deadline_ns);
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 static bool is_listening(int fd)
@@ -98,6 +122,15 @@ static void look(struct reception *r, struct visitor *v)
 	(void)epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, chan_fd(v->chan), NULL);
 }
 
+static void greet(const struct reception *r, struct visitor *v)
+{
+	char text[128];
+
+	v->progress = PROGRESS_HEAD;
+	if (chan_describe(v->chan, text, sizeof(text))[0])
+		log_info("connection is encrypted: %s mig=%s", text, r->m->start.id);
+}
+
 static void advance(struct reception *r, struct visitor *v)
 {
 	struct merr why = MERR_INIT;
@@ -108,14 +141,15 @@ static void advance(struct reception *r, struct visitor *v)
 		res = chan_handshake(v->chan, &events, &why);
 		if (res == -EAGAIN)
 			return;
-		if (res < 0) {
-			turn_away(r, v, &why);
-			return;
-		}
-		v->progress = PROGRESS_HEAD;
+		if (res == 0)
+			greet(r, v);
+		else
+			say_goodbye(r, v, &why);
 	}
 	if (v->progress == PROGRESS_HEAD)
 		look(r, v);
+	else if (v->progress == PROGRESS_LEAVING && read_out(v))
+		dismiss(r, v);
 }
 
 /* Takes over FD. */
@@ -131,6 +165,10 @@ static void welcome(struct reception *r, int fd)
 	v->deadline_ns = clock_now_ns() + RECEPTION_TIMEOUT_MS * NS_PER_MS;
 	TAILQ_INSERT_TAIL(&r->visitors, v, entry);
 	r->n++;
+	if (credentials_start(r->m, v->chan, &why) < 0) {
+		turn_away(r, v, &why);
+		return;
+	}
 	if (!is_socket(chan_fd(v->chan))) {
 		/* A file or a pipe is what it is. */
 		v->progress = PROGRESS_KNOWN;
@@ -209,6 +247,16 @@ bool reception_open(const struct reception *r)
 	return r->listening;
 }
 
+bool reception_hopeful(const struct reception *r)
+{
+	const struct visitor *v;
+
+	TAILQ_FOREACH(v, &r->visitors, entry)
+		if (v->progress != PROGRESS_LEAVING)
+			return true;
+	return r->listening;
+}
+
 static void drop_late(struct reception *r)
 {
 	uint64_t now = clock_now_ns();
@@ -219,6 +267,10 @@ static void drop_late(struct reception *r)
 		next = TAILQ_NEXT(v, entry);
 		if (v->progress == PROGRESS_KNOWN || v->deadline_ns > now)
 			continue;
+		if (v->progress == PROGRESS_LEAVING) {
+			dismiss(r, v);
+			continue;
+		}
 		why = (struct merr)MERR_INIT;
 		(void)merr_set(&why, -ETIMEDOUT, "%s did not come within %d s",
 			       v->progress == PROGRESS_HANDSHAKE ? "the end of the handshake" : "its first bytes",

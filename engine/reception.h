@@ -6,7 +6,8 @@
  *     accept > handshake > first four bytes: multifd's magic, or else the main stream
  *
  * A connection that does not get so far in RECEPTION_TIMEOUT_MS, or is one too many, is dropped, with a word in the log
- * and in query-migrate. Migration thread.
+ * and in query-migrate. One whose handshake failed is told so, and read out for a moment: bytes that nobody read turn the
+ * close into a reset, which can overtake the word. Migration thread.
  */
 #ifndef MIGD_ENGINE_RECEPTION_H
 #define MIGD_ENGINE_RECEPTION_H
@@ -21,6 +22,8 @@ struct reception;
 
 /* For the handshake and the first four bytes. */
 #define RECEPTION_TIMEOUT_MS 10000
+/* For reading it out. */
+#define RECEPTION_GOODBYE_MS 2000
 
 /* At most so many connections wait here: the channels of one migration, and as many others. */
 #define RECEPTION_MAX 512U
@@ -47,6 +50,8 @@ uint64_t reception_deadline(const struct reception *r);
 
 /* Whether more connections can come. */
 bool reception_open(const struct reception *r);
+/* Whether one is, or will be, there to take: open, or the only one was not refused. */
+bool reception_hopeful(const struct reception *r);
 
 /* Whatever can be done without waiting. */
 void reception_work(struct reception *r);

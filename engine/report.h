@@ -8,7 +8,7 @@
 /* The state at one moment, on its way to the daemon. */
 struct report {
 	struct report *next;
-	enum link_type type;	/* STATE, PASS, CONNECT, PUBLISH or DONE */
+	enum link_type type;	/* STATE, PASS, CONNECT, PUBLISH, SIGN (or AUTHORIZE) or DONE */
 	uint64_t pass;
 	enum migration_status status;
 	struct merr error;

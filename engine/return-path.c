@@ -16,6 +16,9 @@ int rp_read(struct in *in, struct rp_msg *ret)
 	ret->len = in_be16(in);
 	if (in_error(in))
 		return in_error(in);
+	if (ret->type == WIRE_TLS_ALERT)
+		return in_fail(in, -EPROTO, "the destination speaks TLS, and this side does not: set tls-creds on both sides, or "
+			       "on neither");
 	if (ret->len > sizeof(ret->body))
 		return in_fail(in, -EBADMSG, "return path: message %u of %u bytes (at most %u)",
 			       ret->type, ret->len, WIRE_RP_LEN_MAX);

@@ -33,14 +33,14 @@
 
 int source_connect(struct source *s, int fd, bool cancellable)
 {
-	int cancel_fd = cancellable ? s->m->cancel_fd : -1;
+	int cancel_fd = cancellable ? s->m->cancel_fd : -1, r;
 
 	s->out = out_free(s->out);
 	s->in = in_free(s->in);
 	s->chan = chan_free(s->chan);
-	s->chan = chan_new(fd, cancel_fd);
-	if (!s->chan)
-		return merr_set_errno(&s->err, -ENOMEM, "stream");
+	r = migration_channel(s->m, fd, cancel_fd, &s->chan, &s->err);
+	if (r < 0)
+		return r;
 	s->out = out_new(s->chan, &s->m->rate, s->m->stats, cancel_fd);
 	s->in = in_new(s->chan, NULL, &s->err);
 	if (!s->out || !s->in)
@@ -131,7 +131,7 @@ int source_stream_failed(struct source *s, int r)
 			break;
 	if (r == -ECANCELED)
 		return merr_set(&s->err, r, "cancelled");
-	return merr_set_errno(&s->err, r, "writing to the destination");
+	return chan_fail(s->chan, r, "writing to the destination", &s->err);
 }
 
 int source_sync(struct source *s)

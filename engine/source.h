@@ -121,7 +121,7 @@ void source_tell_abort(struct source *s);
 /* Send a command whose payload is the handover id; failures show when an answer is awaited. */
 void source_command(struct source *s, uint16_t command);
 
-/* A stream over FD (taken over), with its two directions. Replaces the one there was. */
+/* A stream over FD (taken over), with its two directions, TLS's handshake done. Replaces the one there was. */
 int source_connect(struct source *s, int fd, bool cancellable);
 
 #endif

@@ -38,6 +38,8 @@ int switchover_ack_wait(struct source *s)
 		return r;
 	if (!runs)
 		return 1;
+	if (in_ready(s->in))
+		return 0;
 	r = fd_wait(chan_fd(s->chan), POLLIN, s->m->cancel_fd, clock_now_ns() + WAIT_NS);
 	if (r == -ECANCELED)
 		return merr_set(&s->err, r, "cancelled");

@@ -61,10 +61,14 @@ static int watch(const int *fds, size_t n)
 static void note_refusal(void *opaque, struct merr *why)
 {
 	struct target *t = opaque;
+	/* The reception that is just being made has the one connection there is. */
+	bool more = t->reception && reception_open(t->reception);
 
-	(void)merr_prefix(why, "a connection was refused, still listening");
+	t->refusal = *why;
+	if (more)
+		(void)merr_prefix(why, "a connection was refused, still listening");
 	log_warning("%s guest=\"%s\"", merr_msg(why), t->m->start.guest);
-	if (!t->begun)
+	if (!t->begun && more)
 		report_error(t->m, MIGRATION_STATUS_SETUP, why);
 }
 
@@ -171,6 +175,8 @@ static int await_source(struct target *t)
 		/* What else woke us: an event of the guest's, or its VMM's end. */
 		if (guest_link_poll(&t->guest, &t->err) < 0)
 			return t->err.code;
+		if (!reception_hopeful(t->reception) && merr_is_set(&t->refusal))
+			return merr_copy(&t->err, &t->refusal);
 		if (reception_count(t->reception, ARRIVAL_MAIN) == 0)
 			(void)fd_wait(reception_fd(t->reception), POLLIN, awake, reception_deadline(t->reception));
 		else if ((r = target_accept(t, t->m->cancel_fd)) < 0 && r != -EAGAIN)

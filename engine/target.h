@@ -22,6 +22,7 @@ struct target {
 	struct live live;		/* the VMM's large devices */
 	struct globalstate run_state;
 	struct reception *reception;	/* of connections that nobody knows yet */
+	struct merr refusal;		/* why the last of them was refused */
 	struct chan *chan;
 	struct in *in;
 	struct hello hello;

@@ -8,6 +8,10 @@
 
 #include <stdint.h>
 
+/* The first two bytes of what TLS says first, and of an alert (RFC 8446, 5.1): no stream, and no return path, begins so. */
+#define WIRE_TLS_HANDSHAKE 0x1603
+#define WIRE_TLS_ALERT 0x1503
+
 #define WIRE_MAGIC 0x5145564dU	/* "QEVM" */
 #define WIRE_VERSION 3U
 #define WIRE_MACHINE_NAME "none"	/* what `qemu -M none` calls itself */

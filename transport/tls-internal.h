@@ -22,6 +22,7 @@ struct tls {
 	SSL_CTX *ctx;
 	bool server, psk, verify_peer;
 	char *hostname;
+	char *server_name;	/* NULL: none is said */
 	struct tls_shared_key *keys;
 	size_t n_keys;
 	int (*sign)(void *opaque, uint64_t deadline_ns, const struct tls_to_sign *what, uint8_t *sig, size_t *ret_len,

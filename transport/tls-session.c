@@ -137,9 +137,8 @@ struct tls_session *tls_session_new(struct tls *t, int fd, uint64_t deadline_ns,
 		SSL_set_accept_state(s->ssl);
 	else
 		SSL_set_connect_state(s->ssl);
-	/* A name, as the server may need it to choose its certificate; an address is none (RFC 6066, 3). */
-	if (!t->server && X509_VERIFY_PARAM_get0_host(SSL_get0_param(s->ssl), 0))
-		(void)SSL_set_tlsext_host_name(s->ssl, t->hostname);
+	if (t->server_name)
+		(void)SSL_set_tlsext_host_name(s->ssl, t->server_name);
 	return s;
 }
 
@@ -166,6 +165,8 @@ static struct tls_situation situation(const struct tls_session *s)
  */
 static int look(struct tls_session *s, short *ret_events, struct merr *err)
 {
+	/* RFC 8446, 5.1 and 6: a record that holds a fatal alert, protocol_version. */
+	static const uint8_t refusal[] = { 0x15, 3, 3, 0, 2, 2, 70 };
 	uint8_t b[4];
 	ssize_t n = recv(s->fd, b, sizeof(b), MSG_PEEK | MSG_DONTWAIT);
 
@@ -175,6 +176,8 @@ static int look(struct tls_session *s, short *ret_events, struct merr *err)
 	s->looked = true;
 	if (n <= 0 || b[0] == HANDSHAKE_RECORD)
 		return 0;
+	/* What a TLS client would be told; ours know it in a plain stream, too. */
+	(void)send(s->fd, refusal, sizeof(refusal), MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n == sizeof(b) && memcmp(b, "QEVM", sizeof(b)) == 0)
 		return merr_set(err, -EPROTO, "the peer does not speak TLS: a plain migration stream (QEVM) came to a port "
 				"with tls-creds; set them on the source too");

@@ -312,6 +312,9 @@ static int expect_host(struct tls *t, const char *name, struct merr *err)
 	ERR_clear_error();
 	if (X509_VERIFY_PARAM_set1_host(p, name, strlen(name)) != 1)
 		return tls_complain(err, "the host name to verify");
+	/* The server may need it to choose its certificate; an address is not said. */
+	if (!t->server_name && !(t->server_name = strdup(name)))
+		return merr_set_errno(err, -ENOMEM, "TLS");
 	return 0;
 }
 

@@ -128,6 +128,8 @@ static int setup(struct tls *t, const struct tls_config *c, struct merr *err)
 		(void)SSL_CTX_set_session_id_context(t->ctx, (const uint8_t *)"migd", 4);
 	SSL_CTX_set_default_read_buffer_len(t->ctx, READ_BUFFER_BYTES);
 	(void)SSL_CTX_set_dh_auto(t->ctx, 1);
+	if (c->server_name && !(t->server_name = strdup(c->server_name)))
+		return merr_set_errno(err, -ENOMEM, "TLS");
 	r = offer(t, c, err);
 	if (r < 0)
 		return r;
@@ -170,6 +172,7 @@ struct tls *tls_unref(struct tls *t)
 		OPENSSL_cleanse(t->keys, t->n_keys * sizeof(*t->keys));
 	free(t->keys);
 	free(t->hostname);
+	free(t->server_name);
 	free(t);
 	return NULL;
 }

@@ -61,6 +61,7 @@ struct tls_config {
 	size_t n_certificates;			/* one key type each; more of a type are ignored */
 	bool verify_peer;
 	const char *hostname;			/* client: name or IP address to verify; needed to */
+	const char *server_name;		/* client: what it says instead of it in the ClientHello (RFC 6066, 3); psk too */
 
 	/* psk: the client has one */
 	const struct tls_psk *psks;

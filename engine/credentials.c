@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TLS, as a worker has it. */
+#include "engine/credentials.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "engine/migration.h"
+#include "engine/report.h"
+
+#define BASE64_MAX (4 * ((TLS_TBS_MAX + 2) / 3) + 1)
+
+struct credentials {
+	struct migration *m;
+	int answer_fd;			/* wake: there is an answer */
+	pthread_mutex_t turn;		/* whose question it is; taken before `lock` */
+	pthread_mutex_t lock;		/* what follows */
+	struct tls *tls;		/* for handshakes that begin now; NULL: */
+	struct merr unusable;		/* why the first bundle was none */
+	enum link_type asking;		/* LINK_SIGN, LINK_AUTHORIZE; 0: nothing is asked */
+	uint32_t serial;
+	struct worker_sign sign;	/* strings borrowed from the asker */
+	struct worker_authorize authorize;
+	bool answered;
+	struct merr error;		/* of the answer */
+	uint8_t signature[TLS_SIGNATURE_MAX];
+	size_t signature_len;
+};
+
+struct credentials *credentials_new(struct migration *m)
+{
+	struct credentials *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->m = m;
+	c->answer_fd = wake_new();
+	if (c->answer_fd < 0 || pthread_mutex_init(&c->turn, NULL) != 0 || pthread_mutex_init(&c->lock, NULL) != 0) {
+		(void)close_fd(c->answer_fd);
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* ---- questions: the thread that shakes hands ---- */
+
+/* Wait for the answer to what `asking` says now; `turn` is held. 0, or why there is none. */
+static int await_answer(struct credentials *c, uint64_t deadline_ns, const char *what, struct merr *err)
+{
+	int r = 0;
+
+	report_question(c->m);
+	for (;;) {
+		{
+			LOCK_SCOPE(&c->lock);
+			if (c->answered || r < 0) {
+				c->asking = 0;
+				return c->answered ? merr_copy(err, &c->error) :
+						     merr_set(err, r, "TLS: the daemon did not %s in time", what);
+			}
+		}
+		/* Not cancelled: a daemon that could say so would also answer. */
+		r = fd_wait(c->answer_fd, POLLIN, -1, deadline_ns);
+		wake_drain(c->answer_fd);
+		r = r < 0 ? r : 0;
+	}
+}
+
+/* A question of TYPE begins: its serial number. `lock` is held. */
+static uint32_t begin(struct credentials *c, enum link_type type)
+{
+	c->asking = type;
+	c->answered = false;
+	merr_clear(&c->error);
+	return ++c->serial;
+}
+
+static int ask_signature(void *opaque, uint64_t deadline_ns, const struct tls_to_sign *what, uint8_t *sig, size_t *ret_len,
+			 struct merr *err)
+{
+	static const enum worker_sign_padding paddings[] = {
+		[TLS_PADDING_NONE] = WORKER_SIGN_PADDING_NONE,
+		[TLS_PADDING_PKCS1] = WORKER_SIGN_PADDING_PKCS1,
+		[TLS_PADDING_PSS] = WORKER_SIGN_PADDING_PSS,
+	};
+	struct credentials *c = opaque;
+	_cleanup_free_ char *tbs = malloc(BASE64_MAX);
+	int r;
+
+	if (!tbs)
+		return merr_set_errno(err, -ENOMEM, "TLS: a signature");
+	(void)EVP_EncodeBlock((uint8_t *)tbs, what->tbs, (int)what->len);
+	LOCK_SCOPE(&c->turn);
+	{
+		LOCK_SCOPE(&c->lock);
+		c->sign = (struct worker_sign){ .identity = what->identity,
+						.certificate = (char *)(uintptr_t)what->certificate,
+						.digest = (char *)(uintptr_t)what->digest,
+						.padding = paddings[what->padding],
+						.tbs = tbs };
+		c->sign.serial = begin(c, LINK_SIGN);
+	}
+	r = await_answer(c, deadline_ns, "sign", err);
+	if (r < 0)
+		return r;
+	memcpy(sig, c->signature, c->signature_len);
+	*ret_len = c->signature_len;
+	return 0;
+}
+
+static int ask_authorization(void *opaque, uint64_t deadline_ns, const char *dn, struct merr *err)
+{
+	struct credentials *c = opaque;
+
+	LOCK_SCOPE(&c->turn);
+	{
+		LOCK_SCOPE(&c->lock);
+		c->authorize = (struct worker_authorize){ .dn = (char *)(uintptr_t)dn };
+		c->authorize.serial = begin(c, LINK_AUTHORIZE);
+	}
+	return await_answer(c, deadline_ns, "say who may connect", err);
+}
+
+/* ---- questions: the control thread ---- */
+
+json_t *credentials_question(struct credentials *c, enum link_type *ret_type)
+{
+	LOCK_SCOPE(&c->lock);
+
+	if (!c->asking || c->answered)
+		return NULL;
+	*ret_type = c->asking;
+	return c->asking == LINK_SIGN ? worker_sign_to_json(&c->sign) : worker_authorize_to_json(&c->authorize);
+}
+
+/* Whether an answer of TYPE and SERIAL is awaited. `lock` is held. */
+static bool awaited(const struct credentials *c, enum link_type type, uint32_t serial)
+{
+	return c->asking == type && c->serial == serial && !c->answered;
+}
+
+static void answered(struct credentials *c)
+{
+	c->answered = true;
+	wake_raise(c->answer_fd);
+}
+
+static int take_signature(struct credentials *c, const char *text)
+{
+	size_t len = strlen(text), padding = 0;
+	uint8_t decoded[TLS_SIGNATURE_MAX + 2];
+	int n;
+
+	if (len == 0 || len % 4 != 0 || len / 4 * 3 > sizeof(decoded))
+		return -EBADMSG;
+	while (padding < 2 && text[len - 1 - padding] == '=')
+		padding++;
+	n = EVP_DecodeBlock(decoded, (const uint8_t *)text, (int)len);
+	if (n <= 0 || (size_t)n - padding > sizeof(c->signature))
+		return -EBADMSG;
+	c->signature_len = (size_t)n - padding;
+	memcpy(c->signature, decoded, c->signature_len);
+	return 0;
+}
+
+void credentials_signed(struct credentials *c, const struct worker_signed *answer)
+{
+	LOCK_SCOPE(&c->lock);
+
+	if (!awaited(c, LINK_SIGN, answer->serial))
+		return;
+	if (answer->has_error || !answer->has_signature)
+		(void)merr_set(&c->error, -EACCES, "TLS: the daemon cannot sign: %s",
+			       answer->has_error ? answer->error : "no reason is given");
+	else if (take_signature(c, answer->signature) < 0)
+		(void)merr_set(&c->error, -EBADMSG, "TLS: the daemon's signature is malformed");
+	answered(c);
+}
+
+void credentials_authorized(struct credentials *c, const struct worker_authorized *answer)
+{
+	LOCK_SCOPE(&c->lock);
+
+	if (!awaited(c, LINK_AUTHORIZE, answer->serial))
+		return;
+	if (answer->has_error)
+		(void)merr_set(&c->error, -EACCES, "TLS: whether the client '%s' may connect cannot be told: %s",
+			       c->authorize.dn, answer->error);
+	else if (!answer->allowed)
+		(void)merr_set(&c->error, -EACCES, "TLS: the client '%s' is not allowed to connect (tls-authz)",
+			       c->authorize.dn);
+	answered(c);
+}
+
+/* ---- the bundle ---- */
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* HEX in place: its bytes overwrite its digits. */
+static int take_key(const struct worker_tls_psk *from, struct tls_psk *ret, struct merr *err)
+{
+	uint8_t *bytes = (uint8_t *)from->key;
+	size_t len = strlen(from->key);
+	int high, low;
+
+	for (size_t i = 0; i + 1 < len; i += 2) {
+		high = hex_digit(from->key[i]);
+		low = hex_digit(from->key[i + 1]);
+		if (high < 0 || low < 0)
+			return merr_set(err, -EBADMSG, "the shared key '%s' is not hexadecimal", from->identity);
+		bytes[i / 2] = (uint8_t)(high << 4 | low);
+	}
+	if (len % 2)
+		return merr_set(err, -EBADMSG, "the shared key '%s' has half a byte too much", from->identity);
+	*ret = (struct tls_psk){ .identity = from->identity, .key = bytes, .len = len / 2 };
+	return 0;
+}
+
+static int make(struct credentials *c, const struct worker_tls *b, struct tls_psk *psks, struct tls **ret, struct merr *err)
+{
+	bool server = c->m->start.direction == WORKER_DIRECTION_INCOMING;
+	struct tls_config config = {
+		.server = server,
+		.psk = b->kind == WORKER_TLS_KIND_PSK,
+		.ca = b->has_ca ? b->ca : NULL,
+		.crl = b->has_crl ? b->crl : NULL,
+		.certificates = (const char *const *)b->certificates,
+		.n_certificates = b->n_certificates,
+		.verify_peer = b->verify_peer,
+		.hostname = b->has_hostname ? b->hostname : NULL,
+		.server_name = b->has_server_name ? b->server_name : NULL,
+		.psks = psks,
+		.n_psks = b->n_psks,
+		.ciphers12 = b->has_ciphers12 ? b->ciphers12 : NULL,
+		.ciphersuites13 = b->has_ciphersuites13 ? b->ciphersuites13 : NULL,
+		.groups = b->has_groups ? b->groups : NULL,
+		.min_version = b->has_min_version ? b->min_version : NULL,
+		.max_version = b->has_max_version ? b->max_version : NULL,
+		.sign = ask_signature,
+		.authorize = server && b->authorize ? ask_authorization : NULL,
+		.opaque = c,
+	};
+	int r;
+
+	for (size_t i = 0; i < b->n_psks; i++) {
+		r = take_key(&b->psks[i], &psks[i], err);
+		if (r < 0)
+			return r;
+	}
+	*ret = tls_new(&config, err);
+	return *ret ? 0 : -EINVAL;
+}
+
+int credentials_replace(struct credentials *c, const struct worker_tls *b, struct merr *err)
+{
+	_cleanup_free_ struct tls_psk *psks = calloc(b->n_psks + 1, sizeof(*psks));
+	struct tls *tls = NULL;
+	int r;
+
+	if (!psks)
+		return merr_set_errno(err, -ENOMEM, "TLS credentials");
+	r = make(c, b, psks, &tls, err);
+	for (size_t i = 0; i < b->n_psks; i++)
+		if (psks[i].key)
+			OPENSSL_cleanse((void *)(uintptr_t)psks[i].key, psks[i].len);
+	LOCK_SCOPE(&c->lock);
+	if (r < 0)
+		return c->tls ? r : merr_copy(&c->unusable, err);
+	(void)tls_unref(c->tls);
+	c->tls = tls;
+	return 0;
+}
+
+int credentials_start(struct migration *m, struct chan *chan, struct merr *err)
+{
+	struct credentials *c = m->credentials;
+	struct tls *tls;
+	int r;
+
+	if (!m->start.has_tls || !m->start.tls)
+		return 0;
+	{
+		LOCK_SCOPE(&c->lock);
+		if (!c->tls)
+			return merr_copy(err, &c->unusable);
+		tls = tls_ref(c->tls);
+	}
+	r = chan_start_tls(chan, tls, clock_now_ns() + HANDSHAKE_TIMEOUT_MS * NS_PER_MS, err);
+	(void)tls_unref(tls);
+	return r;
+}
