@@ -20,6 +20,7 @@
 #include "daemon/guest.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
+#include "daemon/outgoing.h"
 #include "daemon/publication.h"
 #include "daemon/registry.h"
 #include "daemon/settings-store.h"
@@ -88,6 +89,22 @@ static int find_record(struct registry *r, const struct journal *j, struct guest
 	return 0;
 }
 
+/* It was in the queue: the others are over. */
+static int wait_again(struct migration *m, const struct journal *j, struct merr *err)
+{
+	struct guest *g = m->guest;
+	int r = outgoing_restore(m, j->arrival, err);
+
+	if (g->migration)
+		TAILQ_INSERT_TAIL(&g->lingering, g->migration, entry);
+	g->migration = m;
+	if (r < 0)
+		migration_finish(m, MIGRATION_STATUS_FAILED, err);
+	else
+		settle_check(m);
+	return 0;
+}
+
 static int take_over(struct daemon *d, const struct journal *j, struct merr *err)
 {
 	struct merr why = MERR_INIT;
@@ -100,6 +117,8 @@ static int take_over(struct daemon *d, const struct journal *j, struct merr *err
 		r = migration_from_journal(g, j, &m, err);
 	if (r < 0 || !m)
 		return r;
+	if (j->waits)
+		return wait_again(m, j, err);
 	/* Which of two is the last one is seen when their workers speak. */
 	if (g->migration)
 		TAILQ_INSERT_TAIL(&g->lingering, m, entry);
@@ -173,6 +192,7 @@ static int take_start(struct migration *m, struct worker_start *s, struct merr *
 	m->share.bps = s->has_share ? s->share : 0;
 	tls_adopt(m, s);
 	take_settings(m->guest, s);
+	m->mig_mode = m->guest->parameters.mode;
 	/* What was set since the worker started. */
 	settings_load(m->guest, m->guest->pid);
 	return 0;

@@ -22,6 +22,7 @@
 #include "daemon/listen.h"
 #include "daemon/object-watch.h"
 #include "daemon/object.h"
+#include "daemon/queue.h"
 #include "daemon/registry.h"
 #include "daemon/settings-store.h"
 #include "daemon/shares.h"
@@ -230,6 +231,7 @@ struct daemon *daemon_free(struct daemon *d)
 	shares_done(d);
 	d->object_watch = object_watch_free(d->object_watch);
 	d->objects = objects_free(d->objects);
+	queue_done(d);
 	host_done(d);
 	d->qmp = qmp_server_free(d->qmp);
 	if (p->qmp_path)

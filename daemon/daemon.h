@@ -33,6 +33,8 @@ struct daemon {
 	struct host_parameters host; /* daemon/host.h */
 	struct event *share_timer;   /* daemon/shares.h */
 	uint64_t shared_ns;
+	struct event *queue_timer;   /* daemon/queue.h */
+	uint64_t arrivals;
 	bool allow_exec; /* QMP clients may run commands */
 	int exe_fd; /* this program, open since before it could be replaced: workers are started
 		       from it */

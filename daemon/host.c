@@ -9,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/json.h"
 #include "daemon/peer.h"
+#include "daemon/queue.h"
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
 #include "daemon/tls.h"
@@ -28,6 +29,7 @@ static int (*const checks[])(const struct daemon *d, const struct host_parameter
 /* Whom it concerns that D->host has changed. */
 static void (*const listeners[])(struct daemon *d) = {
 	shares_review,
+	queue_review,
 };
 
 /* ---- kept ---- */

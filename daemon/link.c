@@ -21,6 +21,7 @@
 #include "daemon/peer.h"
 #include "daemon/preflight.h"
 #include "daemon/publish.h"
+#include "daemon/queue.h"
 #include "daemon/settle.h"
 #include "daemon/tls.h"
 #include "daemon/worker.h"
@@ -160,6 +161,15 @@ void link_share(struct migration *m)
 
 	if (body)
 		tell_worker(m, LINK_SHARE, body, NULL, 0);
+}
+
+void link_admitted(struct migration *m)
+{
+	struct worker_admit a = { .ticket = m->ticket };
+	_cleanup_json_ json_t *body = worker_admit_to_json(&a);
+
+	if (body)
+		tell_worker(m, LINK_ADMITTED, body, NULL, 0);
 }
 
 void link_cancel(struct migration *m)
@@ -378,6 +388,23 @@ static int on_done(struct migration *m, json_t *body, struct merr *err)
 	return r;
 }
 
+/* One that was cancelled meanwhile has no use for an answer. */
+static int on_admit(struct migration *m, json_t *body, struct merr *err)
+{
+	struct worker_admit a;
+	int r;
+
+	if (m->direction != WORKER_DIRECTION_INCOMING)
+		return merr_set(err, -EBADMSG, "worker link: ADMIT from an outgoing migration");
+	r = worker_admit_from_json(body, &a, err);
+	if (r < 0)
+		return merr_prefix(err, "worker link: ADMIT");
+	if (m->status == MIGRATION_STATUS_SETUP)
+		queue_ask(m, a.ticket);
+	worker_admit_done(&a);
+	return 0;
+}
+
 static int on_connect_message(struct migration *m, json_t *body, struct merr *err)
 {
 	(void)body;
@@ -394,6 +421,7 @@ static const struct message {
 	{ LINK_CONNECT, on_connect_message },
 	{ LINK_SIGN, tls_on_sign },
 	{ LINK_AUTHORIZE, tls_on_authorize },
+	{ LINK_ADMIT, on_admit },
 	{ LINK_DONE, on_done },
 };
 

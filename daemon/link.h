@@ -23,6 +23,8 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err);
 
 /* Nothing happens without a worker. A worker that does not read is killed: its migration fails. */
 void link_parameters(struct migration *m);
+/* Incoming: the source that M's worker asked about may begin. */
+void link_admitted(struct migration *m);
 /* M's share of the host's bandwidth. */
 void link_share(struct migration *m);
 void link_cancel(struct migration *m);

@@ -9,6 +9,7 @@
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/preflight.h"
+#include "daemon/queue.h"
 
 #define IN(status) (1U << MIGRATION_STATUS_##status)
 /* The source's "full" states; the others show the status alone. */
@@ -106,6 +107,14 @@ static void fill_rank(const struct migration *m, struct migration_info *ret)
 	ret->has_host_share = shares_of(m, &ret->host_share);
 }
 
+static void fill_queue(const struct migration *m, struct migration_info *ret)
+{
+	ret->queue.position = queue_position(m);
+	ret->has_queue = ret->queue.position != 0;
+	if (ret->has_queue)
+		ret->queue.length = queue_length(m);
+}
+
 static void fill_source(const struct migration *m, struct migration_info *ret)
 {
 	bool completed = m->status == MIGRATION_STATUS_COMPLETED;
@@ -165,6 +174,7 @@ static int fill_common(const struct migration *m, struct migration_info *ret)
 			return -ENOMEM;
 	}
 	ret->has_handover = migration_handover_info(m, &ret->handover) == 0;
+	fill_queue(m, ret);
 	return 0;
 }
 

@@ -21,6 +21,7 @@
 #include "daemon/guest.h"
 #include "daemon/preflight.h"
 #include "daemon/publication.h"
+#include "daemon/queue.h"
 #include "daemon/settle.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
@@ -158,6 +159,7 @@ void migration_release(struct migration *m)
 	if (m->journaled)
 		state_dir_forget(m->guest->daemon->state, m->id);
 	m->journaled = false;
+	m->waits = false;
 }
 
 static void answer_call(struct migration *m)
@@ -267,6 +269,7 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	if (status == MIGRATION_STATUS_COMPLETED && m->direction == WORKER_DIRECTION_INCOMING)
 		announce_arrival(m->guest);
 	tell_status(m, before);
+	queue_review(m->guest->daemon);
 	end_failed_guest(m);
 	return 0;
 }
@@ -328,6 +331,7 @@ void migration_set_handover(struct migration *m, const char *id, enum handover_p
 	log_info("handover %s%s guest='%s' mig=%s handover=%s peer='%s'", handover_phase_str(phase),
 		 in_doubt ? ", in doubt" : "", g->name, m->id, m->handover_id, m->peer);
 	tell_handover(m);
+	queue_review(g->daemon);
 }
 
 int migration_handover_info(const struct migration *m, struct handover_info *ret)

@@ -59,8 +59,9 @@ struct migration {
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
 	bool allow_weak_handover; /* outgoing: a running guest may go where nobody answers */
 
-	bool waits;	     /* for its turn (daemon/queue.h); nothing was begun */
+	bool waits;	     /* for its turn (daemon/queue.h) */
 	uint64_t arrival;    /* its number in the queue; 0: it never was there */
+	uint32_t ticket;     /* incoming: of its worker's ADMIT; 0: no source is there */
 	int priority;	     /* PRIORITY_MIN to PRIORITY_MAX (daemon/budget.h): higher first */
 	struct share share;  /* of the host's bandwidth */
 

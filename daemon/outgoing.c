@@ -4,13 +4,16 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
 #include "daemon/cpr.h"
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/peer.h"
+#include "daemon/queue.h"
 #include "daemon/start.h"
 #include "daemon/stream.h"
+#include "daemon/timer.h"
 #include "daemon/tls.h"
 
 static int check_run_state(const struct guest *g, struct merr *err)
@@ -45,10 +48,9 @@ static int check_handover(const struct guest *g, struct merr *err)
 			g->name, handover_phase_str(phase));
 }
 
-static int check(const struct guest *g, struct merr *err)
+static int check_idle(const struct guest *g, struct merr *err)
 {
 	const struct migration *m = g->migration;
-	int r;
 
 	if (m && (migration_running(m) || m->status == MIGRATION_STATUS_NONE))
 		return merr_set(err, -EBUSY,
@@ -56,6 +58,14 @@ static int check(const struct guest *g, struct merr *err)
 				"%s); wait for it or "
 				"use migrate_cancel",
 				g->name, migration_status_str(m->status));
+	return 0;
+}
+
+/* Also when its turn has come. */
+static int check_guest(const struct guest *g, struct merr *err)
+{
+	int r;
+
 	if (!guest_attached(g))
 		return merr_set(
 			err, -ENOTCONN,
@@ -109,21 +119,68 @@ static void on_handed(struct migration *m, const struct merr *err)
 	}
 }
 
-/* A stream that is there at once. It failed: that is the migration's end, and the command's (QMP.md 2.1). */
-static int start_local(struct migration *m, struct qmp_call *call, struct merr *err)
+/* A connection to begin with, a new VMM that has the memory, or a stream that is there at once. */
+static int open_way(struct migration *m, const char *cpr_path, struct qmp_call *call, struct merr *err)
 {
-	int r = stream_open(m, call, err);
+	bool network = addr_is_network(&m->addr);
+	int r = network || m->stream_fd >= 0 ? 0 : stream_open(m, call, err);
 
 	if (r == 0)
 		r = tls_prepare(m, err);
-	if (r == 0) {
-		if (!m->cpr)
-			start_worker(m);
-		return 0;
-	}
+	if (r < 0)
+		return r;
+	if (m->mig_mode == MIG_MODE_CPR_TRANSFER)
+		m->cpr = cpr_start(m, cpr_path, on_handed);
+	else if (network)
+		m->dial = peer_dial(m, 0, on_connected);
+	else
+		start_worker(m);
+	return m->cpr || m->dial || (!network && m->mig_mode != MIG_MODE_CPR_TRANSFER) ?
+		       0 : merr_set(err, -ENOMEM, "out of memory");
+}
+
+/* It failed: that is the migration's end, and the command's (QMP.md 2.1). */
+static int give_up(struct migration *m, int r, struct merr *err)
+{
 	m->on_started = NULL;
 	migration_finish(m, MIGRATION_STATUS_FAILED, err);
 	return r;
+}
+
+/*
+ * Names of descriptors are this session's, and it may be gone when M's turn comes; files and commands would be open for
+ * nothing until then.
+ */
+static int wait_for_turn(struct migration *m, struct qmp_call *call, struct merr *err)
+{
+	int r = m->addr.type == ADDR_FD ? stream_open(m, call, err) : 0;
+
+	return r < 0 ? r : queue_enter(m, err);
+}
+
+void outgoing_begin(struct migration *m)
+{
+	struct merr err = MERR_INIT;
+	int r = check_guest(m->guest, &err);
+
+	m->timer = timer_free(m->timer);
+	/* total-time is the migration's, not the queue's. */
+	stats_set(m->stats, start_ns, clock_now_ns());
+	if (r == 0)
+		r = open_way(m, NULL, NULL, &err);
+	if (r < 0)
+		(void)give_up(m, r, &err);
+}
+
+int outgoing_restore(struct migration *m, uint64_t arrival, struct merr *err)
+{
+	if (m->addr.type == ADDR_FD)
+		return merr_set(err, -ENOTSUP, "descriptor '%s', which was to be migrated to, ended with a former daemon",
+				m->addr.text);
+	m->on_started = on_started;
+	m->status = MIGRATION_STATUS_SETUP;
+	queue_restore(m, arrival);
+	return 0;
 }
 
 /* Only one that can be asked, and asked again, compares without being migrated to. */
@@ -140,10 +197,12 @@ static int check_preflight(const struct guest *g, const struct outgoing *o, stru
 int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing *o,
 		   struct merr *err)
 {
-	bool waits = g->parameters.mode == MIG_MODE_CPR_TRANSFER;
 	struct migration *m;
-	int r = check(g, err);
+	bool waits;
+	int r = check_idle(g, err);
 
+	if (r == 0)
+		r = check_guest(g, err);
 	if (r == 0)
 		r = check_preflight(g, o, err);
 	if (r < 0)
@@ -161,15 +220,9 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing
 		(void)migration_free(m);
 		return r;
 	}
-	if (waits)
-		m->cpr = cpr_start(m, o->cpr_path, on_handed);
-	else if (addr_is_network(&m->addr))
-		m->dial = peer_dial(m, 0, on_connected);
-	if ((waits || addr_is_network(&m->addr)) && !m->cpr && !m->dial) {
-		(void)migration_free(m);
-		return merr_set(err, -ENOMEM, "out of memory");
-	}
+	waits = queue_is_needed(m);
 	migration_install(g, m);
 	(void)migration_set_status(m, MIGRATION_STATUS_SETUP);
-	return addr_is_network(&m->addr) ? 0 : start_local(m, call, err);
+	r = waits ? wait_for_turn(m, call, err) : open_way(m, o->cpr_path, call, err);
+	return r < 0 ? give_up(m, r, err) : 0;
 }

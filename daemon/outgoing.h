@@ -9,6 +9,7 @@
 #include "transport/addr.h"
 
 struct guest;
+struct migration;
 struct qmp_call;
 
 /* What `migrate` asks for. */
@@ -22,11 +23,20 @@ struct outgoing {
 };
 
 /*
- * Check whether G can be migrated now (QMP.md 2.1), and set out: the status becomes `setup`. What
+ * Check whether G can be migrated now (QMP.md 2.1), and set out, or wait in the queue: the status becomes `setup`. What
  * goes wrong later is in the migration; a stream on this host that cannot be opened both there and
  * in ERR. Names of descriptors are CALL's session's.
  */
 int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing *o,
 		   struct merr *err);
+
+/* M waited, and it is its turn (daemon/queue.h). What goes wrong is in the migration. */
+void outgoing_begin(struct migration *m);
+
+/*
+ * M waited in a former daemon's queue, and goes on waiting; NULL, and the text is in ERR: it cannot. M is not its guest's
+ * migration yet.
+ */
+int outgoing_restore(struct migration *m, uint64_t arrival, struct merr *err);
 
 #endif

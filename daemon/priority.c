@@ -9,6 +9,7 @@
 #include "daemon/guest.h"
 #include "daemon/journal.h"
 #include "daemon/migration.h"
+#include "daemon/queue.h"
 #include "daemon/scope.h"
 #include "daemon/shares.h"
 #include "qmp/server.h"
@@ -37,6 +38,7 @@ static int set_priority(struct guest *g, int64_t priority, struct merr *err)
 	if (m->journaled && journal_write(m, &why) < 0)
 		log_warning("a new priority is forgotten if this daemon ends: %s guest='%s'", merr_msg(&why), g->name);
 	shares_review(g->daemon);
+	queue_review(g->daemon);
 	return 0;
 }
 

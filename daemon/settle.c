@@ -12,6 +12,7 @@
 #include "daemon/dial.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
+#include "daemon/queue.h"
 #include "daemon/start.h"
 #include "daemon/timer.h"
 #include "daemon/worker.h"
@@ -239,6 +240,13 @@ void settle_check(struct migration *m)
 {
 	bool attached = guest_attached(m->guest);
 
+	if (m->waits && m->direction == WORKER_DIRECTION_OUTGOING) {
+		if (attached)
+			queue_review(m->guest->daemon);
+		else
+			await_vmm(m);
+		return;
+	}
 	if (m->on_started) {
 		if (!attached)
 			abandon_start(m);
@@ -289,6 +297,7 @@ void settle_worker_exited(struct migration *m, const char *how)
 	guest_drain(m->guest);
 	m->orphaned = true;
 	m->lost_ns = clock_now_ns();
+	queue_review(m->guest->daemon);
 	settle_check(m);
 }
 

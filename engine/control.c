@@ -198,7 +198,8 @@ static json_t *body_of(struct control *c, struct report *r)
 {
 	char id[2 * ATTACH_ID_LEN + 1];
 	struct worker_outcome outcome = { .guest_runs_here = c->m->guest_runs_here };
-	struct worker_pass pass = { .pass = r->pass };
+	struct worker_pass pass = { .pass = r->number };
+	struct worker_admit admit = { .ticket = (uint32_t)r->number };
 	struct worker_state state;
 
 	describe(c->m, r, &state, id);
@@ -206,6 +207,8 @@ static json_t *body_of(struct control *c, struct report *r)
 	switch (r->type) {
 	case LINK_PASS:
 		return worker_pass_to_json(&pass);
+	case LINK_ADMIT:
+		return worker_admit_to_json(&admit);
 	case LINK_PREFLIGHT:
 		return describe_preflight(c->m);
 	case LINK_CONNECT:
@@ -292,11 +295,11 @@ static void introduce(struct control *c)
 {
 	struct worker_adopt adopt = { .start = c->m->start };
 	char id[2 * ATTACH_ID_LEN + 1];
+	uint32_t ticket = atomic_load(&c->m->ticket);
 	struct report now;
 	json_t *body;
 	int r;
 
-	send_reports(c);
 	snapshot(c->m, &now);
 	describe(c->m, &now, &adopt.state, id);
 	adopt.done = now.type == LINK_DONE;
@@ -314,6 +317,8 @@ static void introduce(struct control *c)
 		send_report(c, &now);
 	send_question(c);
 	now.type = LINK_DONE;
+	if (ticket)
+		send_report(c, &(struct report){ .type = LINK_ADMIT, .number = ticket });
 	if (adopt.done)
 		send_report(c, &now);
 	else if (atomic_load(&c->m->wants_connection))
@@ -330,6 +335,8 @@ static void adopt(struct control *c)
 		return;
 	if (c->link)
 		lose_daemon(c, "another one came");
+	/* To nobody: the new one is told how things stand, and nothing before. */
+	send_reports(c);
 	c->link = conn_new(fd);
 	if (c->link)
 		introduce(c);
@@ -360,6 +367,21 @@ static int take_share(struct control *c, struct conn_msg *msg, json_t *body, str
 		return r;
 	atomic_store(&c->m->rate.share_bps, s.max_bandwidth);
 	worker_share_done(&s);
+	return 0;
+}
+
+static int take_admitted(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	struct worker_admit admit;
+	int r;
+
+	(void)msg;
+	r = worker_admit_from_json(body, &admit, err);
+	if (r < 0)
+		return r;
+	atomic_store(&c->m->admitted, admit.ticket);
+	wake_raise(c->m->answer_fd);
+	worker_admit_done(&admit);
 	return 0;
 }
 
@@ -485,7 +507,7 @@ static const struct {
 	{ LINK_RESOLVE, take_resolve },	      { LINK_FINISHED, take_finished },
 	{ LINK_PUBLISHED, take_published },   { LINK_SHARE, take_share },
 	{ LINK_TLS, take_tls },		      { LINK_SIGNED, take_signed },
-	{ LINK_AUTHORIZED, take_authorized },
+	{ LINK_AUTHORIZED, take_authorized }, { LINK_ADMITTED, take_admitted },
 };
 
 static int handle(struct control *c, struct conn_msg *msg, struct merr *err)

@@ -22,6 +22,7 @@
  *                                                    whenever the credentials were loaded anew
  *                      SIGNED       WorkerSigned     the answer to SIGN
  *                      AUTHORIZED   WorkerAuthorized the answer to AUTHORIZE
+ *                      ADMITTED     WorkerAdmit      the answer to ADMIT
  *                      FINISHED     {}               the outcome is recorded: the worker may exit
  *   worker -> daemon   STATE        WorkerState      status, error, handover: at each change
  *                      PASS         WorkerPass
@@ -30,6 +31,7 @@
  *                      PUBLISH      {} + the file    the stream is written and durable: give it its name
  *                      SIGN         WorkerSign       a TLS handshake takes a signature: the key stays in the daemon
  *                      AUTHORIZE    WorkerAuthorize  incoming: whether a client's certificate is allowed (tls-authz)
+ *                      ADMIT        WorkerAdmit      incoming: a source is there: may it begin? Or it is gone again
  *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
  *                      DONE         WorkerOutcome    the last word; then it waits for FINISHED
  *   Nothing has a reply. All are events in conn's sense.
@@ -61,6 +63,7 @@ enum link_type {
 	LINK_SIGNED,
 	LINK_AUTHORIZED,
 	LINK_TLS,
+	LINK_ADMITTED = 220,
 	LINK_STATE = 230,
 	LINK_PASS,
 	LINK_CONNECT,
@@ -70,6 +73,7 @@ enum link_type {
 	LINK_PREFLIGHT,
 	LINK_SIGN,
 	LINK_AUTHORIZE,
+	LINK_ADMIT = 260,
 };
 
 /* Descriptors of START. All are always sent; an absent one is /dev/null's. */

@@ -72,14 +72,14 @@ void migration_apply(struct migration *m, const struct migration_parameters *p)
 }
 
 /* Queue a report of the state as it is now. Lock held. */
-static void queue(struct migration *m, enum link_type type, uint64_t pass)
+static void queue(struct migration *m, enum link_type type, uint64_t number)
 {
 	struct report *r = calloc(1, sizeof(*r));
 
 	if (!r) /* the state itself is kept: the next report tells it */
 		return;
 	*r = (struct report){ .type = type,
-			      .pass = pass,
+			      .number = number,
 			      .status = m->status,
 			      .error = m->error,
 			      .has_handover = m->has_handover,
@@ -262,6 +262,35 @@ void migration_answer_publish(struct migration *m, const struct merr *err)
 	m->publish_answered = true;
 	m->publish_error = *err;
 	wake_raise(m->answer_fd);
+}
+
+static void ask_turn(struct migration *m, uint32_t ticket)
+{
+	LOCK_SCOPE(&m->lock);
+
+	atomic_store(&m->ticket, ticket);
+	queue(m, LINK_ADMIT, ticket);
+}
+
+uint32_t migration_ask_turn(struct migration *m)
+{
+	if (++m->n_tickets == 0)
+		m->n_tickets = 1;
+	ask_turn(m, m->n_tickets);
+	return m->n_tickets;
+}
+
+bool migration_has_turn(struct migration *m, uint32_t ticket)
+{
+	if (atomic_load(&m->admitted) != ticket)
+		return false;
+	atomic_store(&m->ticket, 0);
+	return true;
+}
+
+void migration_leave_queue(struct migration *m)
+{
+	ask_turn(m, 0);
 }
 
 void migration_resolve(struct migration *m, enum resolve outcome)

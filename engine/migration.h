@@ -61,6 +61,9 @@ struct migration {
 	atomic_bool wants_connection;		/* a CONNECT is not answered yet */
 	atomic_bool wants_publish;		/* a PUBLISH is not answered yet */
 	_Atomic int resolve;			/* enum resolve */
+	_Atomic uint32_t ticket;		/* of an ADMIT that waits for its answer; 0: none does */
+	_Atomic uint32_t admitted;		/* the ticket of the last ADMITTED */
+	uint32_t n_tickets;			/* migration thread */
 
 	/* Both threads, under `lock`. */
 	pthread_mutex_t lock;
@@ -130,6 +133,14 @@ int migration_open_channel(struct migration *m, struct chan **ret, struct merr *
  * or give up; else why not, in ERR. -ECANCELED.
  */
 int migration_publish(struct migration *m, int fd, uint64_t deadline_ns, struct merr *err);
+
+/*
+ * Ask the daemon whether a source may begin (engine/turn.h): the question's ticket. Its answer, be it another daemon's, makes
+ * migration_has_turn() true, and answer_fd readable. migration_leave_queue(): the source is gone.
+ */
+uint32_t migration_ask_turn(struct migration *m);
+bool migration_has_turn(struct migration *m, uint32_t ticket);
+void migration_leave_queue(struct migration *m);
 
 /* The two directions' threads: they report everything, report_done() last. */
 void source_run(struct migration *m);

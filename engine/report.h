@@ -8,8 +8,8 @@
 /* The state at one moment, on its way to the daemon. */
 struct report {
 	struct report *next;
-	enum link_type type;	/* STATE, PASS, CONNECT, PUBLISH, SIGN (or AUTHORIZE) or DONE */
-	uint64_t pass;
+	enum link_type type;	/* STATE, PASS, CONNECT, PUBLISH, SIGN (or AUTHORIZE), ADMIT or DONE */
+	uint64_t number;	/* the pass, or ADMIT's ticket */
 	enum migration_status status;
 	struct merr error;
 	bool has_handover;

@@ -27,6 +27,7 @@
 #include "engine/return-path.h"
 #include "engine/switchover-ack.h"
 #include "engine/timer.h"
+#include "engine/turn.h"
 
 /* After an error was sent: so long the source's bytes are still taken, so that it reads the error and no reset. */
 #define DRAIN_MS 2000
@@ -229,9 +230,9 @@ static int await_migration(struct target *t, struct preflight *p)
 		r = await_source(t);
 		if (r == 0)
 			r = preflight_receive(t, p);
-		if (r == 0 && p->only)
-			r = answer_preflight(t, p);
-	} while (r == 0 && p->only);
+		if (r == 0)
+			r = p->only ? answer_preflight(t, p) : turn_await(t);
+	} while (r > 0 || (r == 0 && p->only));
 	return r;
 }
 
