@@ -24,6 +24,7 @@ enum ctl_option {
 	CTL_OPT_WAIT = 1 << 1,
 	CTL_OPT_FENCED = 1 << 2,
 	CTL_OPT_PREFLIGHT = 1 << 3,
+	CTL_OPT_PRIORITY = 1 << 4,
 };
 
 /* One run of migctl. */
@@ -32,6 +33,7 @@ struct ctl {
 	const char *guest;	/* -g; NULL: the daemon's only one */
 	bool json;
 	unsigned int options;	/* enum ctl_option */
+	const char *priority;	/* with CTL_OPT_PRIORITY */
 	int n_args;
 	char **args;
 	struct qmp_client *client;
@@ -53,6 +55,7 @@ struct ctl_command {
 extern const struct ctl_command ctl_guest_commands[];
 extern const struct ctl_command ctl_migrate_commands[];
 extern const struct ctl_command ctl_settings_commands[];
+extern const struct ctl_command ctl_host_commands[];
 extern const struct ctl_command ctl_raw_commands[];
 
 /* Arguments for a guest-scoped command: an object with "guest" if one was named. NULL: no memory. */
@@ -64,6 +67,9 @@ int ctl_execute(struct ctl *ctl, const char *name, json_t *args, json_t **ret, s
 int ctl_query(struct ctl *ctl, const char *name, json_t **ret, struct merr *err);
 /* The same, and nothing to show but "{}" with --json. */
 int ctl_do(struct ctl *ctl, const char *name, json_t *args, struct merr *err);
+
+/* TEXT as a priority into ARGS. CTL_OK, or CTL_USAGE with ERR. */
+int ctl_add_priority(json_t *args, const char *text, struct merr *err);
 
 /* Print VALUE in one line. */
 void ctl_print_json(const json_t *value);

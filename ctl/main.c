@@ -13,6 +13,7 @@ static const struct ctl_command *const groups[] = {
 	ctl_guest_commands,
 	ctl_migrate_commands,
 	ctl_settings_commands,
+	ctl_host_commands,
 	ctl_raw_commands,
 };
 
@@ -20,12 +21,14 @@ static const struct ctl_command *const groups[] = {
 static const struct {
 	enum ctl_option option;
 	const char *name;
+	const char *value;	/* NULL: it has none */
 	const char *help;
 } command_options[] = {
-	{ CTL_OPT_DETACH, "detach", "migrate: do not wait for the end" },
-	{ CTL_OPT_PREFLIGHT, "preflight", "migrate: only compare both sides, and list every mismatch" },
-	{ CTL_OPT_WAIT, "wait", "incoming: wait until the guest arrived" },
-	{ CTL_OPT_FENCED, "fenced", "resolve: the other side was made sure of" },
+	{ CTL_OPT_DETACH, "detach", NULL, "migrate: do not wait for the end" },
+	{ CTL_OPT_PREFLIGHT, "preflight", NULL, "migrate: only compare both sides, and list every mismatch" },
+	{ CTL_OPT_WAIT, "wait", NULL, "incoming: wait until the guest arrived" },
+	{ CTL_OPT_PRIORITY, "priority", "N", "migrate: from -8 to 8; before others, and with more bandwidth, if higher" },
+	{ CTL_OPT_FENCED, "fenced", NULL, "resolve: the other side was made sure of" },
 };
 
 #define OPT_COMMAND 256	/* + index in command_options */
@@ -43,7 +46,9 @@ static void print_help(void)
 	       "  -g, --guest NAME    which guest; not needed where there is only one\n"
 	       "  -j, --json          print answers as JSON, one line each\n");
 	for (size_t i = 0; i < ARRAY_SIZE(command_options); i++)
-		printf("      --%-15s %s\n", command_options[i].name, command_options[i].help);
+		printf("      --%s%s%-*s %s\n", command_options[i].name, command_options[i].value ? " " : "",
+		       15 - (int)strlen(command_options[i].name) - (command_options[i].value ? 1 : 0),
+		       command_options[i].value ? command_options[i].value : "", command_options[i].help);
 	printf("  -h, --help          print this\n"
 	       "      --version       print the version\n\n"
 	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n");
@@ -60,7 +65,9 @@ static int parse_options(int argc, char **argv, struct ctl *ctl, struct merr *er
 	int c;
 
 	for (size_t i = 0; i < ARRAY_SIZE(command_options); i++)
-		options[5 + i] = (struct option){ command_options[i].name, no_argument, NULL, OPT_COMMAND + (int)i };
+		options[5 + i] = (struct option){ command_options[i].name,
+						  command_options[i].value ? required_argument : no_argument, NULL,
+						  OPT_COMMAND + (int)i };
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":s:g:jh", options, NULL)) != -1) {
 		if (c == 's') {
@@ -77,6 +84,8 @@ static int parse_options(int argc, char **argv, struct ctl *ctl, struct merr *er
 			return -1;
 		} else if (c >= OPT_COMMAND) {
 			ctl->options |= command_options[c - OPT_COMMAND].option;
+			if (command_options[c - OPT_COMMAND].value)
+				ctl->priority = optarg;
 		} else {
 			merr_set(err, -EINVAL, "option '%s' %s", argv[optind - 1],
 				 c == ':' ? "needs a value" : "does not exist");

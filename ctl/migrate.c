@@ -11,8 +11,12 @@
 static int migrate_run(struct ctl *ctl, struct merr *err)
 {
 	json_t *args = ctl_guest_args(ctl);
-	int r;
+	int r = ctl->options & CTL_OPT_PRIORITY ? ctl_add_priority(args, ctl->priority, err) : CTL_OK;
 
+	if (r != CTL_OK) {
+		json_decref(args);
+		return r;
+	}
 	json_object_set_new(args, "uri", json_string(ctl->args[0]));
 	if (ctl->options & CTL_OPT_PREFLIGHT) {
 		json_object_set_new(args, "preflight", json_string("only"));
@@ -115,6 +119,17 @@ static int cancel_run(struct ctl *ctl, struct merr *err)
 	return ctl_do(ctl, "migrate_cancel", ctl_guest_args(ctl), err);
 }
 
+static int priority_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args = ctl_guest_args(ctl);
+	int r = ctl_add_priority(args, ctl->args[0], err);
+
+	if (r == CTL_OK)
+		return ctl_do(ctl, "migrate-set-priority", args, err);
+	json_decref(args);
+	return r;
+}
+
 static int resolve_run(struct ctl *ctl, struct merr *err)
 {
 	json_t *args;
@@ -132,13 +147,15 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_migrate_commands[] = {
-	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT, false,
+	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT | CTL_OPT_PRIORITY, false,
 	  "migrate the guest to tcp:HOST:PORT, unix:PATH, vsock:CID:PORT or file:PATH, and wait for the end", migrate_run },
 	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT, false,
 	  "wait for a guest at tcp:HOST:PORT (port 0: any), unix:PATH or vsock:CID:PORT, or read it from file:PATH", incoming_run },
 	{ "status", "", 0, 0, 0, false, "what the guest does, and where its migration stands", status_run },
 	{ "watch", "", 0, 0, 0, false, "follow the migration until it ends", watch_run },
 	{ "cancel", "", 0, 0, 0, false, "cancel the migration; the guest runs on here", cancel_run },
+	{ "priority", "N", 1, 1, 0, false, "change the priority of a migration that runs or waits: from -8 to 8",
+	  priority_run },
 	{ "resolve", "run|discard", 1, 1, CTL_OPT_FENCED, false,
 	  "decide about a guest in doubt: run it here, or never again", resolve_run },
 	{ 0 },

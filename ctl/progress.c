@@ -26,6 +26,7 @@ struct shown {
 	uint64_t at_ns;
 	char status[32];
 	int64_t pass;
+	int64_t place; /* in the queue */
 	bool in_doubt;
 };
 
@@ -113,6 +114,9 @@ const char *progress_line(const json_t *info, int width, char *buf, size_t len)
 	buf_add_str(&line, ctl_str(info, "status", "none"));
 	if (ctl_bool(info, "handover.in-doubt")) {
 		add_doubt(&line, info);
+	} else if (ctl_int(info, "queue.position", 0)) {
+		buf_printf(&line, ": it waits for its turn, number %lld of %lld",
+			   (long long)ctl_int(info, "queue.position", 0), (long long)ctl_int(info, "queue.length", 0));
 	} else if (total > 0) {
 		struct buf numbers = { 0 };
 
@@ -148,15 +152,17 @@ static void show_plain(struct shown *s, const json_t *info)
 {
 	const char *status = ctl_str(info, "status", "none");
 	int64_t pass = ctl_int(info, "ram.dirty-sync-count", 0);
+	int64_t place = ctl_int(info, "queue.position", 0);
 	bool in_doubt = ctl_bool(info, "handover.in-doubt");
 	uint64_t now = clock_now_ns();
 	char line[LINE_MAX_LEN];
 
-	if (strcmp(status, s->status) == 0 && pass == s->pass && in_doubt == s->in_doubt &&
+	if (strcmp(status, s->status) == 0 && pass == s->pass && place == s->place && in_doubt == s->in_doubt &&
 	    now - s->at_ns < LINE_EVERY_NS)
 		return;
 	(void)snprintf(s->status, sizeof(s->status), "%s", status);
 	s->pass = pass;
+	s->place = place;
 	s->in_doubt = in_doubt;
 	s->at_ns = now;
 	printf("%s\n", progress_line(info, 0, line, sizeof(line)));

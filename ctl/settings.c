@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
+#include "ctl/settings.h"
 
 /* What the daemon has now; a value's type is what it is now. */
 struct settings {
@@ -71,8 +72,7 @@ static json_t *parse_integer(const char *text)
 	return v > INT64_MAX ? NULL : json_integer((json_int_t)v);
 }
 
-/* TEXT as a value of the type that NOW has. NULL with ERR. */
-static json_t *parse_value(const char *name, const char *text, const json_t *now, struct merr *err)
+json_t *settings_parse(const char *command, const char *name, const char *text, const json_t *now, struct merr *err)
 {
 	json_error_t where;
 	json_t *v;
@@ -83,18 +83,21 @@ static json_t *parse_value(const char *name, const char *text, const json_t *now
 		v = parse_integer(text);
 		if (!v)
 			merr_set(err, -EINVAL,
-				 "set: '%s' is no value for '%s': it wants a number (K, M, G or T may follow)", text, name);
+				 "%s: '%s' is no value for '%s': it wants a number (K, M, G or T may follow)", command,
+				 text, name);
 		return v;
 	}
 	if (json_is_boolean(now)) {
 		v = parse_bool(text);
 		if (!v)
-			merr_set(err, -EINVAL, "set: '%s' is no value for '%s': it wants on or off", text, name);
+			merr_set(err, -EINVAL, "%s: '%s' is no value for '%s': it wants on or off", command, text,
+				 name);
 		return v;
 	}
 	v = json_loads(text, JSON_DECODE_ANY, &where);
 	if (!v)
-		merr_set(err, -EINVAL, "set: '%s' is no value for '%s': it wants JSON: %s", text, name, where.text);
+		merr_set(err, -EINVAL, "%s: '%s' is no value for '%s': it wants JSON: %s", command, text, name,
+			 where.text);
 	return v;
 }
 
@@ -124,7 +127,7 @@ static int sort_setting(const struct settings *now, const char *word, json_t *pa
 		merr_set(err, -EINVAL, "set: there is no parameter or capability '%s'; `migctl set` lists them", name);
 		return CTL_USAGE;
 	}
-	value = parse_value(name, equals + 1, old, err);
+	value = settings_parse("set", name, equals + 1, old, err);
 	if (!value)
 		return CTL_USAGE;
 	json_object_set_new(parameters, name, value);
@@ -150,21 +153,25 @@ static int change(struct ctl *ctl, const struct settings *now, struct merr *err)
 	return r;
 }
 
+void settings_print(const char *name, const json_t *value)
+{
+	printf("%-32s ", name);
+	if (json_is_string(value))
+		printf("%s\n", json_string_value(value));
+	else if (json_is_boolean(value))
+		printf("%s\n", json_is_true(value) ? "on" : "off");
+	else
+		ctl_print_json(value);
+}
+
 static void print_settings(const struct settings *s)
 {
 	const char *name;
 	json_t *v;
 	size_t i;
 
-	json_object_foreach(s->parameters, name, v) {
-		printf("%-32s ", name);
-		if (json_is_string(v))
-			printf("%s\n", json_string_value(v));
-		else if (json_is_boolean(v))
-			printf("%s\n", json_is_true(v) ? "on" : "off");
-		else
-			ctl_print_json(v);
-	}
+	json_object_foreach(s->parameters, name, v)
+		settings_print(name, v);
 	json_array_foreach(s->capabilities, i, v)
 		printf("%-32s %s\n", ctl_str(v, "capability", "?"), ctl_bool(v, "state") ? "on" : "off");
 }

@@ -106,3 +106,18 @@ const char *ctl_size(double bytes, char *buf, size_t len)
 	(void)snprintf(buf, len, "%.*f %s", i == 0 ? 0 : 1, bytes, units[i]);
 	return buf;
 }
+
+int ctl_add_priority(json_t *args, const char *text, struct merr *err)
+{
+	char *end;
+	long v;
+
+	errno = 0;
+	v = strtol(text, &end, 10);
+	if (errno || end == text || *end) {
+		merr_set(err, -EINVAL, "priority: '%s' is no number", text);
+		return CTL_USAGE;
+	}
+	json_object_set_new(args, "priority", json_integer(v));
+	return CTL_OK;
+}

@@ -132,6 +132,51 @@ def test_set(t):
         t.check(status == 2 and wrong.split("=")[0] in err, f"{wrong}: {status} {err!r}")
 
 
+def test_host(t):
+    now = {"max-bandwidth": 0, "max-outgoing": 2, "source-address": "", "tls-required": False}
+    fake = server(t, query_host_parameters=now, host_set_parameters={})
+    out = ok(t, fake, "host")
+    t.check("max-outgoing" in out and "2" in out and "tls-required" in out and "off" in out, out)
+    t.check(json.loads(ok(t, fake, "host", "--json")) == now, "JSON is the answer")
+    ok(t, fake, "host", "max-bandwidth=10G", "max-outgoing=3", "source-address=192.0.2.1", "tls-required=on")
+    t.check(fake.sent("host-set-parameters") == [
+        {"max-bandwidth": 10 << 30, "max-outgoing": 3, "source-address": "192.0.2.1", "tls-required": True}], fake.requests)
+    for wrong in "nonsense=1", "max-outgoing", "max-outgoing=many":
+        status, _, err = migd_ctl.run(fake.path, "host", wrong)
+        t.check(status == 2 and wrong.split("=")[0] in err, f"{wrong}: {status} {err!r}")
+
+
+def test_list(t):
+    one = {"guest": "vm1", "direction": "outgoing", "status": "active", "uri": "tcp:h:1", "transferred": 3 << 30,
+           "priority": 2, "host-share": 5 << 20}
+    two = {"guest": "vm\x1b[31m2", "direction": "outgoing", "status": "setup", "uri": "tcp:h:2", "transferred": 0,
+           "priority": 0, "queue": {"position": 1, "length": 4}}
+    three = {"guest": "vm3", "direction": "incoming", "status": "completed", "uri": "tcp:h:3", "transferred": 1 << 20}
+    fake = server(t, query_migrations=[[one, two, three]])
+    lines = ok(t, fake, "list").splitlines()
+    for line, words in zip(lines[1:], (("vm1", "outgoing", "active", "2", "5.0 MiB/s", "3.0 GiB", "tcp:h:1"),
+                                       ("setup", "waits, 1 of 4"), ("vm3", "incoming", "completed", "1.0 MiB"))):
+        for word in words:
+            t.check(word in line, f"{line!r} lacks {word!r}")
+        t.check("\x1b" not in line, line)
+    t.check(json.loads(ok(t, fake, "list", "--json")) == [one, two, three], "JSON is the answer")
+
+
+def test_priority(t):
+    waits = {"status": "setup", "queue": {"position": 2, "length": 3}}
+    fake = server(t, migrate={}, migrate_set_priority={},
+                  query_migrate=[waits, {**waits, "queue": {"position": 1, "length": 3}}, ACTIVE, DONE])
+    lines = ok(t, fake, "migrate", "--priority", "-3", "tcp:h:1").splitlines()
+    t.check(fake.sent("migrate") == [{"uri": "tcp:h:1", "priority": -3}], fake.requests)
+    t.check("number 2 of 3" in lines[0] and "number 1 of 3" in lines[1] and "active" in lines[2], f"{lines}")
+    ok(t, fake, "-g", "vm1", "priority", "8")
+    ok(t, fake, "priority", "--", "-8")
+    t.check(fake.sent("migrate-set-priority") == [{"guest": "vm1", "priority": 8}, {"priority": -8}], fake.requests)
+    for wrong in ("priority", "high"), ("migrate", "--priority", "high", "tcp:h:1"), ("status", "--priority", "1"):
+        status, _, err = migd_ctl.run(fake.path, *wrong)
+        t.check(status == 2 and "priority" in err or "option" in err, f"{wrong}: {status} {err!r}")
+
+
 def test_qmp(t):
     fake = server(t, query_name={"name": "vm1"})
     raw = '{"execute": "query-name", "id": [1, null]}'
