@@ -139,6 +139,8 @@ void queue_restore(struct migration *m, uint64_t arrival)
 
 void queue_ask(struct migration *m, uint32_t ticket)
 {
+	if (ticket && ticket == m->ticket)
+		return; /* told twice, by a worker that found us just then */
 	m->ticket = ticket;
 	m->waits = false;
 	if (ticket && !counts(m))

@@ -262,6 +262,7 @@ def test_incoming_restart(t):
     host = Host(t, 3, incoming=1)
     for i in range(3):
         host.start(i)
+        wait_until(lambda: host.targets[i].status() == "active" or host.positions("targets")[i], "its source is there")
     host.expect([None, 1, 2], "two wait", "targets")
     host.b.kill(signal.SIGKILL)
     time.sleep(1)
