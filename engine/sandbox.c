@@ -51,7 +51,7 @@ static const int allowed[] = {
 	SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom),
 	SCMP_SYS(exit), SCMP_SYS(exit_group),
 #ifdef SANITIZED
-	SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(sched_getaffinity), SCMP_SYS(prctl),
+	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(sched_getaffinity), SCMP_SYS(prctl),
 	SCMP_SYS(getrlimit), SCMP_SYS(setrlimit), SCMP_SYS(prlimit64), SCMP_SYS(personality),
 	SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(ioctl), SCMP_SYS(dup),
 	SCMP_SYS(arch_prctl), SCMP_SYS(unlink), SCMP_SYS(stat), SCMP_SYS(kill), SCMP_SYS(wait4),
