@@ -3,10 +3,12 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
+import migd_qemu
 from migd_process import BUILD_DIR, SOURCE_DIR
 
 # Software emulation: what takes a second elsewhere takes this many.
@@ -29,6 +31,35 @@ def _run(argv, take):
             if not take(line):
                 print(line, end="", flush=True)
     return lab.returncode
+
+
+def _libraries(path):
+    """What a program links, but for the C library, which has to be the lab's."""
+    out = subprocess.run(["ldd", path], stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = [line.split()[2] for line in out.splitlines() if " => /" in line]
+    return [lib for lib in found if not os.path.basename(lib).startswith(("libc.so", "libm.so"))]
+
+
+def bring_qemu(version):
+    """Outside: put that QEMU where migd_qemu finds it in the lab, with its libraries, which are not there."""
+    if os.environ.get("MIGD_LAB"):
+        return
+    path, why = migd_qemu.program(version)
+    if not path:
+        print(f"{os.path.basename(sys.argv[0])}: QEMU's part will be skipped: {why}")
+        return
+    folder = os.path.join(BUILD_DIR, "lab-qemu")
+    programs, libraries = os.path.join(folder, version, "usr/bin"), os.path.join(folder, version, "lib")
+    for made in programs, libraries:
+        os.makedirs(made, exist_ok=True)
+    for file in _libraries(path):
+        shutil.copy(file, libraries)
+    shutil.copy(path, libraries)
+    started = os.path.join(programs, os.path.basename(path))
+    with open(started, "w") as f:
+        f.write(f"#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {libraries}/{os.path.basename(path)} \"$@\"\n")
+    os.chmod(started, 0o755)
+    os.environ["MIGD_QEMU_DIR"] = folder
 
 
 def enter(timeout, take=None):

@@ -15,7 +15,7 @@ BLOCK = "r0"
 
 def program(version):
     """(path, None), or (None, why it cannot be used here)."""
-    top = os.path.join(migd_process.SOURCE_DIR, "build", "qemu", version)
+    top = os.path.join(os.environ.get("MIGD_QEMU_DIR") or os.path.join(migd_process.SOURCE_DIR, "build", "qemu"), version)
     path = os.path.join(top, "usr/bin/qemu-system-x86_64")
     if not os.access(path, os.X_OK):
         return None, f"QEMU {version} is not in {top}: run scripts/fetch-qemu"
@@ -29,7 +29,7 @@ def program(version):
 class Qemu(migd_process.Process):
     """`incoming`: waits for migrate-incoming. `stopped`: does not run (a source that was stopped)."""
 
-    def __init__(self, test, version, memory="16M", incoming=False, stopped=False, capabilities=(), extra=()):
+    def __init__(self, test, version, memory="16M", incoming=False, stopped=False, capabilities=(), extra=(), netns=None):
         path, why = program(version)
         if not path:
             raise AssertionError(why)
@@ -45,7 +45,7 @@ class Qemu(migd_process.Process):
             path, "-L", os.path.join(os.path.dirname(path), "../share/qemu"), "-accel", "kvm", "-M", f"none,memory-backend={BLOCK}", "-m", memory,
             "-object", f"memory-backend-file,id={BLOCK},size={memory},mem-path={self.memory_file},share=on",
             "-nodefaults", "-display", "none", "-qmp", f"unix:{qmp_path},server=on,wait=off",
-            *(["-incoming", "defer"] if incoming else []), *(["-S"] if stopped else []), *extra])
+            *(["-incoming", "defer"] if incoming else []), *(["-S"] if stopped else []), *extra], netns=netns)
         wait_until(lambda: self._connect(qmp_path), f"{label} answers on its QMP socket", alive=[self])
         self.set_capabilities(**{"events": True, **dict(capabilities)})
 
