@@ -48,6 +48,18 @@ void bitmap_atomic_or_range(uint64_t *map, uint64_t first, uint64_t n)
 		(void)__atomic_fetch_or(&map[w], m, __ATOMIC_RELEASE);
 }
 
+void bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n)
+{
+	FOR_EACH_MASKED_WORD(w, m, first, n)
+		(void)__atomic_fetch_and(&map[w], ~m, __ATOMIC_RELEASE);
+}
+
+/* Relaxed: a map that others write to meanwhile can be searched, too, for bits of one's own. */
+static uint64_t word_at(const uint64_t *map, uint64_t w)
+{
+	return __atomic_load_n(&map[w], __ATOMIC_RELAXED);
+}
+
 static uint64_t next(const uint64_t *map, uint64_t n_bits, uint64_t from, uint64_t flip)
 {
 	uint64_t w, v;
@@ -55,11 +67,11 @@ static uint64_t next(const uint64_t *map, uint64_t n_bits, uint64_t from, uint64
 	if (from >= n_bits)
 		return n_bits;
 	w = from / BITMAP_WORD_BITS;
-	v = (map[w] ^ flip) & (UINT64_MAX << (from % BITMAP_WORD_BITS));
+	v = (word_at(map, w) ^ flip) & (UINT64_MAX << (from % BITMAP_WORD_BITS));
 	while (!v) {
 		if (++w >= bitmap_words(n_bits))
 			return n_bits;
-		v = map[w] ^ flip;
+		v = word_at(map, w) ^ flip;
 	}
 	return min_u64(n_bits, w * BITMAP_WORD_BITS + (uint64_t)__builtin_ctzll(v));
 }

@@ -41,6 +41,9 @@ uint64_t bitmap_count_range(const uint64_t *map, uint64_t first, uint64_t n);
 /* OR the bits into a map that other threads or processes write too; release order. */
 void bitmap_atomic_or_range(uint64_t *map, uint64_t first, uint64_t n);
 
+/* Clear them there. */
+void bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n);
+
 /*
  * Move all bits of the shared SRC into DST (both N_BITS long): each word is taken by an acquire
  * exchange, so that a writer's OR is either moved or left for the next time. Bits beyond N_BITS in

@@ -3,25 +3,15 @@
 #include "engine/ram-target.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "engine/ram-fill.h"
 #include "engine/ram-poison.h"
 #include "engine/wire.h"
 #include "engine/xbzrle.h"
-
-static int punch(const struct ram_file *b, uint64_t offset, uint64_t len)
-{
-	if (fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)(b->fd_offset + offset), (off_t)len) < 0)
-		return -errno;
-	return 0;
-}
 
 int ram_target_clear(struct ram *ram, struct merr *err)
 {
@@ -30,94 +20,11 @@ int ram_target_clear(struct ram *ram, struct merr *err)
 	for (size_t i = 0; i < ram->n_blocks; i++) {
 		if (ram->blocks[i].handed || ram->blocks[i].ignored)
 			continue;
-		r = punch(&ram->blocks[i], 0, ram->blocks[i].len);
+		r = ram_fill_punch(&ram->blocks[i], 0, ram->blocks[i].len);
 		if (r < 0)
 			return merr_set_errno(err, r, "clearing RAM block '%s'", ram->blocks[i].name);
 	}
 	return 0;
-}
-
-/* Where the bytes come from that fill_huge() writes. */
-enum from { FROM_STREAM, FROM_ZEROS, FROM_BUFFER };
-
-/* LEN bytes at OFFSET of a block in huge pages, one huge page mapped at a time. BUFFER is for FROM_BUFFER. */
-static int fill_huge(struct in *in, const struct ram_file *b, uint64_t offset, uint64_t len,
-		     enum from from, const uint8_t *buffer)
-{
-	uint64_t page, at, n;
-	uint8_t *p;
-	int r = 0;
-
-	for (; len > 0 && r == 0; offset += n, len -= n) {
-		page = offset / b->page_size * b->page_size;
-		at = offset - page;
-		n = min_u64(len, b->page_size - at);
-		p = mmap(NULL, b->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd,
-			 (off_t)(b->fd_offset + page));
-		if (p == MAP_FAILED)
-			return in_fail(in, -errno, "block '%s': mapping a huge page: %s", b->name,
-				       strerror(errno));
-		/* Takes the page: when none is left it fails here, not by SIGBUS in the copy. */
-		if (madvise(p, b->page_size, MADV_POPULATE_WRITE) < 0)
-			r = in_fail(in, -errno, "block '%s': no huge page of %" PRIu64 " bytes left: %s",
-				    b->name, b->page_size, strerror(errno));
-		else if (from == FROM_ZEROS)
-			memset(p + at, 0, n);
-		else if (from == FROM_BUFFER)
-			memcpy(p + at, buffer, n);
-		else
-			r = in_bytes(in, p + at, n);
-		(void)munmap(p, b->page_size);
-	}
-	return r;
-}
-
-static int receive_data(struct ram_target *t, struct ram_file *b, uint64_t offset, uint64_t len)
-{
-	bitmap_set_range(b->filled, offset / WIRE_PAGE_SIZE, len / WIRE_PAGE_SIZE);
-	if (ram_is_huge(b))
-		return fill_huge(t->in, b, offset, len, FROM_STREAM, NULL);
-	return in_to_file(t->in, b->fd, b->fd_offset + offset, len, b->name);
-}
-
-/* Zeros cost nothing where nothing was received yet; elsewhere the pages are given back. */
-static int receive_zero(struct ram_target *t, struct ram_file *b, uint64_t offset, uint64_t len)
-{
-	uint64_t page = offset / WIRE_PAGE_SIZE, end = page + len / WIRE_PAGE_SIZE, stop;
-	int r;
-
-	for (;;) {
-		page = bitmap_next_set(b->filled, end, page);
-		if (page == end)
-			return 0;
-		stop = bitmap_next_clear(b->filled, end, page);
-		offset = page * WIRE_PAGE_SIZE;
-		len = (stop - page) * WIRE_PAGE_SIZE;
-		if (ram_is_huge(b)) {
-			r = fill_huge(t->in, b, offset, len, FROM_ZEROS, NULL);
-			if (r < 0)
-				return r;
-		} else {
-			r = punch(b, offset, len);
-			if (r < 0)
-				return in_fail(t->in, r, "block '%s': clearing pages: %s", b->name,
-					       strerror(-r));
-		}
-		bitmap_clear_range(b->filled, page, stop - page);
-		page = stop;
-	}
-}
-
-/* Put a page from memory of ours into the guest's. */
-static int write_page(struct ram_target *t, struct ram_file *b, uint64_t offset, const uint8_t *page)
-{
-	int r;
-
-	bitmap_set(b->filled, offset / WIRE_PAGE_SIZE);
-	if (ram_is_huge(b))
-		return fill_huge(t->in, b, offset, WIRE_PAGE_SIZE, FROM_BUFFER, page);
-	r = fd_pwrite_full(b->fd, page, WIRE_PAGE_SIZE, b->fd_offset + offset);
-	return r < 0 ? in_fail(t->in, r, "block '%s': writing a page: %s", b->name, strerror(-r)) : 0;
 }
 
 /* A difference to what the page holds now. */
@@ -146,7 +53,7 @@ static int receive_xbzrle(struct ram_target *t, struct ram_file *b, uint64_t off
 	if (xbzrle_decode(code, len, page, &why, &at) < 0)
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'xbzrle data' of the page at 0x%" PRIx64
 			       " %s, at byte %zu of %u", offset, why, at, len);
-	return write_page(t, b, offset, page);
+	return ram_fill_bytes(t->in, b, offset, page, sizeof(page));
 }
 
 /* Damaged at the source: the VMM is to make the pages so here. What was received of them is given back. */
@@ -161,7 +68,7 @@ static int receive_poison(struct ram_target *t, struct ram_file *b, uint64_t pag
 		return in_fail(t->in, r, "block '%s': no memory for the list of damaged pages", b->name);
 	if (!fresh)
 		return 0;
-	r = receive_zero(t, b, page * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE);
+	r = ram_fill_zero(t->in, b, page * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE);
 	if (r < 0)
 		return r;
 	r = guest_ram_poison_set(t->guest, (uint32_t)(b - t->ram->blocks), page, n, &why);
@@ -173,7 +80,7 @@ static int receive_fill(struct ram_target *t, struct ram_file *b, uint64_t offse
 {
 	if (!run && in_u8(t->in) != 0 && !in_error(t->in))
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'fill' is not 0");
-	return in_error(t->in) ? in_error(t->in) : receive_zero(t, b, offset, len);
+	return in_error(t->in) ? in_error(t->in) : ram_fill_zero(t->in, b, offset, len);
 }
 
 /* Of a block that both sides have, the guest must see the same at the same place. */
@@ -296,7 +203,7 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 		return in_error(t->in);
 	switch (kind) {
 	case WIRE_RAM_PAGE:
-		return receive_data(t, t->last, offset, len);
+		return ram_fill_stream(t->in, t->last, offset, len);
 	case WIRE_RAM_XBZRLE:
 		return receive_xbzrle(t, t->last, offset);
 	case WIRE_RAM_POISON:
@@ -316,11 +223,8 @@ int ram_target_receive(struct ram_target *t, bool setup)
 		if (in_error(t->in))
 			return in_error(t->in);
 		flags = w & ~WIRE_PAGE_MASK;
-		if (flags == WIRE_RAM_EOS) {
-			if (!t->listed)
-				return in_fail(t->in, -EBADMSG, "section 'ram': no block list");
-			return 0;
-		}
+		if (flags == WIRE_RAM_EOS)
+			return t->listed ? 0 : in_fail(t->in, -EBADMSG, "section 'ram': no block list");
 		if (flags == WIRE_RAM_MEM_SIZE) {
 			if (!setup || t->listed)
 				return in_fail(t->in, -EBADMSG, "section 'ram': a second block list");
