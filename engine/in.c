@@ -32,8 +32,11 @@ struct in {
 	uint64_t timeout_ms;
 	uint64_t offset;
 	int error;
-	bool narrow;	/* read HEADER_READ_BYTES only, once */
+	bool narrow;	/* read header_bytes only, once */
 	bool no_splice;
+	size_t header_bytes;
+	in_silence_fn on_silence;
+	void *on_silence_opaque;
 	size_t pos, len;
 	uint8_t buf[BUFFER_BYTES];
 };
@@ -48,6 +51,7 @@ struct in *in_new(struct chan *chan, struct stats_page *stats, struct merr *err)
 	in->chan = chan;
 	in->stats = stats;
 	in->err = err;
+	in->header_bytes = HEADER_READ_BYTES;
 	return in;
 }
 
@@ -65,6 +69,17 @@ void in_set_err(struct in *in, struct merr *err)
 void in_timeout(struct in *in, uint64_t ms)
 {
 	in->timeout_ms = ms;
+}
+
+void in_on_silence(struct in *in, in_silence_fn fn, void *opaque)
+{
+	in->on_silence = fn;
+	in->on_silence_opaque = opaque;
+}
+
+void in_header_bytes(struct in *in, size_t n)
+{
+	in->header_bytes = n;
 }
 
 int in_error(const struct in *in)
@@ -121,22 +136,44 @@ static uint64_t deadline(const struct in *in)
 	return in->timeout_ms ? clock_now_ns() + in->timeout_ms * NS_PER_MS : DEADLINE_NONE;
 }
 
-/* Read more behind what is buffered. */
-static int fill(struct in *in)
+/* Read more behind what is buffered: how much, or -errno; 0 at the end of the stream. */
+static ssize_t read_more(struct in *in)
 {
-	size_t want = in->narrow ? HEADER_READ_BYTES : sizeof(in->buf) - in->len;
+	size_t want = in->narrow ? in->header_bytes : sizeof(in->buf) - in->len;
 	ssize_t n;
 
-	if (in->error)
-		return in->error;
-	n = chan_read(in->chan, in->buf + in->len, want, deadline(in));
+	do {
+		n = chan_read(in->chan, in->buf + in->len, want, deadline(in));
+	} while (n == -ETIMEDOUT && in->on_silence && in->on_silence(in->on_silence_opaque));
 	if (n <= 0)
-		return fail_read(in, n == 0 ? -ENODATA : (int)n);
+		return n;
 	in->narrow = false;
 	in->len += (size_t)n;
 	if (in->stats)
 		stats_add(in->stats, received_bytes, n);
-	return 0;
+	return n;
+}
+
+static int fill(struct in *in)
+{
+	ssize_t n = in->error ? in->error : read_more(in);
+
+	if (in->error)
+		return in->error;
+	return n > 0 ? 0 : fail_read(in, n == 0 ? -ENODATA : (int)n);
+}
+
+bool in_at_end(struct in *in)
+{
+	ssize_t n;
+
+	if (in->error || in->pos < in->len)
+		return false;
+	in->pos = in->len = 0;
+	n = read_more(in);
+	if (n < 0)
+		(void)fail_read(in, (int)n);
+	return n == 0;
 }
 
 /* Up to LEN buffered bytes, at least one; NULL on failure. */

@@ -26,6 +26,13 @@ void in_set_err(struct in *in, struct merr *err);
 /* How long a read may wait for the peer's next byte, in ms; 0: for ever. */
 void in_timeout(struct in *in, uint64_t ms);
 
+/* Asked each time that passes without a byte: whether to wait once more. */
+typedef bool (*in_silence_fn)(void *opaque);
+void in_on_silence(struct in *in, in_silence_fn fn, void *opaque);
+
+/* How many bytes commonly lie between two long payloads: so much is read ahead behind one. At first a run's record. */
+void in_header_bytes(struct in *in, size_t n);
+
 uint8_t in_u8(struct in *in);
 uint16_t in_be16(struct in *in);
 uint32_t in_be32(struct in *in);
@@ -54,6 +61,8 @@ int in_skip(struct in *in, uint64_t len);
 /* The stream is a file: where in it the next byte is (chan_tell); go on elsewhere. 0 or the sticky error. */
 int in_tell(struct in *in, uint64_t *ret);
 int in_seek(struct in *in, uint64_t offset);
+/* Waits for the next byte, which is not consumed, or the end of the stream, which is no error here: true. */
+bool in_at_end(struct in *in);
 
 /* True if the next byte is there already. */
 bool in_ready(const struct in *in);

@@ -15,9 +15,11 @@
 #include "base/log.h"
 #include "engine/credentials.h"
 #include "engine/migration.h"
+#include "engine/multifd-packet.h"
 #include "engine/wire.h"
 
 #define EVENTS_PER_CALL 16
+#define MAGIC_LEN 4
 
 enum progress {
 	PROGRESS_HANDSHAKE = 0,
@@ -109,15 +111,14 @@ static int watch(struct reception *r, int fd, void *data, uint32_t events)
 /* The first bytes, or what can be said without them. */
 static void look(struct reception *r, struct visitor *v)
 {
-	uint8_t head[4];
+	uint8_t head[MULTIFD_HELLO_LEN];
 	ssize_t n = chan_peek(v->chan, head, sizeof(head));
+	bool multifd = n >= MAGIC_LEN && load_be32(head) == WIRE_MULTIFD_MAGIC;
 
-	(void)r;
-	if (n == -EAGAIN || (n > 0 && n < (ssize_t)sizeof(head)))
+	if (n == -EAGAIN || (n > 0 && n < (multifd ? (ssize_t)sizeof(head) : MAGIC_LEN)))
 		return;
 	/* A closed or broken one too: the opening says what is wrong with it. */
-	v->kind = n == sizeof(head) && load_be32(head) == WIRE_MULTIFD_MAGIC ? ARRIVAL_MULTIFD
-									     : ARRIVAL_MAIN;
+	v->kind = multifd ? ARRIVAL_MULTIFD : ARRIVAL_MAIN;
 	v->progress = PROGRESS_KNOWN;
 	(void)epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, chan_fd(v->chan), NULL);
 }

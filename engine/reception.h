@@ -3,7 +3,7 @@
  * The connections of an incoming migration, from accept() until it is known what they are: all are served at once, for
  * the first byte on the main one comes only after the others are connected (WIRE.md 5.1), and none may hold up another.
  *
- *     accept > handshake > first four bytes: multifd's magic, or else the main stream
+ *     accept > handshake > first four bytes: multifd's magic, and then the rest of its hello, or else the main stream
  *
  * A connection that does not get so far in RECEPTION_TIMEOUT_MS, or is one too many, is dropped, with a word in the log
  * and in query-migrate. One whose handshake failed is told so, and read out for a moment: bytes that nobody read turn the
@@ -20,7 +20,7 @@
 struct migration;
 struct reception;
 
-/* For the handshake and the first four bytes. */
+/* For the handshake and the first bytes. */
 #define RECEPTION_TIMEOUT_MS 10000
 /* For reading it out. */
 #define RECEPTION_GOODBYE_MS 2000
@@ -30,7 +30,7 @@ struct reception;
 
 enum arrival {
 	ARRIVAL_MAIN = 1,	/* or anything else: the opening will tell */
-	ARRIVAL_MULTIFD,
+	ARRIVAL_MULTIFD,	/* its hello is there to be read: engine/multifd-packet.h */
 };
 
 /* Told about a connection that is dropped. WHY may be changed. */
