@@ -37,6 +37,8 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(VALIDATE_UUID)] = true,
 	/* engine/mapped-layout.h: each page has its place in a file */
 	[CAP(MAPPED_RAM)] = true,
+	/* engine/multifd-source.h, engine/multifd-target.h: pages over channels of their own */
+	[CAP(MULTIFD)] = true,
 	/* frees what post-copy has sent: nothing in pre-copy, in QEMU neither */
 	[CAP(RELEASE_RAM)] = true,
 };

@@ -171,9 +171,10 @@ bool in_at_end(struct in *in)
 		return false;
 	in->pos = in->len = 0;
 	n = read_more(in);
-	if (n < 0)
+	/* The end is where it may be: that TLS was not told of it is what older peers do (WIRE.md 10.3). */
+	if (n < 0 && n != -ENODATA)
 		(void)fail_read(in, (int)n);
-	return n == 0;
+	return n == 0 || n == -ENODATA;
 }
 
 /* Up to LEN buffered bytes, at least one; NULL on failure. */

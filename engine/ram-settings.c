@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "engine/mapped-writer.h"
+#include "engine/multifd-sink.h"
 #include "engine/opening.h"
 
 /* Without multifd: one that goes to the disk while the other copies. */
@@ -55,21 +56,39 @@ int ram_settings_mapped_reader(const struct migration *m, const struct chan *cha
 	return mapped_reader_new(&file, m->stats, ret, err);
 }
 
-int ram_settings_source(struct migration *m, struct ram_source *s, struct ram *ram, const struct chan *chan,
-			uint64_t features, struct merr *err)
+/* Pages go over its channels, in the way the peer takes them. */
+static int use_multifd(struct source *s, enum zero_page_detection detection, struct merr *err)
 {
-	const struct migration_parameters *p = &m->start.parameters;
+	const struct multifd_dialect d = {
+		.find_zeros = detection != ZERO_PAGE_DETECTION_NONE,
+		.list_zeros = detection == ZERO_PAGE_DETECTION_MULTIFD && !source_peer_is_old(s),
+		.sync_by_section = source_peer_is_old(s),
+	};
+	struct ram_sink *k = multifd_sink_new(s->multifd, s->sender, &d);
 
-	if (features & HELLO_FEATURE_POISON)
-		ram_source_tell_poison(s);
+	if (!k)
+		return merr_set(err, -ENOMEM, "multifd: no memory");
+	ram_source_use_sink(s->sender, k);
+	return 0;
+}
+
+int ram_settings_source(struct source *s, struct merr *err)
+{
+	const struct migration_parameters *p = &s->m->start.parameters;
+	enum zero_page_detection detection =
+		p->has_zero_page_detection ? p->zero_page_detection : ZERO_PAGE_DETECTION_MULTIFD;
+
+	if (s->features & HELLO_FEATURE_POISON)
+		ram_source_tell_poison(s->sender);
 	/* "multifd" without multifd is "legacy". */
-	ram_source_detect_zeros(s, !p->has_zero_page_detection ||
-				   p->zero_page_detection != ZERO_PAGE_DETECTION_NONE);
-	if (migration_has_capability(m, MIGRATION_CAPABILITY_MAPPED_RAM))
-		return use_mapped_writer(m, s, ram, chan, err);
-	if (migration_has_capability(m, MIGRATION_CAPABILITY_XBZRLE) &&
-	    ram_source_use_xbzrle(s, &m->xbzrle_cache_bytes) < 0)
+	ram_source_detect_zeros(s->sender, detection != ZERO_PAGE_DETECTION_NONE);
+	if (migration_has_capability(s->m, MIGRATION_CAPABILITY_MAPPED_RAM))
+		return use_mapped_writer(s->m, s->sender, &s->ram, s->chan, err);
+	if (s->multifd)
+		return use_multifd(s, detection, err);
+	if (migration_has_capability(s->m, MIGRATION_CAPABILITY_XBZRLE) &&
+	    ram_source_use_xbzrle(s->sender, &s->m->xbzrle_cache_bytes) < 0)
 		return merr_set(err, -ENOMEM, "no memory for an XBZRLE cache of %" PRIu64
-				" bytes: set xbzrle-cache-size to less", atomic_load(&m->xbzrle_cache_bytes));
+				" bytes: set xbzrle-cache-size to less", atomic_load(&s->m->xbzrle_cache_bytes));
 	return 0;
 }

@@ -4,15 +4,10 @@
 #define MIGD_ENGINE_RAM_SETTINGS_H
 
 #include "engine/mapped-reader.h"
-#include "engine/migration.h"
-#include "engine/ram-source.h"
+#include "engine/source.h"
 
-/*
- * Source, before the first pass: set S up, which sends RAM over CHAN, as M and the FEATURES of the peer say. 0 or -errno with
- * ERR.
- */
-int ram_settings_source(struct migration *m, struct ram_source *s, struct ram *ram, const struct chan *chan,
-			uint64_t features, struct merr *err);
+/* Source, before the first pass: set S's `sender` up as its migration and the peer's features say. 0 or -errno with ERR. */
+int ram_settings_source(struct source *s, struct merr *err);
 
 /* Target, before the first section. *RET is NULL unless M has capability mapped-ram. 0 or -errno with ERR. */
 int ram_settings_mapped_reader(const struct migration *m, const struct chan *chan, struct mapped_reader **ret,

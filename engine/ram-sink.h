@@ -37,6 +37,12 @@ struct ram_sink_ops {
 	/* 0: all that came so far is sent, and its memory not looked at any more. */
 	int (*drain)(struct ram_sink *k, struct merr *err);
 
+	/*
+	 * Drained, and what the stream was told of pages in this pass counts before what comes from here on. NULL: it does
+	 * anyway.
+	 */
+	int (*order)(struct ram_sink *k, struct out *out, struct merr *err);
+
 	/* Drained, and the body of a section is about to end: START's, a pass's, or the last one's (the guest is stopped). */
 	int (*end_list)(struct ram_sink *k, struct out *out, struct merr *err);
 	int (*end_pass)(struct ram_sink *k, struct out *out, bool stopped, struct merr *err);

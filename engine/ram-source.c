@@ -123,6 +123,17 @@ static int drain_sink(struct ram_source *s, struct merr *err)
 	return r < 0 && r != -EAGAIN ? r : ticked;
 }
 
+/* What the stream was told of pages so far counts before what the sink is given from here on. */
+static int order_sink(struct ram_source *s, struct merr *err)
+{
+	int r;
+
+	if (!s->sink || !s->sink->ops->order)
+		return 0;
+	r = drain_sink(s, err);
+	return r < 0 ? r : s->sink->ops->order(s->sink, s->out, err);
+}
+
 int ram_source_list(struct ram_source *s, struct merr *err)
 {
 	const struct ram_sink_ops *ops = s->sink ? s->sink->ops : NULL;
@@ -134,6 +145,8 @@ int ram_source_list(struct ram_source *s, struct merr *err)
 		if (ops && ops->list_block)
 			r = ops->list_block(s->sink, s->out, &s->ram->blocks[i], err);
 	}
+	if (r == 0 && ops)
+		r = drain_sink(s, err);
 	if (r == 0 && ops && ops->end_list)
 		r = ops->end_list(s->sink, s->out, err);
 	out_be64(s->out, WIRE_RAM_EOS);
@@ -211,6 +224,21 @@ static int send_copied(struct ram_source *s, struct ram_file *b, uint64_t page, 
 	s->buffered += (uint32_t)*ret_n;
 	ram_records_copies(&s->rec, b, page, *ret_n, data);
 	return 0;
+}
+
+void ram_source_found_zero(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n)
+{
+	ram_records_zero(&s->rec, b, page, n);
+}
+
+int ram_source_found_damaged(struct ram_source *s, struct ram_file *b, uint64_t page, struct merr *err)
+{
+	return ram_poison_found(&s->poison, b, page, err);
+}
+
+int ram_source_found_unreadable(struct ram_source *s, struct ram_file *b, uint64_t page, int error, struct merr *err)
+{
+	return cannot_read(s, b, page, error, err);
 }
 
 /* Whether pages may be sent as they are, be they written meanwhile. */
@@ -367,11 +395,48 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 	return 0;
 }
 
-static void tell_poison(struct ram_source *s, struct ram_file *b)
+static bool is_poison_unsent(const struct ram_source *s)
+{
+	for (size_t i = 0; i < s->ram->n_blocks; i++)
+		if (s->ram->blocks[i].poison_unsent)
+			return true;
+	return false;
+}
+
+static void put_poison(struct ram_source *s, struct ram_file *b)
 {
 	if (b->poison_unsent)
 		ram_records_poison(&s->rec, b);
 	b->poison_unsent = false;
+}
+
+/* The sink may still be sending what these pages held when they were well: that must not come later. */
+static int tell_poison(struct ram_source *s, struct ram_file *b, struct merr *err)
+{
+	int r;
+
+	if (!b->poison_unsent)
+		return 0;
+	r = order_sink(s, err);
+	if (r < 0)
+		return r;
+	put_poison(s, b);
+	return 0;
+}
+
+/* The end of a pass. What the sink is done with by then may have turned out to be damaged. */
+static int end_sink_pass(struct ram_source *s, bool stopped, struct merr *err)
+{
+	const struct ram_sink_ops *ops = s->sink->ops;
+	int r = drain_sink(s, err);
+
+	if (r == 0 && is_poison_unsent(s)) {
+		r = ops->order ? ops->order(s->sink, s->out, err) : 0;
+		for (size_t i = 0; i < s->ram->n_blocks; i++)
+			put_poison(s, &s->ram->blocks[i]);
+		r = r < 0 ? r : drain_sink(s, err);
+	}
+	return r == 0 && ops->end_pass ? ops->end_pass(s->sink, s->out, stopped, err) : r;
 }
 
 static int send_block(struct ram_source *s, unsigned int index, bool stopped, struct merr *err)
@@ -380,7 +445,9 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 	uint64_t first = 0, end;
 	int r;
 
-	tell_poison(s, b);
+	r = tell_poison(s, b, err);
+	if (r < 0)
+		return r;
 	for (;;) {
 		first = bitmap_next_set(b->todo, b->n_pages, first) / RAM_UNIT_PAGES * RAM_UNIT_PAGES;
 		if (bitmap_next_set(b->todo, b->n_pages, first) == b->n_pages)
@@ -399,8 +466,7 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 			return r;
 		first = end;
 	}
-	tell_poison(s, b);
-	return 0;
+	return tell_poison(s, b, err);
 }
 
 /* What the pass before saw for the first time it has sent. */
@@ -425,7 +491,7 @@ static int name_blocks(struct ram_source *s, struct merr *err)
 		if (!s->ram->blocks[i].ignored)
 			r = send_zeros(s, &s->ram->blocks[i], 0, 1, err);
 	s->named = true;
-	return r;
+	return r < 0 ? r : order_sink(s, err);
 }
 
 int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
@@ -444,9 +510,7 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 		if (r < 0)
 			return r;
 	}
-	r = s->sink ? drain_sink(s, err) : 0;
-	if (r == 0 && s->sink && s->sink->ops->end_pass)
-		r = s->sink->ops->end_pass(s->sink, s->out, stopped, err);
+	r = s->sink ? end_sink_pass(s, stopped, err) : 0;
 	out_be64(s->out, WIRE_RAM_EOS);
 	return r;
 }

@@ -61,6 +61,11 @@ uint64_t ram_source_todo_pages(const struct ram_source *s);
 /* How many pages the syncs found newly dirtied since the start, those of the first apart. */
 uint64_t ram_source_dirtied_pages(const struct ram_source *s);
 
+/* For a sink, what it found out about pages that it was given: zero, which the stream is to tell; damaged; unreadable. */
+void ram_source_found_zero(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n);
+int ram_source_found_damaged(struct ram_source *s, struct ram_file *b, uint64_t page, struct merr *err);
+int ram_source_found_unreadable(struct ram_source *s, struct ram_file *b, uint64_t page, int error, struct merr *err);
+
 /*
  * Send every page in `todo`: the body of one section. STOPPED: the guest is, so nothing needs re-protection. The caller
  * flushes before the next one.

@@ -213,8 +213,35 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 	}
 }
 
+/* Whatever came over the channels before is in memory afterwards. A channel's own error is better than that there was one. */
+static int sync_channels(struct ram_target *t)
+{
+	int r = multifd_target_sync(t->multifd);
+
+	return r < 0 ? in_fail(t->in, r, "section 'ram': a sync point of multifd was not reached") : 0;
+}
+
+static int receive_flush(struct ram_target *t)
+{
+	if (!t->multifd || t->sync_by_section)
+		return in_fail(t->in, -EBADMSG, "section 'ram': a sync point of multifd, which %s",
+			       t->multifd ? "the source has at the end of sections" : "is off here");
+	return sync_channels(t);
+}
+
+/* A source of today syncs before the block list's section ends; one that does not, does it by that end (WIRE.md 3.4). */
+static int receive_end(struct ram_target *t, bool setup, bool flushed)
+{
+	if (!t->listed)
+		return in_fail(t->in, -EBADMSG, "section 'ram': no block list");
+	if (setup && t->multifd)
+		t->sync_by_section = !flushed;
+	return t->sync_by_section ? sync_channels(t) : 0;
+}
+
 int ram_target_receive(struct ram_target *t, bool setup)
 {
+	bool flushed = false;
 	uint64_t w, flags;
 	int r;
 
@@ -224,8 +251,11 @@ int ram_target_receive(struct ram_target *t, bool setup)
 			return in_error(t->in);
 		flags = w & ~WIRE_PAGE_MASK;
 		if (flags == WIRE_RAM_EOS)
-			return t->listed ? 0 : in_fail(t->in, -EBADMSG, "section 'ram': no block list");
-		if (flags == WIRE_RAM_MEM_SIZE) {
+			return receive_end(t, setup, flushed);
+		if (flags == WIRE_RAM_MULTIFD_FLUSH) {
+			flushed = true;
+			r = receive_flush(t);
+		} else if (flags == WIRE_RAM_MEM_SIZE) {
 			if (!setup || t->listed)
 				return in_fail(t->in, -EBADMSG, "section 'ram': a second block list");
 			r = receive_list(t, w & WIRE_PAGE_MASK);

@@ -15,6 +15,7 @@
 #include "engine/guest-link.h"
 #include "engine/in.h"
 #include "engine/mapped-reader.h"
+#include "engine/multifd-target.h"
 #include "engine/ram.h"
 
 struct ram_target {
@@ -24,6 +25,8 @@ struct ram_target {
 	bool handed;		/* the blocks are the source's own memory: no page comes (engine/cpr.h) */
 	struct mapped_reader *mapped;	/* pages are in their places, no records; or NULL. Borrowed */
 	struct guest_link *guest;	/* is told of damaged pages; NULL: WIRE_RAM_POISON was not agreed on */
+	struct multifd_target *multifd;	/* pages come over its channels; NULL: they do not */
+	bool sync_by_section;	/* multifd: the source is an old one, the end of each section is a sync point */
 	bool listed;		/* MEM_SIZE came */
 	struct ram_file *last;	/* for CONTINUE */
 };

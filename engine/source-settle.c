@@ -172,6 +172,7 @@ static enum source_end retire(struct source *s)
 
 enum source_end source_settle(struct source *s)
 {
+	source_close_channels(s);
 	report_handover(s->m, HANDOVER_RELEASED, true);
 	switch (find_out(s)) {
 	case ANSWER_NOT_ACTIVE:

@@ -48,10 +48,16 @@ void source_stats_begin(struct source *s)
 	stats_set(s->m->stats, expected_downtime_ms, atomic_load(&s->m->downtime_limit_ms));
 }
 
+/* What multifd's channels send is counted there only (it is what QEMU does). */
+static uint64_t main_bytes(const struct source *s)
+{
+	return source_stats_bytes(s) - stats_get(s->m->stats, multifd_bytes);
+}
+
 /* At send time: to the guest that runs, or to the one that waits. */
 static void attribute(struct source *s)
 {
-	uint64_t at = source_stats_bytes(s), bytes = at - s->stats.ram_offset;
+	uint64_t at = main_bytes(s), bytes = at - s->stats.ram_offset;
 
 	s->stats.ram_offset = at;
 	if (s->guest_paused || s->stats.stopped)
@@ -62,7 +68,7 @@ static void attribute(struct source *s)
 
 void source_stats_ram_begin(struct source *s)
 {
-	s->stats.ram_offset = source_stats_bytes(s);
+	s->stats.ram_offset = main_bytes(s);
 	s->stats.sending_ram = true;
 }
 
@@ -83,6 +89,8 @@ void source_stats_tick(struct source *s)
 	stats_set(st, pages_per_second,
 		  (source_stats_pages(s) - s->stats.window_pages) * NS_PER_SEC / ns);
 	open_window(s, now);
+	if (s->multifd)
+		multifd_source_tick(s->multifd);
 	if (!s->stats.sending_ram)
 		return;
 	attribute(s);

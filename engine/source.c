@@ -12,12 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <migd/guest.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
+#include "engine/multifd-gather.h"
 #include "engine/preflight.h"
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
@@ -27,6 +29,9 @@
 
 /* Between two looks at events and, while the guest is paused, heartbeats. */
 #define TICK_NS (200 * NS_PER_MS)
+
+/* A peer that closes a channel says why on the main one, if it can; for so long that is waited for. */
+#define LAST_WORDS_NS NS_PER_SEC
 
 /* A destination gives up on a source that says nothing for a minute. */
 #define KEEP_ALIVE_NS (5 * NS_PER_SEC)
@@ -227,7 +232,7 @@ static int register_handlers(struct source *s)
 	ram_source_on_tick(s->sender, pass_tick, s);
 	r = ram_source_register(&s->handlers, s->sender, &s->err);
 	if (r == 0)
-		r = ram_settings_source(s->m, s->sender, &s->ram, s->chan, s->features, &s->err);
+		r = ram_settings_source(s, &s->err);
 	if (r == 0 && s->peer != PEER_MIGD)
 		r = timer_register(&s->handlers, &s->err);
 	if (r == 0)
@@ -235,6 +240,27 @@ static int register_handlers(struct source *s)
 	if (r == 0)
 		r = live_source_register(&s->handlers, &s->live, &s->err);
 	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);
+}
+
+bool source_peer_is_old(const struct source *s)
+{
+	const struct migration_parameters *p = &s->m->start.parameters;
+
+	return s->peer != PEER_MIGD && p->has_peer_version && p->peer_version != PEER_VERSION_NEWEST;
+}
+
+/* Before the first byte on the main one: a destination may wait for all of them (WIRE.md 5.1). */
+static int open_channels(struct source *s)
+{
+	if (!multifd_is_on(s->m) || s->m->start.preflight_only)
+		return 0;
+	s->multifd = multifd_connect(s->m, &s->err);
+	return s->multifd ? 0 : s->err.code;
+}
+
+void source_close_channels(struct source *s)
+{
+	s->multifd = multifd_source_free(s->multifd);
 }
 
 /* 1: it was to compare only. */
@@ -247,6 +273,8 @@ static int setup(struct source *s)
 		return r;
 	r = source_connect(s, s->m->stream_fd, true);
 	s->m->stream_fd = -1;
+	if (r == 0)
+		r = open_channels(s);
 	if (r < 0)
 		return r;
 	r = source_open_stream(s);
@@ -370,8 +398,23 @@ static enum source_end migrate(struct source *s)
 	return r < 0 ? SOURCE_REVOKED : source_switchover(s);
 }
 
+/* If it was a channel that failed, the peer's last words are better than "connection reset" here, too. */
+static void channel_failed(struct source *s)
+{
+	uint64_t deadline_ns = clock_now_ns() + LAST_WORDS_NS;
+	struct merr why = MERR_INIT;
+
+	if (!s->multifd || merr_is_set(&s->err) || !multifd_source_why(s->multifd, &why))
+		return;
+	while (s->in && s->peer != PEER_NONE && !merr_is_set(&s->err) &&
+	       (in_ready(s->in) || fd_wait(chan_fd(s->chan), POLLIN, s->m->cancel_fd, deadline_ns) > 0))
+		if (on_input(s) < 0)
+			break;
+	(void)merr_copy(&s->err, &why);
+}
+
 /* Before RELEASE: the library takes the guest back, whatever state it was in. */
-static void revoke(struct source *s)
+static void take_back(struct source *s)
 {
 	struct merr ignored = MERR_INIT;
 	enum migration_status status = MIGRATION_STATUS_FAILED;
@@ -379,6 +422,8 @@ static void revoke(struct source *s)
 	guest_link_no_cancel(&s->guest);
 	if (s->out && out_error(s->out))
 		(void)source_stream_failed(s, out_error(s->out));
+	channel_failed(s);
+	source_close_channels(s);
 	/* If it cannot be told, it sees the channel close and does the same. */
 	if (s->guest.conn && guest_abort(&s->guest, NULL, &ignored) == 0)
 		report_handover(s->m, HANDOVER_RUNNING, false);
@@ -400,9 +445,11 @@ static void revoke(struct source *s)
 static void finish(struct source *s, enum source_end end)
 {
 	source_throttle_ended(s);
+	if (end != SOURCE_REVOKED)
+		source_close_channels(s);
 	switch (end) {
 	case SOURCE_REVOKED:
-		revoke(s);
+		take_back(s);
 		break;
 	case SOURCE_RETIRED:
 		report_handover(s->m, HANDOVER_RETIRED, false);
@@ -453,9 +500,12 @@ void source_run(struct migration *m)
 {
 	struct source s = { .m = m };
 
+	(void)pthread_setname_np(pthread_self(), "mig/src/main");
+	stats_set(m->stats, main_thread_id, gettid());
 	if (m->start.mode == WORKER_MODE_SETTLE)
 		finish(&s, settle_only(&s));
 	else
 		finish(&s, migrate(&s));
 	source_done(&s);
+	stats_set(m->stats, main_thread_id, 0);
 }

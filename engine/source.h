@@ -10,6 +10,7 @@
 #include "engine/in.h"
 #include "engine/live.h"
 #include "engine/migration.h"
+#include "engine/multifd-source.h"
 #include "engine/opening.h"
 #include "engine/out.h"
 #include "engine/ram-source.h"
@@ -27,6 +28,7 @@ struct source {
 	struct in *in;			/* the return path */
 	struct handlers handlers;	/* all that is sent in sections */
 	struct ram_source *sender;
+	struct multifd_source *multifd;	/* its channels; NULL: none, or none any more */
 	struct live live;		/* the VMM's large devices */
 	struct globalstate run_state;
 	struct convergence convergence;
@@ -72,6 +74,9 @@ enum source_end {
  */
 int source_open_stream(struct source *s);
 
+/* It is a QEMU that does not know what those of today do: parameter peer-version. */
+bool source_peer_is_old(const struct source *s);
+
 /*
  * Wait until the destination has taken, and loaded, everything sent so far; TIMEOUT_MS 0: for ever. Megabytes fit into the
  * sockets' buffers: a guest stopped before they are drained waits for them, and a pass that seems to end when its last byte
@@ -87,6 +92,9 @@ int source_tick(void *source);
 
 /* Between sections, while nothing is sent for long: a sign of life now and then. */
 int source_keep_alive(struct source *s);
+
+/* Pages need no channels any more, or never again. */
+void source_close_channels(struct source *s);
 
 /* Wait for message TYPE on the return path; others that may come are dealt with. TIMEOUT_MS 0: for ever. */
 int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp_msg *ret);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The statistics of one migration, in a one-page memfd that the daemon makes and the worker writes. The daemon
- * reads it for query-migrate at any time, also after the worker died. Every value is one atomic
+ * The statistics of one migration, in a memfd that the daemon makes and the worker writes: a page of numbers, and a table
+ * of multifd's channels. The daemon reads it for query-migrate at any time, also after the worker died. Every value is one atomic
  * 64-bit number with relaxed order: exact each, not a snapshot of all. The reader trusts none of them to make
  * sense together (the worker may be compromised): they are shown, never computed with as lengths.
  */
@@ -9,11 +9,12 @@
 #define MIGD_ENGINE_STATS_PAGE_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define STATS_MAGIC 0x5344474dU	/* "MGDS" */
 #define STATS_VERSION 1
-#define STATS_PAGE_LEN 4096U
+#define STATS_PAGE_LEN (3U * 4096U)
 
 /* S(member): units in the name, else as QMP.md 2.2 and 9 say. *_ns without "took" are CLOCK_MONOTONIC. */
 #define STATS_MEMBERS(S)                                                                    \
@@ -24,6 +25,8 @@
 	S(expected_downtime_ms)                                                             \
 	S(transferred_bytes)	/* written to the stream */                                 \
 	S(beside_bytes)		/* of these, what went beside the stream: engine/ram-sink.h */ \
+	S(multifd_bytes)	/* of these, by multifd's channels, hellos included */      \
+	S(main_thread_id)	/* source: the migration thread's; 0: it ended */           \
 	S(received_bytes)	/* incoming: read from the stream */                        \
 	S(total_bytes)                                                                      \
 	S(remaining_bytes)                                                                  \
@@ -61,19 +64,42 @@
 	S(blackout_resume_us)                                                               \
 	S(limited_us)		/* spent waiting for a bandwidth limit, all threads */
 
-struct stats_page {
-	uint32_t magic;
-	uint32_t version;
-#define STATS_MEMBER(m) _Atomic uint64_t m;
-	STATS_MEMBERS(STATS_MEMBER)
-#undef STATS_MEMBER
+/* Of one channel of multifd; those that a migration does not have are all 0. */
+struct stats_channel {
+	_Atomic uint64_t thread_id;	/* of the thread that sends; 0: there is none (any more) */
+	_Atomic uint64_t bytes;		/* written */
+	_Atomic uint64_t bandwidth_bps;	/* bytes/s in the last window */
+	_Atomic uint64_t failed;	/* 1: it did, and so did the migration */
 };
-_Static_assert(sizeof(struct stats_page) <= STATS_PAGE_LEN, "the statistics fit their page");
+
+#define STATS_CHANNELS_MAX 255U
+
+struct stats_page {
+	union {
+		struct {
+			uint32_t magic;
+			uint32_t version;
+#define STATS_MEMBER(m) _Atomic uint64_t m;
+			STATS_MEMBERS(STATS_MEMBER)
+#undef STATS_MEMBER
+		};
+		uint8_t first_page[4096];
+	};
+	struct stats_channel channels[STATS_CHANNELS_MAX];
+};
+_Static_assert(offsetof(struct stats_page, channels) == 4096, "the statistics fit their page");
+_Static_assert(sizeof(struct stats_page) <= STATS_PAGE_LEN, "the channels fit behind it");
 
 #define stats_set(page, member, v) \
 	atomic_store_explicit(&(page)->member, (uint64_t)(v), memory_order_relaxed)
 #define stats_add(page, member, v) \
 	((void)atomic_fetch_add_explicit(&(page)->member, (uint64_t)(v), memory_order_relaxed))
+#define stats_channel_set(page, id, member, v) \
+	atomic_store_explicit(&(page)->channels[id].member, (uint64_t)(v), memory_order_relaxed)
+#define stats_channel_add(page, id, member, v) \
+	((void)atomic_fetch_add_explicit(&(page)->channels[id].member, (uint64_t)(v), memory_order_relaxed))
+#define stats_channel_get(page, id, member) \
+	atomic_load_explicit(&(page)->channels[id].member, memory_order_relaxed)
 #define stats_get(page, member) atomic_load_explicit(&(page)->member, memory_order_relaxed)
 
 /* Daemon: a new page and its memfd. Worker: map the memfd that came with START. 0 or -errno. */

@@ -124,14 +124,6 @@ static int send_state(struct source *s, const struct blackout *b)
 	return r;
 }
 
-/* QEMU knows it from 10.0 on; before, it is fatal. */
-static bool wants_switchover_start(const struct source *s)
-{
-	const struct migration_parameters *p = &s->m->start.parameters;
-
-	return s->peer == PEER_MIGD || !p->has_peer_version || p->peer_version == PEER_VERSION_NEWEST;
-}
-
 /* Everything that is still missing over there. */
 static int send_rest(struct source *s, struct blackout *b)
 {
@@ -149,7 +141,8 @@ static int send_rest(struct source *s, struct blackout *b)
 		return r;
 	stats_set(st, blackout_sync_us, blackout_lap_us(b));
 	atomic_store(&s->m->rate.lifted, true);
-	if (wants_switchover_start(s))
+	/* QEMU knows it from 10.0 on; before, it is fatal. */
+	if (!source_peer_is_old(s))
 		command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
 	source_stats_ram_begin(s);
 	r = handlers_complete(&s->handlers, s->out, &s->err);

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "engine/multifd-gather.h"
 #include "engine/preflight.h"
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
@@ -58,10 +59,9 @@ static int watch(const int *fds, size_t n)
 	return all;
 }
 
-/* A connection is dropped before it was a migration: the listener goes on. */
-static void note_refusal(void *opaque, struct merr *why)
+void target_note_refusal(void *target, struct merr *why)
 {
-	struct target *t = opaque;
+	struct target *t = target;
 	/* The reception that is just being made has the one connection there is. */
 	bool more = t->reception && reception_open(t->reception);
 
@@ -76,7 +76,7 @@ static void note_refusal(void *opaque, struct merr *why)
 /* Give a connection that did not get through its opening the reason, and hang up. */
 static void refuse(struct target *t, struct chan *chan, struct merr *why)
 {
-	note_refusal(t, why);
+	target_note_refusal(t, why);
 	if (migration_has_return_path(t->m))
 		rp_send_error(chan, why);
 }
@@ -118,6 +118,7 @@ static int register_handlers(struct target *t)
 
 	t->receiver = (struct ram_target){ .ram = &t->ram,
 					   .in = t->in,
+					   .multifd = t->multifd,
 					   .runs = t->hello.features & HELLO_FEATURE_RUNS };
 	if (t->hello.features & HELLO_FEATURE_POISON)
 		t->receiver.guest = &t->guest;
@@ -160,6 +161,28 @@ static int begin(struct target *t)
 		return merr_set_errno(&t->err, r, "bitmaps");
 	r = register_handlers(t);
 	return r < 0 ? r : ram_target_clear(&t->ram, &t->err);
+}
+
+/* From here on pages come. A channel's failure is to be noticed whatever is waited for. */
+static int start_channels(struct target *t)
+{
+	if (!t->multifd)
+		return 0;
+	chan_set_cancel(t->chan, multifd_target_cancel_fd(t->multifd));
+	in_on_silence(t->in, multifd_target_progressed, t->multifd);
+	return multifd_target_start(t->multifd, &t->err);
+}
+
+/* All pages are in memory; what came that does not belong to them is refused. */
+static int end_channels(struct target *t)
+{
+	int r = t->multifd ? multifd_target_end(t->multifd) : 0;
+
+	if (t->multifd) {
+		multifd_target_stop(t->multifd);
+		chan_set_cancel(t->chan, t->m->cancel_fd);
+	}
+	return r;
 }
 
 /* The source's first connection. */
@@ -255,6 +278,9 @@ static int receive(struct target *t)
 	int r;
 
 	r = await_migration(t, &p);
+	/* Where sides differ in what they have on, no channel will come; that is told below. */
+	if (r == 0 && !p.found.found)
+		r = multifd_gather(t);
 	if (r < 0)
 		return r;
 	report_status(t->m, MIGRATION_STATUS_ACTIVE);
@@ -264,7 +290,11 @@ static int receive(struct target *t)
 	if (r == 0)
 		r = switchover_ack_check(t);
 	if (r == 0)
+		r = start_channels(t);
+	if (r == 0)
 		r = target_receive_stream(t);
+	if (r == 0)
+		r = end_channels(t);
 	if (r == 0)
 		r = guest_loaded(&t->guest, !t->run_state.live, &t->err);
 	if (r < 0)
@@ -284,6 +314,10 @@ static void fail(struct target *t)
 	struct merr ignored = MERR_INIT;
 
 	guest_link_no_cancel(&t->guest);
+	if (t->multifd) {
+		multifd_target_stop(t->multifd);
+		(void)multifd_target_why(t->multifd, &t->err);
+	}
 	if (t->begun && guest_abort(&t->guest, NULL, &ignored) == 0)
 		report_handover(t->m, HANDOVER_DISCARDED, false);
 	if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0) {
@@ -320,6 +354,7 @@ static void target_done(struct target *t)
 	handlers_done(&t->handlers);
 	t->receiver.mapped = mapped_reader_free(t->receiver.mapped);
 	live_close(&t->live);
+	t->multifd = multifd_target_free(t->multifd);
 	target_disconnect(t);
 	t->reception = reception_free(t->reception);
 	guest_link_done(&t->guest);
@@ -333,7 +368,7 @@ void target_run(struct migration *m)
 	int r;
 
 	r = open_guest(&t);
-	t.reception = reception_new(m, note_refusal, &t);
+	t.reception = reception_new(m, target_note_refusal, &t);
 	if (r == 0 && !t.reception)
 		r = merr_set_errno(&t.err, -ENOMEM, "the connections of a migration");
 	runs = !fresh && decision_runs(m->decision_fd, t.guest.id);

@@ -21,6 +21,7 @@ struct target {
 	struct ram_target receiver;
 	struct live live;		/* the VMM's large devices */
 	struct globalstate run_state;
+	struct multifd_target *multifd;	/* its channels; NULL: there are none */
 	struct reception *reception;	/* of connections that nobody knows yet */
 	struct merr refusal;		/* why the last of them was refused */
 	struct chan *chan;
@@ -41,6 +42,9 @@ struct target {
  */
 int target_accept(struct target *t, int cancel_fd);
 void target_disconnect(struct target *t);
+
+/* A connection is dropped, and the migration goes on: into the log and query-migrate. WHY is changed. */
+void target_note_refusal(void *target, struct merr *why);
 
 /* Microseconds since the last mark of the blackout, which is set anew; 0 if there was none. */
 uint64_t target_lap_us(struct target *t);

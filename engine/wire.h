@@ -43,6 +43,7 @@ enum wire_ram_flag {
 	WIRE_RAM_EOS = 0x010,
 	WIRE_RAM_CONTINUE = 0x020,
 	WIRE_RAM_XBZRLE = 0x040,	/* u8 1, be16 n, n bytes: engine/xbzrle.h */
+	WIRE_RAM_MULTIFD_FLUSH = 0x200,	/* a sync point of multifd's channels (WIRE.md 3.4) */
 	/*
 	 * Between migds, feature HELLO_FEATURE_RUNS, beside PAGE or ZERO: the block's name (unless CONTINUE) is followed
 	 * by be32 n, 1..WIRE_RUN_PAGES_MAX, and the record stands for n pages from the address on: n * 4096 bytes
