@@ -5,7 +5,8 @@
  *     listen > opening > CONFIG checked > RAM, package > LOADED > COMMIT > ACTIVE > SETTLED
  *
  * A connection that does not get through the opening is dropped and the listener goes on: only one that was
- * recognised as a migd's migration can fail the migration. What follows LOADED is engine/target-settle.c's.
+ * recognised as a migd's migration, or whose TLS proved whose it is, can fail the migration. What follows LOADED
+ * is engine/target-settle.c's.
  */
 #include "engine/target.h"
 
@@ -81,18 +82,33 @@ static void refuse(struct target *t, struct chan *chan, struct merr *why)
 		rp_send_error(chan, why);
 }
 
+/*
+ * A source that has proved who it is left without a byte: it found something wrong with this side, such as the name in its
+ * certificate, and there is nobody else to wait for. With parallel channels the others may still be on their way.
+ */
+static bool source_gave_up(const struct target *t, const struct chan *chan, const struct in *in, int r)
+{
+	return !t->begun && (r == -ENODATA || r == -ECONNRESET) && in_offset(in) == 0 && chan_peer_is_known(chan) &&
+	       !migration_has_capability(t->m, MIGRATION_CAPABILITY_MULTIFD);
+}
+
 int target_accept(struct target *t, int cancel_fd)
 {
 	struct chan *chan = reception_take(t->reception, ARRIVAL_MAIN);
 	struct merr why = MERR_INIT;
 	struct in *in = chan ? in_new(chan, t->m->stats, &why) : NULL;
+	bool goes_on = reception_open(t->reception);
 	struct hello hello;
 	int r = -EAGAIN;
 
 	if (in) {
 		chan_set_cancel(chan, cancel_fd);
 		r = opening_receive(in, chan, migration_has_return_path(t->m), &hello);
-		if (r < 0 && r != -ECANCELED && reception_open(t->reception))
+		if (r < 0 && source_gave_up(t, chan, in, r)) {
+			(void)merr_prefix(&why, "the source accepts no connection to this side; its error says why");
+			goes_on = false;
+		}
+		if (r < 0 && r != -ECANCELED && goes_on)
 			refuse(t, chan, &why);
 		else if (r < 0)
 			(void)merr_copy(&t->err, &why);
@@ -100,7 +116,7 @@ int target_accept(struct target *t, int cancel_fd)
 	if (r < 0) {
 		(void)in_free(in);
 		(void)chan_free(chan);
-		return r == -ECANCELED || !reception_open(t->reception) ? r : -EAGAIN;
+		return r == -ECANCELED || !goes_on ? r : -EAGAIN;
 	}
 	target_disconnect(t);
 	merr_clear(&t->err);

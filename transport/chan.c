@@ -256,6 +256,11 @@ bool chan_readable(struct chan *c)
 	return poll(&p, 1, 0) > 0;
 }
 
+bool chan_peer_is_known(const struct chan *c)
+{
+	return c->tls && tls_session_peer_is_known(c->tls);
+}
+
 const char *chan_why(const struct chan *c)
 {
 	return c->tls ? tls_session_why(c->tls) : NULL;

@@ -80,6 +80,9 @@ const char *chan_why(const struct chan *c);
 /* Record the failure R of a call in ERR: "WHAT: ..." */
 int chan_fail(const struct chan *c, int r, const char *what, struct merr *err);
 
+/* TLS, after the handshake: the peer has proved to have a shared key, or a certificate that holds. */
+bool chan_peer_is_known(const struct chan *c);
+
 /* TLS, after the handshake: what was agreed upon, for people; "" otherwise. Returns BUF. */
 const char *chan_describe(const struct chan *c, char *buf, size_t len);
 

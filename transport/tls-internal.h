@@ -43,6 +43,12 @@ int tls_x509_setup(struct tls *t, const struct tls_config *c, struct merr *err);
 int tls_psk_setup(struct tls *t, const struct tls_config *c, struct merr *err);
 
 /*
+ * tls-x509.c: whether the server at the other end of SSL is the one that a client of T wants. After the handshake, as QEMU
+ * does it: the server has seen then that a client which it knows came, and went without a word (engine/target.c).
+ */
+int tls_x509_check_host(const struct tls *t, const SSL *ssl, struct merr *err);
+
+/*
  * tls-error.c: what OpenSSL's error queue says about a call that gave RESULT (SSL_get_error()), in words. ERR keeps what
  * callbacks found out before. -EPROTO, -ECONNRESET, ...
  */

@@ -213,8 +213,10 @@ int tls_session_handshake(struct tls_session *s, short *ret_events, struct merr 
 	r = SSL_do_handshake(s->ssl);
 	current = NULL;
 	s->handshake.err = NULL;
-	if (r == 1)
-		return established(s, err);
+	if (r == 1) {
+		r = tls_x509_check_host(s->tls, s->ssl, err);
+		return r < 0 ? r : established(s, err);
+	}
 	result = SSL_get_error(s->ssl, r);
 	if (result == SSL_ERROR_WANT_READ || result == SSL_ERROR_WANT_WRITE) {
 		*ret_events = result == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
@@ -229,6 +231,11 @@ int tls_session_handshake(struct tls_session *s, short *ret_events, struct merr 
 bool tls_session_established(const struct tls_session *s)
 {
 	return s->established;
+}
+
+bool tls_session_peer_is_known(const struct tls_session *s)
+{
+	return s->established && (s->tls->psk || s->tls->verify_peer);
 }
 
 /* ---- reading ---- */

@@ -26,6 +26,8 @@ struct tls_session *tls_session_free(struct tls_session *s);
 /* As chan_handshake(). */
 int tls_session_handshake(struct tls_session *s, short *ret_events, struct merr *err);
 bool tls_session_established(const struct tls_session *s);
+/* Whoever is at the other end has proved to have a key, or a certificate that holds. */
+bool tls_session_peer_is_known(const struct tls_session *s);
 
 /* As recv(): a count, 0 at the end that the peer announced, -EAGAIN, -errno; -ENODATA: it ended unannounced. */
 ssize_t tls_session_read(struct tls_session *s, void *buf, size_t len);

@@ -3,6 +3,7 @@
  * Certificates: ours, loaded from PEM; the peer's, verified: chain, dates, revocation, purpose, name; then whoever decides
  * who may connect is asked. What is wrong is told in words, with what the certificate says.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -228,11 +229,6 @@ static void explain(X509_STORE_CTX *ctx, const struct tls *t, struct merr *err)
 	case X509_V_ERR_CERT_REVOKED:
 		(void)merr_set(err, -EACCES, "TLS: %s certificate '%s' was revoked", side, subject);
 		return;
-	case X509_V_ERR_HOSTNAME_MISMATCH:
-	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		(void)merr_set(err, -EACCES, "TLS: the server is to be '%s', but its certificate is for '%s'; tls-hostname "
-			       "tells what to expect", t->hostname, hosts_text(more, cert));
-		return;
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -296,26 +292,46 @@ static int verify(X509_STORE_CTX *ctx, void *opaque)
 	return h->tls->authorize ? ask(ctx, h) : 1;
 }
 
+static bool is_address(const char *name)
+{
+	uint8_t bytes[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
+}
+
 static int expect_host(struct tls *t, const char *name, struct merr *err)
 {
-	X509_VERIFY_PARAM *p = SSL_CTX_get0_param(t->ctx);
-
 	if (!name || !name[0])
-		return merr_set(err, -EINVAL, "TLS: there is no host name that the server's certificate could be compared "
-				"with; set tls-hostname");
+		return 0;
 	t->hostname = strdup(name);
 	if (!t->hostname)
 		return merr_set_errno(err, -ENOMEM, "TLS");
-	X509_VERIFY_PARAM_set_hostflags(p, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	if (X509_VERIFY_PARAM_set1_ip_asc(p, name) == 1)
-		return 0;
-	ERR_clear_error();
-	if (X509_VERIFY_PARAM_set1_host(p, name, strlen(name)) != 1)
-		return tls_complain(err, "the host name to verify");
 	/* The server may need it to choose its certificate; an address is not said. */
-	if (!t->server_name && !(t->server_name = strdup(name)))
+	if (!t->server_name && !is_address(name) && !(t->server_name = strdup(name)))
 		return merr_set_errno(err, -ENOMEM, "TLS");
 	return 0;
+}
+
+int tls_x509_check_host(const struct tls *t, const SSL *ssl, struct merr *err)
+{
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+	char more[TEXT_MAX] = "";
+	int match;
+
+	if (t->psk || t->server || !t->verify_peer)
+		return 0;
+	if (!t->hostname)
+		return merr_set(err, -EACCES, "TLS: there is no host name that the server's certificate could be compared "
+				"with; set tls-hostname");
+	if (!cert)
+		return merr_set(err, -EACCES, "TLS: the server has no certificate");
+	match = is_address(t->hostname) ? X509_check_ip_asc(cert, t->hostname, 0) :
+		X509_check_host(cert, t->hostname, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL);
+	ERR_clear_error();
+	if (match == 1)
+		return 0;
+	return merr_set(err, -EACCES, "TLS: the server is to be '%s', but its certificate is for '%s'; tls-hostname "
+			"tells what to expect", t->hostname, hosts_text(more, cert));
 }
 
 static int setup_verify(struct tls *t, const struct tls_config *c, struct merr *err)

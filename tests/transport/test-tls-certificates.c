@@ -243,16 +243,19 @@ static void test_servers_that_do_not_hold(void **state)
 	const struct {
 		const struct pki *identity;
 		const char *host, *here;
+		bool name; /* found out when the handshake is complete */
 	} all[] = {
-		{ &the.late, "127.0.0.1", "the server's certificate 'CN=late,O=Example' expired on" },
-		{ &the.early, "127.0.0.1", "is the clock right on both hosts?" },
-		{ &the.stranger, "127.0.0.1", "which this side's ca-cert.pem does not have" },
-		{ &the.for_clients, "127.0.0.1", "is not made for a TLS server" },
-		{ &the.server, "10.0.0.1", "to be '10.0.0.1', but its certificate is for 'DNS:qemu.org, IP Address:127.0.0.1'" },
-		{ &the.server, "qemu.com", "to be 'qemu.com', but its certificate is for 'DNS:qemu.org" },
+		{ &the.late, "127.0.0.1", "the server's certificate 'CN=late,O=Example' expired on", false },
+		{ &the.early, "127.0.0.1", "is the clock right on both hosts?", false },
+		{ &the.stranger, "127.0.0.1", "which this side's ca-cert.pem does not have", false },
+		{ &the.for_clients, "127.0.0.1", "is not made for a TLS server", false },
+		{ &the.server, "10.0.0.1", "to be '10.0.0.1', but its certificate is for 'DNS:qemu.org, IP Address:127.0.0.1'",
+		  true },
+		{ &the.server, "qemu.com", "to be 'qemu.com', but its certificate is for 'DNS:qemu.org", true },
 		/* A name in the subject counts only where there is no other. */
-		{ &the.server, "server", "to be 'server'" },
-		{ &the.named, "other.example", "its certificate is for 'CN=host.example,O=Example'" },
+		{ &the.server, "server", "to be 'server'", true },
+		{ &the.named, "other.example", "its certificate is for 'CN=host.example,O=Example'", true },
+		{ &the.server, NULL, "set tls-hostname", true },
 	};
 
 	(void)state;
@@ -266,7 +269,7 @@ static void test_servers_that_do_not_hold(void **state)
 		assert_true(client.result < 0);
 		if (!strstr(merr_msg(&client.err), all[i].here))
 			fail_msg("'%s' is not about '%s'", merr_msg(&client.err), all[i].here);
-		assert_true(server.result < 0);
+		assert_true((server.result < 0) != all[i].name);
 		finish(&client, &server);
 	}
 }
@@ -401,8 +404,6 @@ static void test_what_cannot_be_loaded(void **state)
 	struct side s;
 
 	(void)state;
-	side_x509(&s, false, &the.ca, NULL, NULL);
-	assert_no_tls(&s, "set tls-hostname");
 	side_x509(&s, false, &the.ca, NULL, "x");
 	s.config.ca = "no PEM";
 	assert_no_tls(&s, "the certificates of authorities: there is nothing in it");
