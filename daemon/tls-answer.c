@@ -27,11 +27,6 @@
 #include "daemon/worker.h"
 #include "engine/link.h"
 
-/* All channels of a migration at once, and as many strangers' connections; then what a port scan may cost. */
-#define SIGN_BURST	512U
-#define SIGN_PER_SECOND 64U
-#define CREDIT_ONE	1000U
-
 static void answer(struct migration *m, enum link_type type, json_t *body)
 {
 	struct conn *c = m->worker ? worker_conn(m->worker) : NULL;
@@ -44,25 +39,6 @@ static void answer(struct migration *m, enum link_type type, json_t *body)
 }
 
 /* ---- SIGN ---- */
-
-static bool take_credit(struct migration_tls *t)
-{
-	uint64_t now = clock_now_ns(), elapsed_ms = (now - t->credit_ns) / NS_PER_MS;
-
-	if (t->credit_ns == 0 || elapsed_ms > SIGN_BURST * CREDIT_ONE / SIGN_PER_SECOND) {
-		t->credit = SIGN_BURST * CREDIT_ONE;
-		t->credit_ns = now;
-	} else {
-		t->credit += elapsed_ms * SIGN_PER_SECOND;
-		t->credit_ns += elapsed_ms * NS_PER_MS;
-		if (t->credit > SIGN_BURST * CREDIT_ONE)
-			t->credit = SIGN_BURST * CREDIT_ONE;
-	}
-	if (t->credit < CREDIT_ONE)
-		return false;
-	t->credit -= CREDIT_ONE;
-	return true;
-}
 
 static const struct tls_identity *find_identity(const struct migration_tls *t, const char *fingerprint)
 {
@@ -82,9 +58,9 @@ static int sign(struct migration *m, const struct worker_sign *s, char **ret, st
 	if (!id)
 		return merr_set(err, -ENOKEY, "the daemon has no key of that certificate in the TLS credentials '%s'",
 				m->tls->creds_id);
-	if (!take_credit(m->tls))
-		return merr_set(err, -EAGAIN, "there are too many TLS handshakes: more than %u, and %u a second", SIGN_BURST,
-				SIGN_PER_SECOND);
+	if (!tls_sign_take(&m->tls->budget, clock_now_ns()))
+		return merr_set(err, -EAGAIN, "there are too many TLS handshakes: more than %u, and %u a second", TLS_SIGN_BURST,
+				TLS_SIGN_PER_SECOND);
 	return tls_sign(id->key, m->direction == WORKER_DIRECTION_INCOMING, s, ret, err);
 }
 

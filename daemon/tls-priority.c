@@ -264,24 +264,28 @@ static void list_ciphers_12(const struct state *s, bool psk, char list[TLS_PRIOR
 static int translate(const struct state *s, bool psk, struct tls_priority *p, struct merr *err)
 {
 	p->server_precedence = s->server_precedence;
-	p->tls13 = has_version(s, TLS13);
+	/* A shared key goes with SHA-256 in TLS 1.3 (WIRE.md 10.4). */
 	for (size_t i = 0; i < s->of[CIPHER].n; i++)
-		append(p->suites_13, suites_13[s->of[CIPHER].members[i]]);
+		if (!psk || s->of[CIPHER].members[i] != AES256)
+			append(p->suites_13, suites_13[s->of[CIPHER].members[i]]);
 	for (size_t i = 0; i < s->of[GROUP].n; i++)
 		append(p->groups, groups[s->of[GROUP].members[i]]);
 	list_ciphers_12(s, psk, p->ciphers_12);
 	/* Versions without what they need are not offered. */
+	p->tls13 = has_version(s, TLS13) && p->suites_13[0];
 	p->tls12 = has_version(s, TLS12) && p->ciphers_12[0];
 	if (!p->tls12)
 		p->ciphers_12[0] = '\0';
-	if (!p->tls13 && !has_version(s, TLS12))
+	if (s->of[VERSION].n == 0)
 		return merr_set(err, -EINVAL, "it leaves no version of TLS: add +VERS-TLS1.3, +VERS-TLS1.2 or +VERS-ALL");
-	if (!p->suites_13[0])
+	if (s->of[CIPHER].n == 0)
 		return merr_set(err, -EINVAL, "it leaves no cipher: add +AES-256-GCM or +CIPHER-ALL");
 	if (!p->groups[0])
 		return merr_set(err, -EINVAL, "it leaves no group: add +GROUP-X25519 or +GROUP-ALL");
 	if (!p->tls13 && !p->tls12)
-		return merr_set(err, -EINVAL, "it leaves no key exchange for TLS 1.2: add +KX-ALL");
+		return merr_set(err, -EINVAL,
+				"it leaves no cipher and key exchange that go together: add +KX-ALL; with pre-shared keys, "
+				"AES-256-GCM is TLS 1.2's alone");
 	return 0;
 }
 

@@ -5,12 +5,29 @@
 
 #include <openssl/evp.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "schema/types.h"
 
 /* A TLS 1.2 client signs all messages of the handshake up to then. */
 #define TLS_SIGN_MAX_BYTES (16 * 1024)
+
+/*
+ * All channels of a migration at once, and as many strangers' connections, each of which costs a signature before its
+ * client is known; after that, what a flood of them may cost the daemon.
+ */
+#define TLS_SIGN_BURST	    512U
+#define TLS_SIGN_PER_SECOND 256U
+
+/* How many signatures there may still be. All zero: TLS_SIGN_BURST. */
+struct tls_sign_budget {
+	uint64_t spent; /* in thousandths */
+	uint64_t since_ns;
+};
+
+/* Take one at NOW_NS (monotonic). False: there were too many. */
+bool tls_sign_take(struct tls_sign_budget *b, uint64_t now_ns);
 
 /*
  * KEY's signature of what S says, in base64, malloc()ed. It has to be what the server (SERVER) or the client of a handshake

@@ -169,12 +169,6 @@ static int resolve(const struct migration *m, struct migration_tls *t, struct me
 	return r;
 }
 
-/* A worker that does not know of TLS would send in the clear. */
-static int check_worker(struct merr *err)
-{
-	return merr_set(err, -ENOTSUP, "TLS connections are not possible in this version of migd");
-}
-
 int tls_prepare(struct migration *m, struct merr *err)
 {
 	const struct migration_parameters *p = &m->guest->parameters;
@@ -191,8 +185,6 @@ int tls_prepare(struct migration *m, struct merr *err)
 		r = tls_new(m, id, p, &t, err);
 	if (r == 0 && t)
 		r = resolve(m, t, err);
-	if (r == 0 && t)
-		r = check_worker(err);
 	if (r < 0) {
 		(void)tls_free(t);
 		return own || !id[0] ? r : merr_prefix(err, "the host's TLS credentials");
@@ -272,6 +264,8 @@ static int describe_priority(const struct tls_priority *p, struct worker_tls *w)
 	w->ciphers12 = p->tls12 ? strdup(p->ciphers_12) : NULL;
 	w->has_ciphersuites13 = p->tls13;
 	w->ciphersuites13 = p->tls13 ? strdup(p->suites_13) : NULL;
+	w->has_server_precedence = true;
+	w->server_precedence = p->server_precedence;
 	w->has_groups = true;
 	w->groups = strdup(p->groups);
 	return w->min_version && w->max_version && w->groups && (!p->tls12 || w->ciphers12) && (!p->tls13 || w->ciphersuites13)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "daemon/tls-sign.h"
 #include "schema/types.h"
 
 struct daemon;
@@ -26,8 +27,7 @@ struct migration_tls {
 	char *hostname; /* outgoing: to be in the server's certificate; NULL: there is no name */
 	/* As its worker knows them, and before: it may be in the middle of a handshake with those. */
 	struct tls_creds *creds, *creds_before;
-	/* What it may still have signed, in thousandths, and when that was counted. */
-	uint64_t credit, credit_ns;
+	struct tls_sign_budget budget;
 };
 
 /*

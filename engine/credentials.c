@@ -246,6 +246,7 @@ static int make(struct credentials *c, const struct worker_tls *b, struct tls_ps
 		.psks = psks,
 		.n_psks = b->n_psks,
 		.ciphers12 = b->has_ciphers12 ? b->ciphers12 : NULL,
+		.server_precedence = b->has_server_precedence && b->server_precedence,
 		.ciphersuites13 = b->has_ciphersuites13 ? b->ciphersuites13 : NULL,
 		.groups = b->has_groups ? b->groups : NULL,
 		.min_version = b->has_min_version ? b->min_version : NULL,

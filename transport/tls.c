@@ -119,6 +119,7 @@ static int setup(struct tls *t, const struct tls_config *c, struct merr *err)
 	 * the tail of the stream (WIRE.md 10.4).
 	 */
 	(void)SSL_CTX_set_options(t->ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+						  (c->server_precedence ? SSL_OP_CIPHER_SERVER_PREFERENCE : 0) |
 						  (c->no_ktls ? 0 : SSL_OP_ENABLE_KTLS));
 	if (SSL_CTX_set_num_tickets(t->ctx, 0) != 1)
 		return tls_complain(err, "no tickets");

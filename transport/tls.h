@@ -69,6 +69,7 @@ struct tls_config {
 
 	/* OpenSSL's syntax; NULL: good ones. Versions: "1.2" or "1.3" */
 	const char *ciphers12, *ciphersuites13, *groups, *min_version, *max_version;
+	bool server_precedence;	/* server: its order of ciphers counts */
 	bool no_ktls;	/* never let the kernel encrypt */
 
 	/*

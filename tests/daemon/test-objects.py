@@ -248,6 +248,12 @@ def test_x509_intermediate_and_revoked(t):
     o.delete()
     o.ca.revoke(d, cert)
     o.refused("revoked", dir=d, endpoint="server")
+    # The authority in between has no list.
+    cert = between.server(d)
+    with open(cert, "a") as f:
+        f.write(open(between.cert).read())
+    o.ca.trust(d)
+    o.add("tls-creds-x509", dir=d, endpoint="server")
 
 
 def test_x509_keys(t):
