@@ -197,16 +197,26 @@ static int check_same_file(const struct migration *m, int a, int b, struct merr 
 			m->addr.text);
 }
 
-/* Parameter direct-io: a second descriptor, for pages alone. Only where each has its place, and several channels. */
+/* Only where each page has its place, and there are several channels. */
+static bool must_be_direct(const struct migration *m)
+{
+	return m->guest->parameters.direct_io && has(m, MIGRATION_CAPABILITY_MAPPED_RAM) &&
+	       has(m, MIGRATION_CAPABILITY_MULTIFD);
+}
+
+/* A second descriptor, for pages alone: because of parameter direct-io, or to read them faster. */
 static int open_direct(const struct migration *m, int fd, int *ret_fd, struct merr *err)
 {
 	int64_t set;
+	bool in_set = fdsets_is_path(m->addr.text, &set);
 	int r;
 
-	if (!m->guest->parameters.direct_io || !has(m, MIGRATION_CAPABILITY_MAPPED_RAM) ||
-	    !has(m, MIGRATION_CAPABILITY_MULTIFD))
+	if (!must_be_direct(m)) {
+		if (!is_outgoing(m) && !in_set && has(m, MIGRATION_CAPABILITY_MAPPED_RAM))
+			(void)reopen_direct(m, fd, ret_fd, NULL);
 		return 0;
-	if (!fdsets_is_path(m->addr.text, &set))
+	}
+	if (!in_set)
 		return reopen_direct(m, fd, ret_fd, err);
 	r = fdsets_open(m->guest->daemon->fdsets, set, access_mode(m) | O_DIRECT, ret_fd, err);
 	return r < 0 ? r : check_same_file(m, fd, *ret_fd, err);

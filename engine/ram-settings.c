@@ -9,15 +9,16 @@
 #include "engine/multifd-sink.h"
 #include "engine/opening.h"
 
-/* Without multifd: one that goes to the disk while the other copies. */
-#define MAPPED_THREADS 2U
+/* Without multifd: one that goes to the disk while the other copies; and what keeps a disk busy that is read from. */
+#define MAPPED_WRITERS 2U
+#define MAPPED_READERS 4U
 
-static unsigned int mapped_threads(const struct migration *m)
+static unsigned int mapped_threads(const struct migration *m, unsigned int alone)
 {
 	const struct migration_parameters *p = &m->start.parameters;
 
 	return migration_has_capability(m, MIGRATION_CAPABILITY_MULTIFD) && p->has_multifd_channels ?
-		p->multifd_channels : MAPPED_THREADS;
+		p->multifd_channels : alone;
 }
 
 static int use_mapped_writer(struct migration *m, struct ram_source *s, struct ram *ram, const struct chan *chan,
@@ -27,7 +28,7 @@ static int use_mapped_writer(struct migration *m, struct ram_source *s, struct r
 	const struct mapped_target_file file = {
 		.fd = chan_fd(chan),
 		.direct_fd = m->direct_fd,
-		.n_threads = mapped_threads(m),
+		.n_threads = mapped_threads(m, MAPPED_WRITERS),
 		.all_in_full = p->has_zero_page_detection && p->zero_page_detection == ZERO_PAGE_DETECTION_NONE,
 		.cancel_fd = m->cancel_fd,
 	};
@@ -46,7 +47,7 @@ int ram_settings_mapped_reader(const struct migration *m, const struct chan *cha
 	const struct mapped_source_file file = {
 		.fd = chan_fd(chan),
 		.direct_fd = m->direct_fd,
-		.n_threads = mapped_threads(m),
+		.n_threads = mapped_threads(m, MAPPED_READERS),
 		.cancel_fd = m->cancel_fd,
 	};
 

@@ -28,6 +28,9 @@
 /* Descriptors: RAM blocks and their dirty maps, three times over; 255 channels, each with a pipe; waiting connections. */
 #define FILES_MAX 1536
 
+/* Linux 6.5: libseccomp may be older, the number is every architecture's. */
+#define SYS_CACHESTAT 451
+
 /* The whole life of a worker after START. In groups by what needs them. */
 static const int allowed[] = {
 	/* the stream */
@@ -37,7 +40,7 @@ static const int allowed[] = {
 	SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
 	/* the stream, if it is a file */
-	SCMP_SYS(fdatasync), SCMP_SYS(fsync), SCMP_SYS(sync_file_range), SCMP_SYS(eventfd2),
+	SCMP_SYS(fdatasync), SCMP_SYS(fsync), SCMP_SYS(sync_file_range), SYS_CACHESTAT, SCMP_SYS(eventfd2),
 	/* guest memory and device state */
 	SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(lseek), SCMP_SYS(fallocate),
 	SCMP_SYS(memfd_create), SCMP_SYS(ftruncate), SCMP_SYS(fstat), SCMP_SYS(newfstatat),

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/iov.h"
+#include "base/writeback.h"
 #include "transport/tls-session.h"
 
 /*
@@ -38,6 +39,7 @@ struct chan {
 	uint8_t head[CHAN_HEAD_LEN];	/* KIND_FILE: what chan_commit() puts at `start` */
 	size_t head_len;		/* of it, as many as were written by now */
 	off_t start;
+	struct writeback writeback;	/* KIND_FILE */
 	int cancel_fd;
 	int pipe_rd, pipe_wr;	/* -1 until the first splice */
 	size_t in_pipe;		/* bytes a cut-off splice left there */
@@ -158,6 +160,14 @@ static int keep_head(struct chan *c, struct iovec **iov, size_t *n)
 }
 
 /* How much of IOV is dealt with, or -errno. */
+/* Keep the final fsync short: the guest may be waiting for it. */
+static int wrote_file(struct chan *c, size_t len)
+{
+	off_t end = lseek(c->fd, 0, SEEK_CUR);
+
+	return end < 0 ? -errno : writeback_wrote(&c->writeback, c->fd, (uint64_t)end - len, len);
+}
+
 static ssize_t write_some(struct chan *c, struct iovec *iov, size_t n)
 {
 	size_t n_now = n < IOV_PER_CALL ? n : IOV_PER_CALL;
@@ -206,6 +216,9 @@ int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uin
 		done = write_some(c, iov, n);
 		if (done >= 0) {
 			iov_advance(&iov, &n, (size_t)done);
+			r = c->kind == KIND_FILE ? wrote_file(c, (size_t)done) : 0;
+			if (r < 0)
+				return r;
 			continue;
 		}
 		if (done == -EINTR)

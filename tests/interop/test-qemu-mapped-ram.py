@@ -9,6 +9,7 @@ import os
 import migd_pattern
 import migd_qemu
 import migdtest
+from migd_mapped import need_direct_io
 
 MEMORY = "32M"
 OFFSET = 0x3000
@@ -28,7 +29,9 @@ def settings(multifd, direct_io):
 
 
 def set_up(side, multifd=False, direct_io=False):
-    capabilities, parameters = settings(multifd, direct_io)
+    """`multifd` and `direct_io`: on both sides, or "migd" or "qemu": on that one only."""
+    kind = "qemu" if isinstance(side, migd_qemu.Qemu) else "migd"
+    capabilities, parameters = settings(multifd in (True, kind), direct_io in (True, kind))
     side.command("migrate-set-capabilities", {
         "capabilities": [{"capability": c.replace("_", "-"), "state": s} for c, s in capabilities.items()]})
     if parameters:
@@ -49,7 +52,7 @@ def qemu(t, incoming=False):
 
 
 def through_a_file(t, save, load, offset=0, **how):
-    """Save a guest with one, load it with the other; settings as said by `how`, or those of save and load apart."""
+    """Save a guest with one, load it with the other."""
     need()
     src, dst = save(t), load(t, incoming=True)
     for side in (src, dst):
@@ -82,6 +85,32 @@ def test_migd_to_qemu_at_an_offset(t):
 
 def test_qemu_to_migd_at_an_offset(t):
     through_a_file(t, qemu, guest, offset=OFFSET)
+
+
+def test_migd_to_qemu_by_several_threads(t):
+    through_a_file(t, guest, qemu, multifd=True)
+
+
+def test_qemu_to_migd_by_several_threads(t):
+    through_a_file(t, qemu, guest, multifd=True)
+
+
+def test_one_side_by_several_threads(t):
+    """Nobody can tell from the file."""
+    through_a_file(t, guest, qemu, multifd="migd")
+    through_a_file(t, qemu, guest, multifd="migd", offset=OFFSET)
+
+
+def test_migd_to_qemu_with_direct_io(t):
+    need_direct_io(t)
+    through_a_file(t, guest, qemu, multifd=True, direct_io=True)
+    through_a_file(t, guest, qemu, multifd=True, direct_io="migd", offset=OFFSET)
+
+
+def test_qemu_to_migd_with_direct_io(t):
+    need_direct_io(t)
+    through_a_file(t, qemu, guest, multifd=True, direct_io=True)
+    through_a_file(t, qemu, guest, multifd=True, direct_io="migd")
 
 
 def test_migd_to_migd_holes_stay_holes(t):

@@ -1,10 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a mapped-ram file has what of its first block, to look at, and to damage."""
 
+import os
 import struct
+
+import migdtest
 
 PAGE = 4096
 HEADER = struct.Struct(">IQQQ")
+
+
+def need_direct_io(t):
+    """Some file systems have no O_DIRECT."""
+    try:
+        os.close(os.open(os.path.join(t.dir, "direct"), os.O_CREAT | os.O_WRONLY | os.O_DIRECT, 0o600))
+    except OSError as e:
+        raise migdtest.Skip(f"the file system of {t.dir} has no O_DIRECT: {e}") from None
 
 
 class Mapped:

@@ -5,11 +5,12 @@
 """Files in which each page has its place: what comes back, what they cost, and what happens when something fails."""
 
 import os
+import re
 import signal
 import time
 
 import migdtest
-from migd_mapped import Mapped
+from migd_mapped import Mapped, need_direct_io
 from migd_mount import small_disk
 
 PAGE = 4096
@@ -183,6 +184,34 @@ def test_shared_on_one_side_only(t):
         t.assert_failed(dst, words)
         for daemon in t.a, t.b:
             daemon.kill()
+
+
+def test_direct_io_needs_its_descriptor(t):
+    need_direct_io(t)
+    src, _ = pair(t, memory="64M", payload="idle")
+    src.command("migrate-set-capabilities", {"capabilities": [{"capability": "multifd", "state": True}]})
+    src.set(direct_io=True)
+    fds = [os.open(f"{t.dir}/{name}", os.O_WRONLY | os.O_CREAT | more, 0o600)
+           for name, more in (("one", 0), ("two", os.O_DIRECT), ("one", os.O_DIRECT))]
+    t.a.qmp.command("add-fd", {"fdset-id": 1}, fds=[fds[0]])
+    t.assert_refused(src, "migrate", {"uri": "file:/dev/fdset/1"}, "set 1", "O_WRONLY", "with O_DIRECT")
+    second = t.a.qmp.command("add-fd", {"fdset-id": 1}, fds=[fds[1]])["fd"]
+    t.assert_refused(src, "migrate", {"uri": "file:/dev/fdset/1"}, "not of the same file")
+    t.a.qmp.command("remove-fd", {"fdset-id": 1, "fd": second})
+    t.a.qmp.command("add-fd", {"fdset-id": 1}, fds=[fds[2]])
+    for fd in fds:
+        os.close(fd)
+    t.make_slow(src)
+    t.fill(src)
+    src.command("migrate", {"uri": "file:/dev/fdset/1"})
+    t.wait_active(src)
+    # Pages of the kernel's cache are those of the stream alone.
+    worker, = src.daemon.workers()
+    flags = [int(re.search(r"^flags:\s*(\d+)", open(f"/proc/{worker}/fdinfo/{n}").read(), re.M)[1], 8)
+             for n in os.listdir(f"/proc/{worker}/fd") if os.readlink(f"/proc/{worker}/fd/{n}") == f"{t.dir}/one"]
+    t.check(sorted(bool(f & os.O_DIRECT) for f in flags) == [False, True], f"the worker has one of each: {flags}")
+    t.speed_up(src)
+    t.check(t.wait_end(src)["status"] == "completed", f"the source says {src.migration()}")
 
 
 # What is damaged, and what the error says of it.
