@@ -7,8 +7,10 @@ import base64
 import json
 import os
 import signal
+import subprocess
 
 import migd_certs
+import migd_process
 import migdtest
 from migdtest import wait_until
 
@@ -335,6 +337,23 @@ def test_authz(t):
     o.add("authz-listfile", "file", filename=path)
     t.check({k: v["qom-type"] for k, v in o.listed().items()} == {
         "simple": "authz-simple", "list": "authz-list", "empty": "authz-list", "file": "authz-listfile"}, f"{o.listed()}")
+
+
+def test_as_the_manual_says(t):
+    """The commands of docs/tls.md make what is accepted at both ends."""
+    o = Objects(t)
+    d = o.dir()
+    os.mkdir(d)
+    with open(os.path.join(migd_process.SOURCE_DIR, "docs", "tls.md")) as f:
+        blocks = f.read().split("```")[1::2]
+    commands = [b.replace("NAME", "host.example").replace("ADDRESS", "127.0.0.1") for b in blocks if "openssl" in b]
+    t.check(len(commands) == 3, f"{len(commands)} blocks of commands")
+    done = subprocess.run(["bash", "-ec", "umask 077\n" + "".join(commands)], cwd=d, capture_output=True, text=True)
+    t.check(done.returncode == 0, done.stderr)
+    for end in "client", "server":
+        o.add("tls-creds-x509", f"x509-{end}", dir=d, endpoint=end)
+        t.check(o.creds(f"x509-{end}")["certificates"][1]["subject"] == "CN=host.example,O=Example", f"{o.creds(f'x509-{end}')}")
+        o.add("tls-creds-psk", f"psk-{end}", dir=d, endpoint=end)
 
 
 def test_files_are_replaced(t):
