@@ -6,6 +6,8 @@
 
 The originals' guest loads from its first byte when a source refuses the certificate of a destination, which has completed
 its handshake by then; so does this one.
+
+multifd+postcopy/tcp/tls/psk/match is not here: the capability postcopy-ram is refused.
 """
 
 import migd_tls
@@ -14,15 +16,20 @@ from migd_scenario import main, scenario
 TCP = "tcp:127.0.0.1:0"
 
 
-def encrypted(s):
-    """The migration that was, was under TLS: both workers said so, and none said anything else."""
-    for daemon in (s.a, s.b):
-        s.check("connection is encrypted: TLS" in daemon.log_text(), f"{daemon.label} does not say that it encrypted")
+def start(s, multifd=False):
+    s.start()
+    for side in (s.src, s.dst):
+        if multifd:
+            s.capabilities(side, "multifd")
+            s.set(side, multifd_channels=4)
 
 
-def precopy(s, uri):
+def precopy(s, uri, channels=1):
+    """PRE; every connection of it was under TLS, as both workers said."""
     s.precopy(uri, live=True)
-    encrypted(s)
+    for daemon in (s.a, s.b):
+        n = daemon.log_text().count("connection is encrypted: TLS")
+        s.check(n == channels, f"{daemon.label}: {n} connections of {channels} were encrypted")
 
 
 def fail_keep(s, uri, *words):
@@ -51,21 +58,21 @@ def says(s, words):
 
 @scenario("precopy/tcp/tls/psk/match")
 def psk_match(s):
-    s.start()
+    start(s)
     migd_tls.psk(s, s.src, s.dst)
     precopy(s, TCP)
 
 
 @scenario("precopy/tcp/tls/psk/mismatch")
 def psk_mismatch(s):
-    s.start()
+    start(s)
     migd_tls.psk(s, s.src, s.dst, match=False)
     fail_keep(s, TCP, "TLS")
 
 
 @scenario("precopy/unix/tls/psk")
 def psk_unix(s):
-    s.start()
+    start(s)
     migd_tls.psk(s, s.src, s.dst)
     precopy(s, s.unix_uri())
 
@@ -74,42 +81,45 @@ def psk_unix(s):
 
 @scenario("precopy/unix/tls/x509/default-host")
 def x509_unix_default_host(s):
-    s.start()
+    start(s)
     migd_tls.x509(s, s.src, s.dst, ["IP:127.0.0.1"])
     fail_quit(s, s.unix_uri(), "tls-hostname")
 
 
 @scenario("precopy/unix/tls/x509/override-host")
 def x509_unix_override_host(s):
-    s.start()
+    start(s)
     migd_tls.x509(s, s.src, s.dst, ["DNS:qemu.org"], hostname="qemu.org")
     precopy(s, s.unix_uri())
 
 
 @scenario("precopy/tcp/tls/x509/default-host")
-def x509_default_host(s):
-    s.start()
+@scenario("multifd/tcp/tls/x509/default-host", multifd=True)
+def x509_default_host(s, multifd=False):
+    start(s, multifd)
     migd_tls.x509(s, s.src, s.dst, ["IP:127.0.0.1"])
-    precopy(s, TCP)
+    precopy(s, TCP, channels=5 if multifd else 1)
 
 
 @scenario("precopy/tcp/tls/x509/override-host")
-def x509_override_host(s):
-    s.start()
+@scenario("multifd/tcp/tls/x509/override-host", multifd=True)
+def x509_override_host(s, multifd=False):
+    start(s, multifd)
     migd_tls.x509(s, s.src, s.dst, ["DNS:qemu.org"], hostname="qemu.org")
-    precopy(s, TCP)
+    precopy(s, TCP, channels=5 if multifd else 1)
 
 
-@scenario("precopy/tcp/tls/x509/mismatch-host")
-def x509_mismatch_host(s):
-    s.start()
+@scenario("precopy/tcp/tls/x509/mismatch-host", end=fail_quit)
+@scenario("multifd/tcp/tls/x509/mismatch-host", end=fail_keep, multifd=True)
+def x509_mismatch_host(s, end, multifd=False):
+    start(s, multifd)
     migd_tls.x509(s, s.src, s.dst, ["IP:10.0.0.1"])
-    fail_quit(s, TCP, "127.0.0.1")
+    end(s, TCP, "127.0.0.1")
 
 
 @scenario("precopy/tcp/tls/x509/friendly-client")
 def x509_friendly_client(s):
-    s.start()
+    start(s)
     migd_tls.x509(s, s.src, s.dst, ["IP:127.0.0.1"],
                   authz={"kind": "authz-simple", "identity": migd_tls.CLIENT[1]})
     precopy(s, TCP)
@@ -117,7 +127,7 @@ def x509_friendly_client(s):
 
 @scenario("precopy/tcp/tls/x509/hostile-client")
 def x509_hostile_client(s):
-    s.start()
+    start(s)
     migd_tls.x509(s, s.src, s.dst, ["IP:127.0.0.1"], subject="/O=migd tests/CN=hostile",
                   authz={"kind": "authz-simple", "identity": migd_tls.CLIENT[1]})
     fail_keep(s, TCP)
@@ -125,17 +135,35 @@ def x509_hostile_client(s):
 
 
 @scenario("precopy/tcp/tls/x509/allow-anon-client")
-def x509_allow_anon_client(s):
-    s.start()
+@scenario("multifd/tcp/tls/x509/allow-anon-client", multifd=True)
+def x509_allow_anon_client(s, multifd=False):
+    start(s, multifd)
     migd_tls.x509(s, s.src, s.dst, ["IP:127.0.0.1"], client=False, verify_client=False)
-    precopy(s, TCP)
+    precopy(s, TCP, channels=5 if multifd else 1)
 
 
 @scenario("precopy/tcp/tls/x509/reject-anon-client")
-def x509_reject_anon_client(s):
-    s.start()
+@scenario("multifd/tcp/tls/x509/reject-anon-client", multifd=True)
+def x509_reject_anon_client(s, multifd=False):
+    start(s, multifd)
     migd_tls.x509(s, s.src, s.dst, ["IP:127.0.0.1"], client=False)
     fail_keep(s, TCP)
+
+
+# Parallel channels, each under TLS.
+
+@scenario("multifd/tcp/tls/psk/match")
+def multifd_psk_match(s):
+    start(s, multifd=True)
+    migd_tls.psk(s, s.src, s.dst)
+    precopy(s, TCP, channels=5)
+
+
+@scenario("multifd/tcp/tls/psk/mismatch")
+def multifd_psk_mismatch(s):
+    start(s, multifd=True)
+    migd_tls.psk(s, s.src, s.dst, match=False)
+    fail_keep(s, TCP, "TLS")
 
 
 main()
