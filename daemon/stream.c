@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "daemon/command.h"
 #include "daemon/daemon.h"
 #include "daemon/fdset.h"
@@ -88,10 +89,15 @@ static int open_fd(struct migration *m, struct qmp_call *call, struct merr *err)
 			   : check_access(fd, is_outgoing(m), name, err);
 	if (r < 0)
 		return r;
-	if (m->return_path && socket_option(fd, SO_ACCEPTCONN) == 1)
-		m->listen_fd = TAKE_FD(fd);
-	else
+	if (!m->return_path || socket_option(fd, SO_ACCEPTCONN) != 1) {
 		m->stream_fd = TAKE_FD(fd);
+		return 0;
+	}
+	/* The worker accepts until nobody is there any more. */
+	r = fd_set_nonblock(fd, true);
+	if (r < 0)
+		return merr_set_errno(err, r, "descriptor '%s'", name);
+	m->listen_fd = TAKE_FD(fd);
 	return 0;
 }
 
