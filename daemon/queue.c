@@ -55,14 +55,14 @@ static uint32_t limit_of(const struct daemon *d, enum worker_direction direction
 	return direction == WORKER_DIRECTION_OUTGOING ? d->host.max_outgoing : d->host.max_incoming;
 }
 
-/* The next one that can begin: not one whose VMM is on its way back to a new daemon. */
+/* The next one that can begin: no source whose VMM is on its way back to a new daemon. A destination has its worker. */
 static struct migration *next(const struct daemon *d, enum worker_direction direction)
 {
 	struct migration *best = NULL;
 	struct guest *g;
 
 	TAILQ_FOREACH(g, &d->registry->guests, entry)
-		if (waits(g->migration, direction) && guest_attached(g) &&
+		if (waits(g->migration, direction) && (direction == WORKER_DIRECTION_INCOMING || guest_attached(g)) &&
 		    (!best || is_before(g->migration, best)))
 			best = g->migration;
 	return best;
