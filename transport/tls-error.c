@@ -75,7 +75,8 @@ static bool is_no_tls(int reason)
 {
 	return reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
 	       reason == SSL_R_HTTPS_PROXY_REQUEST || reason == SSL_R_PACKET_LENGTH_TOO_LONG ||
-	       reason == SSL_R_BAD_RECORD_TYPE;
+	       reason == SSL_R_BAD_RECORD_TYPE || reason == SSL_R_ENCRYPTED_LENGTH_TOO_LONG ||
+	       reason == SSL_R_DATA_LENGTH_TOO_LONG || reason == SSL_R_RECORD_LENGTH_MISMATCH;
 }
 
 static int explain_ssl(const struct tls_situation *at, unsigned long e, struct merr *err)
@@ -100,6 +101,9 @@ static int explain_ssl(const struct tls_situation *at, unsigned long e, struct m
 
 static int explain_end(const struct tls_situation *at, struct merr *err)
 {
+	if (at->handshake && at->psk && !at->server)
+		return merr_set(err, -ECONNRESET, "the peer closed the connection in the TLS handshake; its log may say why. Do "
+				"both sides have the same key of this name?");
 	if (at->handshake)
 		return merr_set(err, -ECONNRESET, "the peer closed the connection in the TLS handshake; its log may say why");
 	return merr_set(err, -ENODATA, "the TLS stream was cut off: the connection ended without a word from the peer; its "

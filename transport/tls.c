@@ -14,7 +14,7 @@
 /*
  * One read takes so many bytes of records that are there; decrypted in place, so it should stay in a core's cache.
  */
-#define READ_BUFFER_BYTES (128 * 1024)
+#define READ_BUFFER_BYTES (64 * 1024)
 
 static OSSL_LIB_CTX *library;
 
