@@ -369,7 +369,9 @@ static size_t next_record(struct tls_session *s, struct iovec **iov, size_t *n, 
 	}
 	while (*n > 0 && len < RECORD_BYTES) {
 		piece = min_u64((*iov)->iov_len - *at, RECORD_BYTES - len);
-		memcpy(s->gather + len, (uint8_t *)(*iov)->iov_base + *at, piece);
+		/* An empty entry may point nowhere. */
+		if (piece > 0)
+			memcpy(s->gather + len, (uint8_t *)(*iov)->iov_base + *at, piece);
 		len += piece;
 		*at += piece;
 		if (*at < (*iov)->iov_len)
