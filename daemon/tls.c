@@ -377,11 +377,12 @@ int tls_check_unused(const struct daemon *d, const char *id, struct merr *err)
 
 /* ---- the host's ---- */
 
-static int check_host_creds(const struct daemon *d, const char *id, const char *name, enum tls_creds_endpoint endpoint,
-			    struct merr *err)
+/* ID is to take the place of WAS: one that stays may be of no use just now, without keeping others from being set. */
+static int check_host_creds(const struct daemon *d, const char *was, const char *id, const char *name,
+			    enum tls_creds_endpoint endpoint, struct merr *err)
 {
 	struct tls_creds *c = NULL;
-	int r = id[0] ? objects_tls_creds(d->objects, id, &c, err) : 0;
+	int r = id[0] && strcmp(id, was) != 0 ? objects_tls_creds(d->objects, id, &c, err) : 0;
 
 	if (r == 0 && c && c->endpoint != endpoint)
 		r = merr_set(err, -EINVAL, "TLS credentials '%s' are for endpoint '%s', not '%s'", id,
@@ -391,8 +392,10 @@ static int check_host_creds(const struct daemon *d, const char *id, const char *
 
 int tls_check_host(const struct daemon *d, const struct host_parameters *p, struct merr *err)
 {
-	int r = check_host_creds(d, p->tls_creds, "tls-creds", TLS_CREDS_ENDPOINT_CLIENT, err);
+	int r = check_host_creds(d, d->host.tls_creds, p->tls_creds, "tls-creds", TLS_CREDS_ENDPOINT_CLIENT, err);
 
-	return r < 0 ? r
-		     : check_host_creds(d, p->tls_creds_incoming, "tls-creds-incoming", TLS_CREDS_ENDPOINT_SERVER, err);
+	if (r == 0)
+		r = check_host_creds(d, d->host.tls_creds_incoming, p->tls_creds_incoming, "tls-creds-incoming",
+				     TLS_CREDS_ENDPOINT_SERVER, err);
+	return r;
 }

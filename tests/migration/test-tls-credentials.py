@@ -254,6 +254,24 @@ def test_host_demands_it(t):
     t.assert_only_runs(dst, src)
 
 
+def test_host_creds_that_are_lost(t):
+    """Over a restart they are of no use: migrations are refused, other parameters can be set, and all is well again."""
+    src, dst = t.pair()
+    directory, _ = migd_tls.psk(t, src, dst)
+    src.set(tls_creds="")
+    host_set(t.a, tls_creds=migd_tls.ID)
+    os.rename(directory, directory + ".away")
+    t.a.drop_session()
+    t.a.kill(signal.SIGTERM)
+    t.a = src.daemon = t.daemon("a")
+    wait_until(lambda: (t.a.guest("g") or {}).get("attached"), "the VMM is back")
+    host_set(t.a, max_bandwidth=10 ** 9)
+    refused(t, src, "migrate", {"uri": "tcp:127.0.0.1:1"}, "the host's TLS credentials", "keys.psk' is missing")
+    os.rename(directory + ".away", directory)
+    t.migrate(src, dst)
+    t.assert_only_runs(dst, src)
+
+
 def test_what_stays_on_this_host_is_not_asked(t):
     src, dst = t.pair()
     for daemon in t.a, t.b:
