@@ -4,9 +4,9 @@
 # TIMEOUT: 240
 """migrate_cancel on the source, in every state a migration can be in.
 
-The originals turn on multifd as well, which these do not: the capability is refused. And where they cancel before the
-destination can have noticed anything, these hold the source in `setup` until it has (its connection is accepted, the
-answer to its description is held back): a destination of migd's that nobody has reached yet goes on listening.
+Where the originals cancel before the destination can have noticed anything, these hold the source in `setup` until it has
+(its connection is accepted, the answer to its description is held back): a destination of migd's that nobody has reached
+yet goes on listening.
 """
 
 import threading
@@ -18,7 +18,7 @@ from migd_scenario import PATIENCE, main, scenario
 def start(s):
     s.start()
     for side in (s.src, s.dst):
-        s.capabilities(side, "pause-before-switchover")
+        s.capabilities(side, "pause-before-switchover", "multifd")
     s.fast(s.src)
 
 
