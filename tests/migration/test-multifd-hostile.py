@@ -199,7 +199,7 @@ def test_channels_that_never_come(t):
     s = FakeSource(t)
     s.connect(mf.hello(1))
     s.main.sendall(HEAD + START)
-    s.assert_failed("1 of 2 multifd channels", "must be the same")
+    t.assert_failed(s.dst, "1 of 2 multifd channels", "must be the same")
 
 
 def test_stalled_channel(t):
