@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -112,39 +113,81 @@ static void test_each_kind_of_key_in_each_version(void **state)
 	}
 }
 
+/* A client of OpenSSL's own, that CTX describes and which is let in; the caller's. *FD is its socket, the caller's too. */
+static SSL *foreign_client(SSL_CTX *ctx, struct side *server, int *fd)
+{
+	SSL *ssl = SSL_new(ctx);
+	int fds[2], r = 0;
+
+	pki_sockets(fds);
+	*fd = fds[0];
+	assert_int_equal(fd_set_nonblock(fds[0], true), 0);
+	(void)SSL_set_fd(ssl, fds[0]);
+	side_x509(server, true, &the.ca, &the.server, NULL);
+	server->config.verify_peer = false;
+	side_open(server, fds[1]);
+	for (;;) {
+		struct pollfd p[] = { { .fd = fds[0], .events = POLLIN }, { .fd = fds[1], .events = POLLIN } };
+
+		r = r == 1 ? 1 : SSL_connect(ssl);
+		(void)side_step(server);
+		if ((r == 1 && server->result != -EAGAIN) || poll(p, 2, 10000) <= 0)
+			break;
+	}
+	assert_int_equal(r, 1);
+	assert_int_equal(server->result, 0);
+	return ssl;
+}
+
+static void end_foreign_client(SSL_CTX *ctx, SSL *ssl, int fd, struct side *server)
+{
+	side_done(server);
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	(void)close(fd);
+}
+
 /* A client that takes nothing else, as old ones do. */
 static void test_rsa_with_pkcs1_padding(void **state)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	struct side server;
 	SSL *ssl;
-	int fds[2], r = 0;
+	int fd;
 
 	(void)state;
-	pki_sockets(fds);
-	assert_int_equal(fd_set_nonblock(fds[0], true), 0);
 	(void)SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
 	assert_int_equal(SSL_CTX_set1_sigalgs_list(ctx, "RSA+SHA256"), 1);
-	ssl = SSL_new(ctx);
-	(void)SSL_set_fd(ssl, fds[0]);
-	side_x509(&server, true, &the.ca, &the.server, NULL);
-	server.config.verify_peer = false;
-	side_open(&server, fds[1]);
-	for (;;) {
-		struct pollfd p[] = { { .fd = fds[0], .events = POLLIN }, { .fd = fds[1], .events = POLLIN } };
-
-		r = r == 1 ? 1 : SSL_connect(ssl);
-		(void)side_step(&server);
-		if ((r == 1 && server.result != -EAGAIN) || poll(p, 2, 10000) <= 0)
-			break;
-	}
-	assert_int_equal(r, 1);
-	assert_int_equal(server.result, 0);
+	ssl = foreign_client(ctx, &server, &fd);
 	assert_int_equal(server.signed_with.padding, TLS_PADDING_PKCS1);
-	side_done(&server);
-	SSL_free(ssl);
-	SSL_CTX_free(ctx);
-	(void)close(fds[0]);
+	end_foreign_client(ctx, ssl, fd, &server);
+}
+
+/* GnuTLS changes keys by itself in long sessions. It may ask for ours to be changed; that goes out with the next write. */
+static void test_keys_are_changed(void **state)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	struct side server;
+	char got[4];
+	SSL *ssl;
+	int fd, n;
+
+	(void)state;
+	ssl = foreign_client(ctx, &server, &fd);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(SSL_key_update(ssl, i % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		assert_int_equal(SSL_write(ssl, "here", 4), 4);
+		assert_int_equal(read_all(server.chan, got, 4, 4), 4);
+		assert_memory_equal(got, "here", 4);
+		/* Nothing unasked: the client may not read. */
+		assert_int_equal(recv(fd, got, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+		assert_int_equal(write_all(server.chan, "back", 4), 0);
+		while ((n = SSL_read(ssl, got, 4)) < 0)
+			assert_true(fd_wait(fd, POLLIN, -1, clock_now_ns() + 10 * NS_PER_SEC) > 0);
+		assert_int_equal(n, 4);
+		assert_memory_equal(got, "back", 4);
+	}
+	end_foreign_client(ctx, ssl, fd, &server);
 }
 
 static void test_client_without_certificate_where_none_is_wanted(void **state)
@@ -453,6 +496,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_kind_of_key_in_each_version),
 		cmocka_unit_test(test_rsa_with_pkcs1_padding),
+		cmocka_unit_test(test_keys_are_changed),
 		cmocka_unit_test(test_client_without_certificate_where_none_is_wanted),
 		cmocka_unit_test(test_client_is_authorized_by_name),
 		cmocka_unit_test(test_client_of_another_name_is_refused),
