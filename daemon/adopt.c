@@ -95,6 +95,8 @@ static int wait_again(struct migration *m, const struct journal *j, struct merr 
 	struct guest *g = m->guest;
 	int r = outgoing_restore(m, j->arrival, err);
 
+	/* That daemon ended just when the turn had come: it is begun anew. */
+	m->publication = publication_done(m->publication, false);
 	if (g->migration)
 		TAILQ_INSERT_TAIL(&g->lingering, g->migration, entry);
 	g->migration = m;

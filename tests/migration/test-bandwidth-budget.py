@@ -151,6 +151,34 @@ def test_newcomers_are_within_it_from_the_first_byte(t):
     host.cancel()
 
 
+def test_parallel_channels(t):
+    """However many connections a migration has: it has one share."""
+    host = Host(t, ("one", "two"))
+    for vmm in host.pairs[0]:
+        vmm.command("migrate-set-capabilities", {"capabilities": [{"capability": "multifd", "state": True}]})
+        vmm.set(multifd_channels=4)
+    for src, dst in host.pairs:
+        host.start(src, dst)
+        t.wait_active(src)
+    host.wait_shares([BUDGET / 2] * 2, "halves")
+    near(t, host.rates(), [BUDGET / 2] * 2, "four channels and one")
+    t.check(host.sources()[0].migration()["ram"]["multifd-bytes"] > MIB, "the channels were used")
+    host.cancel()
+
+
+def test_the_blackout_has_no_limit(t):
+    """What is left when the guest is stopped would take seconds at the budget."""
+    src, dst = t.pair(memory="128M", working_set="16M")
+    t.assert_memory_verified(src, rounds=src.mem.detail(1))
+    src.set(max_bandwidth=0, downtime_limit=20000)
+    src.daemon.qmp.command("host-set-parameters", {"max-bandwidth": 6 * MIB})
+    t.start(src, dst)
+    info = t.wait_end(src)
+    left = info["ram"]["downtime-bytes"]
+    t.check(info["status"] == "completed" and left > 8 * MIB, f"much was left: {info}")
+    t.check(info["downtime"] < 1000 * left / (6 * MIB) / 2, f"{left} bytes took {info['downtime']} ms")
+
+
 def test_restart(t):
     """Workers keep their share while there is no daemon, and the next one goes on with the budget."""
     host = Host(t, ("one", "two"))

@@ -192,16 +192,18 @@ def test_streams_on_this_host(t):
 
 
 def test_restart(t):
-    host = Host(t, 5, outgoing=1)
+    host = Host(t, 6, outgoing=1)
     for i, priority in (0, 0), (1, 0), (2, 5), (3, 0), (4, 0):
         host.start(i, priority, slow=i != 2)
     t.wait_active(host.sources[0])
     host.sources[3].command("migrate-set-priority", {"priority": 2})
-    host.expect([None, 3, 1, 2, 4], "the queue")
+    host.expect([None, 3, 1, 2, 4, None], "the queue")
     with open(os.path.join(t.dir, "f"), "wb") as f:
         host.sources[4].command("migrate_cancel")
         host.a.qmp.command("getfd", {"fdname": "f"}, fds=[f.fileno()])
         host.sources[4].command("migrate", {"uri": "fd:f", "allow-weak-handover": True})
+    path = os.path.join(t.dir, "saved")
+    host.sources[5].command("migrate", {"uri": f"file:{path}", "priority": -1})
     for sig in signal.SIGTERM, signal.SIGKILL:
         host.a.kill(sig)
         if sig == signal.SIGKILL:
@@ -212,14 +214,16 @@ def test_restart(t):
             if src.running():
                 src.wait_attached()
         if sig == signal.SIGTERM:
-            host.expect([None, 3, 1, 2, None], "the queue after a restart")
+            host.expect([None, 3, 1, 2, None, 4], "the queue after a restart")
             t.assert_failed(host.sources[4], "descriptor 'f'")
     t.assert_failed(host.sources[1], "VMM")
-    host.expect([None, None, 1, 2, None], "the queue after a crash")
+    host.expect([None, None, 1, 2, None, 3], "the queue after a crash")
     t.check(host.sources[0].status() == "active", f"what ran goes on: {host.sources[0].migration()}")
     t.check(host.sources[3].migration()["priority"] == 2, f"{host.sources[3].migration()}")
     untouched(t, host.sources[3])
     host.finish([0, 2, 3])
+    t.check(t.wait_end(host.sources[5])["status"] == "completed", f"{host.sources[5].migration()}")
+    t.check([n for n in os.listdir(t.dir) if "saved" in n] == ["saved"], f"{os.listdir(t.dir)}")
     path = os.path.join(host.a.state_dir, "migrations")
     wait_until(lambda: os.listdir(path) == [], "nothing is left to take over")
 
