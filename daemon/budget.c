@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-#define KEPT_PART 8	/* 1/8 of its part stays with one that does not use it */
+#define KEPT_PART 8	/* 1/8 of its part stays with one that does not use it; 1/8 of the budget feeds the lightest */
 #define NEWS_PART 16	/* a change of less than 1/16 is none */
 
 uint32_t budget_weight(int priority)
@@ -62,11 +62,25 @@ static uint64_t pour(uint64_t left_bps, struct budget_claim *claims, size_t n)
 	return left_bps;
 }
 
+/* So much weight has each at least that its part is large enough to live on. */
+static void feed_the_lightest(uint64_t budget_bps, struct budget_claim *claims, size_t n)
+{
+	uint64_t least_bps = min_u64(BUDGET_LEAST_BPS, budget_bps / KEPT_PART / n);
+	uint64_t least = part(total_weight(claims, n), least_bps, budget_bps);
+
+	for (size_t i = 0; i < n; i++)
+		claims[i].weight = (uint32_t)max_u64(claims[i].weight, least);
+}
+
 void budget_divide(uint64_t budget_bps, struct budget_claim *claims, size_t n)
 {
-	uint64_t weight = total_weight(claims, n), least, left;
+	uint64_t weight, least, left;
 	struct budget_claim *c;
 
+	if (n == 0)
+		return;
+	feed_the_lightest(budget_bps, claims, n);
+	weight = total_weight(claims, n);
 	for (c = claims; c < claims + n; c++) {
 		least = part(budget_bps, c->weight, weight) / KEPT_PART;
 		c->share_bps = 0;

@@ -18,6 +18,9 @@
 /* It takes whatever it gets. */
 #define BUDGET_WISH_ALL UINT64_MAX
 
+/* With less a migration would only wait for its limit, until its peer believes that it is dead. */
+#define BUDGET_LEAST_BPS (64 * 1024)
+
 struct budget_claim {
 	void *owner;	    /* the caller's */
 	uint32_t weight;    /* from 1 on */
@@ -33,7 +36,8 @@ uint32_t budget_weight(int priority);
 /*
  * Divide BUDGET_BPS (not 0). The shares' sum is at most the budget (if that has a byte for each), and all of it unless their
  * own caps are lower. One that wishes less than its part keeps an eighth of that part at least, so that it is seen when it
- * begins to want more. CLAIMS come back in another order.
+ * begins to want more. A part is not smaller than about BUDGET_LEAST_BPS, whatever the weights, as long as that takes an
+ * eighth of the budget at most. CLAIMS come back in another order, and with other weights.
  */
 void budget_divide(uint64_t budget_bps, struct budget_claim *claims, size_t n);
 

@@ -50,8 +50,10 @@ static bool next_window(struct rate *r, uint64_t limit)
 	uint64_t now = clock_now_ns(), passed = (now - r->window_start_ns) / WINDOW_NS, earned;
 
 	if (passed > 0) {
-		if (!mul_ok(passed, allowance(limit), &earned))
+		/* What was spent in the window that ends was spent under the limit of then. */
+		if (!mul_ok(passed - 1, allowance(limit), &earned) || !add_ok(earned, r->window_allowance, &earned))
 			earned = UINT64_MAX;
+		r->window_allowance = allowance(limit);
 		r->window_bytes -= min_u64(r->window_bytes, earned);
 		/* Not NOW: who wakes up late would have fewer windows in a second, and less than its limit. */
 		r->window_start_ns += passed * WINDOW_NS;

@@ -17,6 +17,7 @@ struct rate {
 	pthread_mutex_t lock;
 	uint64_t window_start_ns;	/* under `lock`, as the next */
 	uint64_t window_bytes;
+	uint64_t window_allowance;	/* as it was when the window began */
 };
 
 /* 0 or -errno. */

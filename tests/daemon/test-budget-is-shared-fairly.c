@@ -44,6 +44,8 @@ static const struct {
 	{ "a wish for more than one's part gives no more", 1000, 2, { { 0, 0, 800, 500 }, { 0, 0, 900, 500 } } },
 	{ "the greedy get what is left by two", 1200, 4,
 	  { { 0, 0, 100, 100 }, { 0, 0, 200, 200 }, { 0, 0, ALL, 450 }, { 0, 0, ALL, 450 } } },
+	{ "nobody starves", 100 << 20, 2, { { 8, 0, ALL, 104793639 }, { -8, 0, ALL, 63961 } } },
+	{ "nor does that take much", 16 << 10, 2, { { 8, 0, ALL, 15420 }, { -8, 0, ALL, 964 } } },
 	{ "a budget without a byte for each", 2, 3, { { 0, 0, ALL, 1 }, { 0, 0, ALL, 1 }, { 0, 0, ALL, 1 } } },
 	{ "the largest numbers", UINT64_MAX, 2, { { 8, 0, ALL, 0 }, { 8, UINT64_MAX, ALL, 0 } } },
 };

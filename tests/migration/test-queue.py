@@ -154,6 +154,26 @@ def test_every_end_frees_the_turn(t):
         t.assert_untouched(host.sources[i])
 
 
+def test_in_doubt(t):
+    """Who only waits for its peer's word holds up nobody."""
+    host = Host(t, 2, outgoing=1)
+    link = t.proxy(int(t.listen(host.targets[0]).rpartition(":")[2]),
+                   rule=lambda d, n, count: "cut-before" if (d, n) == ("out", "cmd-commit") else None)
+    t.make_slow(host.sources[0])
+    host.sources[0].command("migrate", {"uri": link.uri})
+    t.wait_active(host.sources[0])
+    host.start(1)
+    host.expect([None, 1], "one runs")
+    t.speed_up(host.sources[0])
+    wait_until(lambda: host.sources[0].migration().get("handover", {}).get("in-doubt"), "the source is in doubt")
+    t.wait_active(host.sources[1])
+    host.finish([1])
+    t.check(host.sources[0].migration()["handover"]["in-doubt"], "it still is")
+    link.heal()
+    t.assert_failed(host.sources[0])
+    t.assert_only_runs(host.sources[0], host.targets[0])
+
+
 def test_guest_is_gone(t):
     host = Host(t, 3, outgoing=1)
     for i in range(3):
