@@ -259,7 +259,7 @@ int in_tell(struct in *in, uint64_t *ret)
 
 int in_seek(struct in *in, uint64_t offset)
 {
-	uint64_t at;
+	uint64_t at = 0;
 	int r;
 
 	if (in_tell(in, &at) < 0)
