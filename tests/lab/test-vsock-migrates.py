@@ -55,6 +55,16 @@ def test_channels(t):
     check_moved(t, src, dst)
 
 
+def test_multifd(t):
+    load()
+    src, dst = t.pair(memory="64M", working_set="4M")
+    for side in src, dst:
+        side.set(multifd_channels=3)
+        side.command("migrate-set-capabilities", {"capabilities": [{"capability": "multifd", "state": True}]})
+    src.command("migrate", {"uri": f"vsock:{LOCAL}:{listen(t, dst)}"})
+    check_moved(t, src, dst)
+
+
 def test_port_taken_and_nobody_there(t):
     load()
     src, dst = t.pair(memory="64M", working_set="4M")

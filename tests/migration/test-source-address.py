@@ -50,7 +50,7 @@ class Hosts:
         lines = self.spaces.run(1, "ss", "-Htn", "state", "established", f"sport = :{port}").splitlines()
         return [re.sub(r"^\[?(::ffff:)?|\]?:\d+$", "", line.split()[3]) for line in lines]
 
-    def move(self, source, interface=None, options="", channel=None):
+    def move(self, source, interface=None, options="", channel=None, connections=1):
         """Migrate; every connection comes from `source`, and the bytes leave by `interface`."""
         t, src, dst = self.t, self.src, self.dst
         port = t.listen(dst, f"tcp:{FAR}:0").rpartition(":")[2]
@@ -63,7 +63,8 @@ class Hosts:
             src.command("migrate", {"uri": f"tcp:{FAR}:{port}{options}"})
         t.wait_active(src)
         found = self.sources(port)
-        t.check(found and set(found) == {source}, f"from {source}, but the destination sees {found}")
+        t.check(len(found) == connections and set(found) == {source},
+                f"{connections} connections from {source}, but the destination sees {found}")
         t.speed_up(src)
         info = t.wait_end(src)
         t.check(info["status"] == "completed", f"{info}")
@@ -92,6 +93,15 @@ def test_interface_of_a_uri(t):
 def test_both_of_channels(t):
     h = Hosts(t)
     h.move(ALIAS2, h.by[1], channel={"source-address": ALIAS2, "source-interface": h.by[1]})
+
+
+def test_all_channels(t):
+    h = Hosts(t)
+    for side in h.src, h.dst:
+        side.set(multifd_channels=3)
+        side.command("migrate-set-capabilities", {"capabilities": [{"capability": "multifd", "state": True}]})
+    h.host_parameters(source_address=ALIAS2, source_interface=h.by[1])
+    h.move(ALIAS2, h.by[1], connections=4)
 
 
 def test_the_hosts(t):
