@@ -208,6 +208,8 @@ static int parse_host(struct span *rest, struct addr *a, struct merr *err)
 		if (rest->len == 0 || rest->p[0] != ':')
 			return merr_set(err, -EINVAL,
 					"']:PORT' is missing after the IPv6 address; " TCP_FORM);
+		if (!memchr(host.p, ':', host.len))
+			return merr_set(err, -EINVAL, "'[%.*s]' is no IPv6 address; " TCP_FORM, (int)host.len, host.p);
 		(void)span_cut(rest, ':');
 	} else {
 		if (!memchr(rest->p, ':', rest->len))

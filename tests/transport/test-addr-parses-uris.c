@@ -206,6 +206,8 @@ static const struct {
 	{ "tcp:::1:4444", -EINVAL, "in brackets" },
 	{ "tcp:[::1:4444", -EINVAL, "after the IPv6 address" },
 	{ "tcp:[::1]", -EINVAL, "after the IPv6 address" },
+	{ "tcp:[host]:1", -EINVAL, "'[host]' is no IPv6 address" },
+	{ "tcp:[[]:0", -EINVAL, "'[[]' is no IPv6 address" },
 	{ "tcp:[::1]4444", -EINVAL, "after the IPv6 address" },
 	{ "tcp:h:1,", -EINVAL, "unknown option ''" },
 	{ "tcp:h:1,nonsense", -EINVAL, "unknown option 'nonsense'" },
