@@ -6,10 +6,14 @@ import os
 import random
 
 PAGE = 4096
+WORDS = ("guest ", "page ", "dirty ", "migrates ", "0x7f12", "stop\n", "run; ", "memory ")
 
 
 def write(path, kind, seed=1):
-    """Fill an existing file: "random", "zero" (written zeros), "hole" (nothing), or "mixed": all of them, page by page."""
+    """
+    Fill an existing file: "random", "text" (which compresses), "zero" (written zeros), "hole" (nothing), or "mixed": all but
+    text, page by page.
+    """
     size = os.path.getsize(path)
     rng = random.Random(seed)
     with open(path, "r+b") as f:
@@ -17,6 +21,8 @@ def write(path, kind, seed=1):
             what = kind if kind != "mixed" else rng.choice(["random", "random", "zero", "hole", "sparse"])
             if what == "random":
                 page = rng.randbytes(PAGE)
+            elif what == "text":
+                page = "".join(rng.choices(WORDS, k=PAGE // 4)).encode()[:PAGE]
             elif what == "sparse":
                 page = bytes(PAGE - 1) + b"\x01"
             elif what == "zero":
