@@ -62,8 +62,8 @@ static int use_multifd(struct source *s, enum zero_page_detection detection, str
 {
 	const struct multifd_dialect d = {
 		.find_zeros = detection != ZERO_PAGE_DETECTION_NONE,
-		.list_zeros = detection == ZERO_PAGE_DETECTION_MULTIFD && !source_peer_is_old(s),
-		.sync_by_section = source_peer_is_old(s),
+		.list_zeros = detection == ZERO_PAGE_DETECTION_MULTIFD && source_dialect(s)->zero_lists,
+		.sync_by_section = !source_dialect(s)->sync_records,
 	};
 	struct ram_sink *k = multifd_sink_new(s->multifd, s->sender, &d);
 

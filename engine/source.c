@@ -242,11 +242,9 @@ static int register_handlers(struct source *s)
 	return r < 0 ? r : globalstate_register(&s->handlers, &s->run_state, &s->err);
 }
 
-bool source_peer_is_old(const struct source *s)
+const struct dialect *source_dialect(const struct source *s)
 {
-	const struct migration_parameters *p = &s->m->start.parameters;
-
-	return s->peer != PEER_MIGD && p->has_peer_version && p->peer_version != PEER_VERSION_NEWEST;
+	return dialect_of(s->peer, &s->m->start.parameters);
 }
 
 /* Before the first byte on the main one: a destination may wait for all of them (WIRE.md 5.1). */

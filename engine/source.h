@@ -5,6 +5,7 @@
 
 #include "engine/convergence.h"
 #include "engine/globalstate.h"
+#include "engine/dialect.h"
 #include "engine/guest-link.h"
 #include "engine/handler.h"
 #include "engine/in.h"
@@ -74,8 +75,8 @@ enum source_end {
  */
 int source_open_stream(struct source *s);
 
-/* It is a QEMU that does not know what those of today do: parameter peer-version. */
-bool source_peer_is_old(const struct source *s);
+/* How to speak to the peer, once it is known what it is. */
+const struct dialect *source_dialect(const struct source *s);
 
 /*
  * Wait until the destination has taken, and loaded, everything sent so far; TIMEOUT_MS 0: for ever. Megabytes fit into the

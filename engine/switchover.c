@@ -141,8 +141,7 @@ static int send_rest(struct source *s, struct blackout *b)
 		return r;
 	stats_set(st, blackout_sync_us, blackout_lap_us(b));
 	atomic_store(&s->m->rate.lifted, true);
-	/* QEMU knows it from 10.0 on; before, it is fatal. */
-	if (!source_peer_is_old(s))
+	if (source_dialect(s)->switchover_start)
 		command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
 	source_stats_ram_begin(s);
 	r = handlers_complete(&s->handlers, s->out, &s->err);
