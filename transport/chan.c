@@ -17,6 +17,7 @@
 #include "base/iov.h"
 #include "base/writeback.h"
 #include "transport/tls-session.h"
+#include "transport/zero-copy.h"
 
 /*
  * Size asked for the splice pipe. 1 MiB is the most the kernel gives to the unprivileged by default; measured, 256 KiB is
@@ -45,6 +46,7 @@ struct chan {
 	size_t in_pipe;		/* bytes a cut-off splice left there */
 	struct tls_session *tls;	/* NULL: plain */
 	bool is_client;			/* of TLS */
+	struct zero_copy *zero_copy;	/* NULL: all writes copy */
 };
 
 /* A file that is only appended to cannot be completed at its head. */
@@ -86,6 +88,7 @@ struct chan *chan_free(struct chan *c)
 	if (c->tls && c->is_client)
 		tls_session_close(c->tls);
 	(void)tls_session_free(c->tls);
+	free(c->zero_copy);
 	(void)close_fd(c->pipe_rd);
 	(void)close_fd(c->pipe_wr);
 	(void)close_fd(c->fd);
@@ -159,7 +162,6 @@ static int keep_head(struct chan *c, struct iovec **iov, size_t *n)
 	return 0;
 }
 
-/* How much of IOV is dealt with, or -errno. */
 /* Keep the final fsync short: the guest may be waiting for it. */
 static int wrote_file(struct chan *c, size_t len)
 {
@@ -168,7 +170,8 @@ static int wrote_file(struct chan *c, size_t len)
 	return end < 0 ? -errno : writeback_wrote(&c->writeback, c->fd, (uint64_t)end - len, len);
 }
 
-static ssize_t write_some(struct chan *c, struct iovec *iov, size_t n)
+/* How much of IOV is dealt with, or -errno. */
+static ssize_t write_some(struct chan *c, struct iovec *iov, size_t n, bool refer)
 {
 	size_t n_now = n < IOV_PER_CALL ? n : IOV_PER_CALL;
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n_now };
@@ -176,6 +179,8 @@ static ssize_t write_some(struct chan *c, struct iovec *iov, size_t n)
 
 	if (c->tls)
 		return tls_session_write(c->tls, iov, n_now);
+	if (c->zero_copy)
+		return zero_copy_send(c->zero_copy, iov, n_now, refer);
 	if (c->kind == KIND_SOCKET)
 		done = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	else
@@ -199,7 +204,7 @@ static int await_room(struct chan *c, bool mind_input, uint64_t deadline_ns)
 	return mind_input && (r & POLLIN) && !(r & POLLOUT) && chan_readable(c) ? -EAGAIN : 0;
 }
 
-int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uint64_t deadline_ns)
+static int write_all(struct chan *c, struct iovec *iov, size_t n, bool refer, bool mind_input, uint64_t deadline_ns)
 {
 	ssize_t done;
 	int r;
@@ -213,7 +218,7 @@ int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uin
 	while (n > 0 || (c->tls && tls_session_pending(c->tls))) {
 		if (cancelled(c))
 			return -ECANCELED;
-		done = write_some(c, iov, n);
+		done = write_some(c, iov, n, refer);
 		if (done >= 0) {
 			iov_advance(&iov, &n, (size_t)done);
 			r = c->kind == KIND_FILE ? wrote_file(c, (size_t)done) : 0;
@@ -230,6 +235,38 @@ int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uin
 			return r;
 	}
 	return 0;
+}
+
+int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uint64_t deadline_ns)
+{
+	return write_all(c, iov, n, false, mind_input, deadline_ns);
+}
+
+int chan_write_by_reference(struct chan *c, struct iovec *iov, size_t n, uint64_t deadline_ns)
+{
+	return write_all(c, iov, n, true, false, deadline_ns);
+}
+
+int chan_use_zero_copy(struct chan *c, unsigned int n_sockets, struct merr *err)
+{
+	struct zero_copy *z;
+	int r;
+
+	if (c->tls)
+		return merr_set(err, -EOPNOTSUPP, "zero-copy-send is not possible with TLS, which copies: turn one of them off");
+	z = calloc(1, sizeof(*z));
+	r = z ? zero_copy_init(z, c->fd, n_sockets, err) : merr_set(err, -ENOMEM, "zero-copy-send: out of memory");
+	if (r < 0) {
+		free(z);
+		return r;
+	}
+	c->zero_copy = z;
+	return 0;
+}
+
+bool chan_end_zero_copy_round(struct chan *c)
+{
+	return c->zero_copy && zero_copy_end_round(c->zero_copy);
 }
 
 static ssize_t read_some(struct chan *c, void *buf, size_t len)

@@ -67,6 +67,21 @@ ssize_t chan_peek(struct chan *c, void *buf, size_t len);
 int chan_write(struct chan *c, struct iovec *iov, size_t n, bool mind_input, uint64_t deadline_ns);
 
 /*
+ * Let chan_write_by_reference() do without a copy, on this socket as on N_SOCKETS - 1 others of this process: see
+ * transport/zero-copy.h, also for errors. -EOPNOTSUPP: TLS, too, since encrypting is copying.
+ */
+int chan_use_zero_copy(struct chan *c, unsigned int n_sockets, struct merr *err);
+
+/*
+ * chan_write() without MIND_INPUT, of memory that may be sent as it is some time later: it may be unmapped and written to at
+ * once, but not used for something else. Without chan_use_zero_copy() this copies.
+ */
+int chan_write_by_reference(struct chan *c, struct iovec *iov, size_t n, uint64_t deadline_ns);
+
+/* A round of writing by reference ends: true if all of it was copied after all. */
+bool chan_end_zero_copy_round(struct chan *c);
+
+/*
  * At least one byte: their count; 0 at the end of the stream; -errno. -ENODATA: TLS, and the connection ended without the
  * announcement that an end has (close_notify): somebody in between may have cut it off (WIRE.md 10.3).
  */

@@ -5,18 +5,12 @@
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "base/bytes.h"
-#include "base/fd.h"
-#include "base/iov.h"
-
-/* More than this in one sendmsg() gains nothing and would make cancelling slow. */
-#define IOV_PER_CALL 1024
 
 /* Fits what the kernel adds to a report. */
 #define CONTROL_LEN 256
@@ -44,9 +38,9 @@ int zero_copy_init(struct zero_copy *z, int fd, unsigned int n_sockets, struct m
 	if (r < 0)
 		return r;
 	if (setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)) < 0)
-		return merr_set_errno(err, -EOPNOTSUPP,
-				      "zero-copy-send: this socket does not have the kernel's feature (SO_ZEROCOPY): use "
-				      "tcp, or turn 'zero-copy-send' off");
+		return merr_set(err, -EOPNOTSUPP,
+				"zero-copy-send: this socket does not have the kernel's feature (SO_ZEROCOPY): use tcp, or turn "
+				"'zero-copy-send' off");
 	*z = (struct zero_copy){ .fd = fd };
 	return 0;
 }
@@ -72,8 +66,7 @@ static bool is_report(const struct cmsghdr *c)
 		(c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_RECVERR));
 }
 
-/* Take what the kernel has reported by now. */
-static int reap(struct zero_copy *z)
+int zero_copy_reap(struct zero_copy *z)
 {
 	_Alignas(struct cmsghdr) uint8_t control[CONTROL_LEN];
 	struct sock_extended_err e;
@@ -96,84 +89,34 @@ static int reap(struct zero_copy *z)
 	return 0;
 }
 
-/* -ENOBUFS: too much is locked, or too many reports are outstanding. */
-static ssize_t send_some(struct zero_copy *z, struct iovec *iov, size_t n, bool refer)
+ssize_t zero_copy_send(struct zero_copy *z, const struct iovec *iov, size_t n, bool refer)
 {
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n < IOV_PER_CALL ? n : IOV_PER_CALL };
+	struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n };
 	ssize_t done;
+	int r = zero_copy_reap(z);
 
+	if (r < 0)
+		return r;
 	if (refer && !z->off) {
 		done = sendmsg(z->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_ZEROCOPY);
 		if (done >= 0)
 			z->n_sent++;
+		/* ENOBUFS: too much is locked, or too many reports are outstanding. */
 		if (done >= 0 || errno != ENOBUFS)
-			return done;
+			return done < 0 ? -errno : done;
 	}
 	done = sendmsg(z->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (refer && done >= 0)
 		z->n_copied++;
-	return done;
+	return done < 0 ? -errno : done;
 }
 
-/* A connection that is broken reports no more. */
-static int broken(const struct zero_copy *z)
+bool zero_copy_end_round(struct zero_copy *z)
 {
-	socklen_t len = sizeof(int);
-	int e = 0;
+	bool missed;
 
-	if (getsockopt(z->fd, SOL_SOCKET, SO_ERROR, &e, &len) < 0)
-		return -errno;
-	return e ? -e : -EPIPE;
-}
-
-int zero_copy_write(struct zero_copy *z, struct iovec *iov, size_t n, bool refer, int cancel_fd,
-		    uint64_t deadline_ns)
-{
-	ssize_t done;
-	int r;
-
-	iov_advance(&iov, &n, 0);
-	while (n > 0) {
-		r = reap(z);
-		if (r < 0)
-			return r;
-		done = send_some(z, iov, n, refer);
-		if (done >= 0) {
-			iov_advance(&iov, &n, (size_t)done);
-			continue;
-		}
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
-			return -errno;
-		r = fd_wait(z->fd, POLLOUT, cancel_fd, deadline_ns);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-int zero_copy_wait(struct zero_copy *z, int cancel_fd, uint64_t deadline_ns)
-{
-	uint64_t n_reported;
-	int r = reap(z);
-
-	while (r == 0 && z->n_reported < z->n_sent) {
-		r = fd_wait(z->fd, 0, cancel_fd, deadline_ns);
-		if (r < 0)
-			break;
-		n_reported = z->n_reported;
-		r = reap(z);
-		if (r == 0 && z->n_reported == n_reported)
-			r = broken(z);
-	}
-	return r;
-}
-
-bool zero_copy_round_missed(struct zero_copy *z)
-{
-	bool missed = z->n_copied > 0 && z->n_referred == 0;
-
+	(void)zero_copy_reap(z);
+	missed = z->n_copied > 0 && z->n_referred == 0;
 	z->off |= missed;
 	z->n_copied = z->n_referred = 0;
 	return missed;

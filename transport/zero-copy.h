@@ -11,7 +11,7 @@
  * so. That costs more than an ordinary write, so that after a round of nothing else ordinary writes follow.
  *
  * All writes to a socket go by its zero_copy: what the kernel reports is waiting at the socket as an error, and who polls
- * without reading it does not wait. One thread.
+ * without taking it does not wait. Nothing here waits. One thread. Who uses a socket as a channel has transport/chan.h.
  */
 #ifndef MIGD_TRANSPORT_ZERO_COPY_H
 #define MIGD_TRANSPORT_ZERO_COPY_H
@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #include "base/err.h"
@@ -43,16 +44,15 @@ struct zero_copy {
 int zero_copy_init(struct zero_copy *z, int fd, unsigned int n_sockets, struct merr *err);
 
 /*
- * Write all of the N buffers (which are consumed) by reference, or, not REFER, copied. What cannot be locked just now is
- * copied. 0; -ECANCELED (only while it waits), -ETIMEDOUT, -EPIPE, -ECONNRESET, ...
+ * sendmsg() of the N buffers, by reference, or, not REFER, copied; what cannot be locked just now is copied. How many bytes,
+ * or -errno; -EAGAIN: there is no room.
  */
-int zero_copy_write(struct zero_copy *z, struct iovec *iov, size_t n, bool refer, int cancel_fd,
-		    uint64_t deadline_ns);
+ssize_t zero_copy_send(struct zero_copy *z, const struct iovec *iov, size_t n, bool refer);
 
-/* Wait until the kernel has let go of all that was sent: then the peer's has it. 0, or as zero_copy_write(). */
-int zero_copy_wait(struct zero_copy *z, int cancel_fd, uint64_t deadline_ns);
+/* Take what the kernel has reported by now: sending and the end of a round do it, too. 0 or -errno. */
+int zero_copy_reap(struct zero_copy *z);
 
 /* A round ends: true if nothing that was to go by reference went so, as far as is known by now. */
-bool zero_copy_round_missed(struct zero_copy *z);
+bool zero_copy_end_round(struct zero_copy *z);
 
 #endif

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -30,6 +31,8 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/iov.h"
+#include "transport/chan.h"
 #include "transport/zero-copy.h"
 
 #define PATIENCE (clock_now_ns() + 20 * NS_PER_SEC)
@@ -122,11 +125,34 @@ static void init(struct zero_copy *z, int fd)
 		fail_msg("%s", merr_msg(&err));
 }
 
-static int send_iov(struct zero_copy *z, void *p, size_t len, bool refer)
+static void send_all(struct zero_copy *z, void *p, size_t len, bool refer)
 {
-	struct iovec iov[3] = { { p, len / 3 }, { (uint8_t *)p + len / 3, 0 }, { (uint8_t *)p + len / 3, len - len / 3 } };
+	struct iovec parts[3] = { { p, len / 3 }, { (uint8_t *)p + len / 3, 0 }, { (uint8_t *)p + len / 3, len - len / 3 } };
+	struct iovec *iov = parts;
+	uint64_t deadline = PATIENCE;
+	size_t n = 3;
+	ssize_t done;
 
-	return zero_copy_write(z, iov, 3, refer, -1, PATIENCE);
+	for (iov_advance(&iov, &n, 0); n; iov_advance(&iov, &n, done > 0 ? (size_t)done : 0)) {
+		done = zero_copy_send(z, iov, n, refer);
+		if (done == -EAGAIN)
+			assert_true(fd_wait(z->fd, POLLOUT, -1, deadline) > 0);
+		else
+			assert_true(done > 0);
+	}
+}
+
+/* The kernel has let go of all that was sent. */
+static void wait_reports(struct zero_copy *z)
+{
+	uint64_t deadline = PATIENCE;
+
+	for (;;) {
+		assert_int_equal(zero_copy_reap(z), 0);
+		if (z->n_reported == z->n_sent)
+			return;
+		assert_true(fd_wait(z->fd, 0, -1, deadline) > 0);
+	}
 }
 
 static void round_trip(int family)
@@ -139,12 +165,12 @@ static void round_trip(int family)
 
 	init(&z, l.source);
 	reader_start(&r, l.sink, 50 * NS_PER_MS, 5 + LEN);
-	assert_int_equal(send_iov(&z, (char[]){ "head:" }, 5, false), 0);
+	send_all(&z, (char[]){ "head:" }, 5, false);
 	assert_int_equal(z.n_sent, 0);
 	p = window(ram, PROT_READ);
-	assert_int_equal(send_iov(&z, p, LEN, true), 0);
+	send_all(&z, p, LEN, true);
 	munmap(p, LEN); /* the kernel has the pages */
-	assert_int_equal(zero_copy_wait(&z, -1, PATIENCE), 0);
+	wait_reports(&z);
 	assert_true(z.n_sent > 0 && z.n_reported == z.n_sent);
 	assert_int_equal(z.n_copied + z.n_referred, z.n_sent);
 	assert_int_equal(pthread_join(r.thread, NULL), 0);
@@ -176,19 +202,19 @@ static void copies_are_counted(void **state)
 
 	(void)state;
 	init(&z, l.source);
-	assert_false(zero_copy_round_missed(&z));
+	assert_false(zero_copy_end_round(&z));
 	reader_start(&r, l.sink, 0, 3 * MIB);
-	assert_int_equal(send_iov(&z, p, MIB, true), 0);
-	assert_int_equal(zero_copy_wait(&z, -1, PATIENCE), 0);
-	assert_true(zero_copy_round_missed(&z));
+	send_all(&z, p, MIB, true);
+	wait_reports(&z);
+	assert_true(zero_copy_end_round(&z));
 	assert_true(z.off);
-	assert_false(zero_copy_round_missed(&z)); /* nothing was sent */
+	assert_false(zero_copy_end_round(&z)); /* nothing was sent */
 	n_sent = z.n_sent;
-	assert_int_equal(send_iov(&z, p, MIB, true), 0);
-	assert_int_equal(zero_copy_wait(&z, -1, PATIENCE), 0);
-	assert_true(zero_copy_round_missed(&z));
-	assert_int_equal(send_iov(&z, p, MIB, false), 0);
-	assert_false(zero_copy_round_missed(&z)); /* it was not asked for */
+	send_all(&z, p, MIB, true);
+	wait_reports(&z);
+	assert_true(zero_copy_end_round(&z));
+	send_all(&z, p, MIB, false);
+	assert_false(zero_copy_end_round(&z)); /* it was not asked for */
 	assert_int_equal(z.n_sent, n_sent);
 	assert_int_equal(pthread_join(r.thread, NULL), 0);
 	free(r.got);
@@ -215,7 +241,7 @@ static void what_waits_is_the_memory_itself(void **state)
 		init(&z, l.source);
 		memset(p, 'a', 2 * MIB);
 		/* More than what the sink's window takes, less than what the source keeps: the end waits. */
-		assert_int_equal(send_iov(&z, p, 2 * MIB, refer), 0);
+		send_all(&z, p, 2 * MIB, refer);
 		memset(p, 'b', 2 * MIB);
 		assert_int_equal(fd_read_full(l.sink, got, 2 * MIB), 0);
 		assert_int_equal(got[2 * MIB - 1], refer ? 'b' : 'a');
@@ -241,28 +267,27 @@ static void waits_are_waits(void **state)
 	int ram = guest_memory(1), cancel = wake_new();
 	uint8_t *p = window(ram, PROT_READ);
 	struct iovec iov = { p, LEN };
-	struct zero_copy z;
+	struct merr err = MERR_INIT;
+	struct chan *c = chan_new(l.source, cancel);
 	uint64_t before;
 
 	(void)state;
-	init(&z, l.source);
+	assert_int_equal(chan_use_zero_copy(c, 1, &err), 0);
 	before = thread_ns();
-	assert_int_equal(zero_copy_write(&z, &iov, 1, true, cancel, clock_now_ns() + 500 * NS_PER_MS), -ETIMEDOUT);
-	iov = (struct iovec){ p, LEN };
-	assert_int_equal(zero_copy_write(&z, &iov, 1, false, cancel, clock_now_ns() + 500 * NS_PER_MS), -ETIMEDOUT);
-	assert_int_equal(zero_copy_wait(&z, cancel, clock_now_ns() + 500 * NS_PER_MS), -ETIMEDOUT);
+	assert_int_equal(chan_write_by_reference(c, &iov, 1, clock_now_ns() + 500 * NS_PER_MS), -ETIMEDOUT);
+	assert_int_equal(chan_write(c, &iov, 1, false, clock_now_ns() + 500 * NS_PER_MS), -ETIMEDOUT);
+	assert_int_equal(chan_write(c, &iov, 1, true, clock_now_ns() + 500 * NS_PER_MS), -ETIMEDOUT);
 	assert_in_range(thread_ns() - before, 0, 300 * NS_PER_MS);
 	wake_raise(cancel);
-	assert_int_equal(zero_copy_wait(&z, cancel, PATIENCE), -ECANCELED);
-	assert_int_equal(zero_copy_write(&z, &iov, 1, true, cancel, PATIENCE), -ECANCELED);
+	assert_int_equal(chan_write_by_reference(c, &iov, 1, PATIENCE), -ECANCELED);
+	wake_drain(cancel);
 	/* A peer that is gone ends them, too. */
 	close(l.sink);
-	assert_int_not_equal(zero_copy_wait(&z, -1, PATIENCE), -ETIMEDOUT);
-	assert_in_range(-zero_copy_write(&z, &iov, 1, true, -1, PATIENCE), 1, 200);
+	assert_in_range(-chan_write_by_reference(c, &iov, 1, PATIENCE), 1, 200);
 	munmap(p, LEN);
 	close(ram);
 	close(cancel);
-	close(l.source);
+	chan_free(c);
 }
 
 static void other_sockets_are_refused(void **state)
@@ -320,11 +345,13 @@ static int limited(void)
 		return 4;
 	/* All of it arrives, though no more than an eighth can be locked. */
 	reader_start(&r, l.sink, 200 * NS_PER_MS, LEN);
-	if (send_iov(&z, p, LEN, true) < 0 || pthread_join(r.thread, NULL) != 0)
+	send_all(&z, p, LEN, true);
+	if (pthread_join(r.thread, NULL) != 0)
 		return 5;
 	if (memcmp(r.got, p, LEN) != 0)
 		return 6;
-	if (zero_copy_wait(&z, -1, PATIENCE) < 0 || z.n_copied + z.n_referred <= z.n_sent)
+	wait_reports(&z);
+	if (z.n_copied + z.n_referred <= z.n_sent)
 		return 7; /* nothing was ever refused */
 	free(r.got);
 	hang_up(&l);
@@ -353,13 +380,13 @@ static int swallowed(void)
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || zero_copy_init(&z, fd, 1, NULL) < 0)
 		return 1;
 	for (int i = 0; i < 5; i++)
-		if (send_iov(&z, p, 32 * KIB, true) < 0)
-			return 2;
-	if (zero_copy_wait(&z, -1, PATIENCE) < 0 || z.n_sent != 5 || z.n_reported != 5)
+		send_all(&z, p, 32 * KIB, true);
+	wait_reports(&z);
+	if (z.n_sent != 5)
 		return 3;
 	if (z.n_referred != 5 || z.n_copied != 0)
 		return 4;
-	return zero_copy_round_missed(&z) || z.off ? 5 : 0;
+	return zero_copy_end_round(&z) || z.off ? 5 : 0;
 }
 
 static void without_a_copy_nothing_is_missed(void **state)
