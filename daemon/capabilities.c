@@ -39,6 +39,8 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(MAPPED_RAM)] = true,
 	/* engine/multifd-source.h, engine/multifd-target.h: pages over channels of their own */
 	[CAP(MULTIFD)] = true,
+	/* transport/zero-copy.c: multifd's channels send memory without copying it */
+	[CAP(ZERO_COPY_SEND)] = true,
 	/* frees what post-copy has sent: nothing in pre-copy, in QEMU neither */
 	[CAP(RELEASE_RAM)] = true,
 };

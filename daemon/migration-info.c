@@ -59,6 +59,7 @@ static void fill_ram(const struct migration *m, int64_t total, struct migration_
 		.dirty_sync_count = STAT(m, dirty_sync_count),
 		.page_size = STAT(m, page_size_bytes),
 		.pages_per_second = (uint64_t)STAT(m, pages_per_second),
+		.dirty_sync_missed_zero_copy = (uint64_t)STAT(m, zero_copy_missed),
 		.multifd_bytes = (uint64_t)STAT(m, multifd_bytes),
 		.precopy_bytes = (uint64_t)STAT(m, precopy_bytes),
 		.downtime_bytes = (uint64_t)STAT(m, downtime_bytes),

@@ -31,6 +31,7 @@ struct multifd_source *multifd_connect(struct migration *m, struct merr *err)
 		.n = p->multifd_channels,
 		.codec = p->multifd_compression,
 		.level = multifd_codec_level(p->multifd_compression, p),
+		.zero_copy = migration_has_capability(m, MIGRATION_CAPABILITY_ZERO_COPY_SEND),
 		.rate = &m->rate,
 		.stats = m->stats,
 		.cancel_fd = m->cancel_fd,

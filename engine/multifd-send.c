@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/iov.h"
 #include "engine/kernels/kernels.h"
 #include "engine/wire.h"
 
@@ -33,6 +34,7 @@ struct multifd_sender {
 	uint64_t normal[MULTIFD_PACKET_PAGES], zero[MULTIFD_PACKET_PAGES];	/* offsets */
 	size_t n_iov;
 	struct iovec iov[1 + MULTIFD_PACKET_PAGES];	/* [0] is the header's */
+	bool mapped;		/* the others are guest memory, and not the buffer, which is used anew */
 	struct multifd_packet packet;
 	uint8_t header[MULTIFD_HEADER_LEN];
 	uint32_t buffered;	/* pages of the buffer that it refers to */
@@ -56,6 +58,8 @@ struct multifd_sender *multifd_sender_new(struct multifd_common *common, struct 
 	s->n_iov = 1;
 	chan_set_cancel(chan, common->stop_fd);
 	s->buffer = aligned_alloc(WIRE_PAGE_SIZE, (size_t)MULTIFD_PACKET_PAGES * WIRE_PAGE_SIZE);
+	if (common->n_zero_copy && chan_use_zero_copy(chan, common->n_zero_copy, err) < 0)
+		return multifd_sender_free(s);
 	if (common->codec != MULTI_FD_COMPRESSION_NONE)
 		s->encoder = multifd_encoder_new(common->codec, common->level, err);
 	if (s->buffer && (s->encoder || common->codec == MULTI_FD_COMPRESSION_NONE))
@@ -87,25 +91,26 @@ uint64_t multifd_sender_bytes(const struct multifd_sender *s)
 
 /* ---- bytes ---- */
 
-static size_t total(const struct iovec *iov, size_t n)
+static int write_bytes(struct multifd_sender *s, struct iovec *iov, size_t n, size_t n_mapped)
 {
-	size_t len = 0;
+	int r;
 
-	for (size_t i = 0; i < n; i++)
-		len += iov[i].iov_len;
-	return len;
+	if (!s->common->n_zero_copy)
+		return chan_write(s->chan, iov, n + n_mapped, false, DEADLINE_NONE);
+	r = chan_write(s->chan, iov, n, false, DEADLINE_NONE);
+	return r < 0 ? r : chan_write_by_reference(s->chan, iov + n, n_mapped, DEADLINE_NONE);
 }
 
-/* IOV is consumed. */
-static int write_all(struct multifd_sender *s, struct iovec *iov, size_t n)
+/* IOV, which is consumed: N buffers, and behind them N_MAPPED that are guest memory. */
+static int write_all(struct multifd_sender *s, struct iovec *iov, size_t n, size_t n_mapped)
 {
 	struct multifd_common *c = s->common;
-	size_t len = total(iov, n);
+	size_t len = iov_len(iov, n + n_mapped);
 	int r;
 
 	r = rate_spend(c->rate, len, c->stop_fd);
 	if (r == 0)
-		r = chan_write(s->chan, iov, n, false, DEADLINE_NONE);
+		r = write_bytes(s, iov, n, n_mapped);
 	if (r < 0) {
 		(void)chan_fail(s->chan, r, "writing to the destination", &s->err);
 		(void)merr_prefix(&s->err, "multifd channel %u, offset %" PRIu64, s->id, multifd_sender_bytes(s));
@@ -124,7 +129,7 @@ int multifd_send_hello(struct multifd_sender *s, const struct multifd_hello *h)
 	struct iovec iov = { .iov_base = bytes, .iov_len = sizeof(bytes) };
 
 	multifd_hello_put(h, bytes);
-	return write_all(s, &iov, 1);
+	return write_all(s, &iov, 1, 0);
 }
 
 static int write_packet(struct multifd_sender *s)
@@ -132,13 +137,19 @@ static int write_packet(struct multifd_sender *s)
 	s->packet.number = atomic_fetch_add_explicit(&s->common->n_packets, 1, memory_order_relaxed);
 	multifd_packet_put(&s->packet, s->header);
 	s->iov[0] = (struct iovec){ .iov_base = s->header, .iov_len = sizeof(s->header) };
-	return write_all(s, s->iov, s->n_iov);
+	return s->mapped && !s->encoder ? write_all(s, s->iov, 1, s->n_iov - 1) : write_all(s, s->iov, s->n_iov, 0);
 }
 
 int multifd_send_sync(struct multifd_sender *s)
 {
+	int r;
+
 	s->packet = (struct multifd_packet){ .flags = MULTIFD_FLAG_SYNC };
-	return write_packet(s);
+	r = write_packet(s);
+	/* Not waited for: the kernel holds pages that are still to be sent, and a SYNC is behind them all the same. */
+	if (chan_end_zero_copy_round(s->chan))
+		stats_add(s->common->stats, zero_copy_missed, 1);
+	return r;
 }
 
 /* ---- packets ---- */
@@ -171,7 +182,7 @@ static int flush(struct multifd_sender *s)
 		r = encode(s, &payload);
 	if (r < 0)
 		return r;
-	p->flags = s->n_normal ? multifd_codec_flag(s->common->codec) : 0;
+	p->flags = multifd_codec_flag(s->common->codec);
 	p->n_normal = s->n_normal;
 	p->n_zero = s->n_zero;
 	p->payload_bytes = (uint32_t)payload;
@@ -230,15 +241,20 @@ static int send_mapped(struct multifd_sender *s, struct multifd_job *job, uint32
 	uint8_t *p;
 	int r = 0;
 
+	/* A packet is of one kind of memory or the other. */
+	if (s->common->n_zero_copy && s->buffered && (r = flush(s)) < 0)
+		return r;
 	p = mmap(NULL, len, PROT_READ, MAP_SHARED, b->fd, (off_t)(b->fd_offset + page * WIRE_PAGE_SIZE));
 	if (p == MAP_FAILED)
 		return 0;
 	if (madvise(p, len, MADV_POPULATE_READ) == 0) {
+		s->mapped = true;
 		r = add_pages(s, job, at, page, n, p);
 		if (r == 0)
 			r = flush(s);
 		if (r == 0)
 			r = 1;
+		s->mapped = false;
 	}
 	(void)munmap(p, len);
 	return r;

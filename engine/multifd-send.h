@@ -48,6 +48,7 @@ struct multifd_common {
 	int stop_fd;			/* wake: give up */
 	enum multi_fd_compression codec;
 	unsigned int level;
+	unsigned int n_zero_copy;	/* channels that do without copies: all of them, or 0 */
 	_Atomic uint64_t n_packets;
 	/* The migration thread may change these between two sync points. */
 	atomic_bool find_zeros;

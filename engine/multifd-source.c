@@ -188,6 +188,7 @@ static struct multifd_source *set_new(const struct multifd_options *o)
 	if (!s)
 		return NULL;
 	s->common = (struct multifd_common){ .rate = o->rate, .stats = o->stats, .codec = o->codec, .level = o->level,
+					     .n_zero_copy = o->zero_copy ? o->n : 0,
 					     .stop_fd = wake_new() };
 	s->n = o->n;
 	s->cancel_fd = o->cancel_fd;

@@ -31,6 +31,7 @@ struct multifd_options {
 	unsigned int n;			/* channels */
 	enum multi_fd_compression codec;
 	unsigned int level;
+	bool zero_copy;			/* capability zero-copy-send */
 	struct rate *rate;		/* borrowed, as STATS */
 	struct stats_page *stats;
 	int cancel_fd;			/* ends waits */

@@ -87,6 +87,18 @@ static int add_prctl_rules(scmp_filter_ctx ctx)
 #endif
 }
 
+/* Reading one's own limits: transport/zero-copy.c. */
+static int add_prlimit_rules(scmp_filter_ctx ctx)
+{
+#ifdef SANITIZED
+	(void)ctx;
+	return 0; /* allowed as a whole */
+#else
+	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0),
+				SCMP_A2(SCMP_CMP_EQ, 0));
+#endif
+}
+
 static int drop_capabilities(struct merr *err)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -165,7 +177,8 @@ static int add_rules(scmp_filter_ctx ctx)
 			return r;
 	}
 #endif
-	return add_prctl_rules(ctx);
+	r = add_prctl_rules(ctx);
+	return r < 0 ? r : add_prlimit_rules(ctx);
 }
 
 static int filter(struct merr *err)

@@ -26,6 +26,7 @@
 	S(transferred_bytes)	/* written to the stream */                                 \
 	S(beside_bytes)		/* of these, what went beside the stream: engine/ram-sink.h */ \
 	S(multifd_bytes)	/* of these, by multifd's channels, hellos included */      \
+	S(zero_copy_missed)	/* rounds of a channel in which all was copied, though zero-copy-send is on */ \
 	S(main_thread_id)	/* source: the migration thread's; 0: it ended */           \
 	S(received_bytes)	/* incoming: read from the stream */                        \
 	S(total_bytes)                                                                      \
