@@ -148,8 +148,10 @@ static uint64_t parse_fraction(const char *text, const char **end, uint64_t unit
 {
 	double weight = 0.1, sum = 0;
 
-	for (text++; *text >= '0' && *text <= '9'; text++, weight /= 10)
+	for (text++; *text >= '0' && *text <= '9'; text++) {
 		sum += weight * (*text - '0');
+		weight /= 10;
+	}
 	*end = text;
 	return (uint64_t)(sum * (double)unit);
 }

@@ -49,8 +49,8 @@ struct addr {
 
 /*
  * Parse "tcp:HOST:PORT[,OPTION]...", "unix:PATH", "unix-abstract:NAME", "unix-abstract-padded:NAME", "vsock:CID:PORT",
- * each of these with ",guest[=NAME]" at the end, "fd:NAME", "exec:COMMAND", "file:PATH[,offset=SIZE]" or "shared:[NAME]". All
- * that follows "guest=" is the name. -EINVAL with ERR saying what is wrong and what a right one looks like; -ENOTSUP for a
+ * each of these with ",guest[=NAME]" at the end, "fd:NAME", "exec:COMMAND", "file:PATH[,offset=SIZE]" or "shared:[NAME]".
+ * All that follows "guest=" is the name. -EINVAL with ERR saying what is wrong and what a right one looks like; -ENOTSUP for a
  * protocol of QEMU's that is not there.
  */
 int addr_parse_uri(const char *uri, struct addr *ret, struct merr *err);
@@ -74,8 +74,8 @@ const char *addr_arg(const struct addr *a, size_t i);
 /* Room for any address that addr_format() writes. */
 #define ADDR_FORMATTED_MAX (ADDR_TEXT_MAX + 64)
 /*
- * The URI that is parsed to A, e.g. "tcp:[::1]:4444,ipv6"; but the arguments of a command that is not the shell's are joined by
- * spaces. Cut if BUF is too small. Returns BUF.
+ * The URI that is parsed to A, e.g. "tcp:[::1]:4444,ipv6"; but the arguments of a command that is not the shell's are
+ * joined by spaces. Cut if BUF is too small. Returns BUF.
  */
 const char *addr_format(const struct addr *a, char *buf, size_t len);
 /* What error texts quote: "HOST:PORT", "PATH", "CID:PORT". Returns BUF. */

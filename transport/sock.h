@@ -12,8 +12,8 @@
 #include "transport/resolve.h"
 
 /*
- * Start connecting to T, one of A's, from A's source address. *ret_fd is a socket that is connected, or becomes writable when
- * it is or failed: then ask sock_connect_result(). -errno with ERR if it failed at once.
+ * Start connecting to T, one of A's, from A's source address. *ret_fd is a socket that is connected, or becomes writable
+ * when it is or failed: then ask sock_connect_result(). -errno with ERR if it failed at once.
  */
 int sock_connect(const struct addr *a, const struct sock_target *t, int *ret_fd, struct merr *err);
 /* 0, or -errno with ERR. */

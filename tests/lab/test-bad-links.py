@@ -5,7 +5,8 @@
 """Over a cable of 1 Gbit/s, one 20 ms long, one that loses 1 % of the packets, and one that does all three.
 
 Each time a guest that rewrites and verifies its memory, and RAM alone: migd's and, over the same cable, QEMU's. What is
-asserted is that everything arrives; the figures are printed. They are an emulated machine's: only their ratio says something.
+asserted is that everything arrives; the figures are printed. They are an emulated machine's: only their ratio says
+something, and with a release build (MIGD_BUILD_DIR).
 """
 
 import subprocess

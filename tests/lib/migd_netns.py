@@ -34,7 +34,8 @@ class Pair:
         self.n_cables += 1
         links = (f"{self.tag}va{n}", f"{self.tag}vb{n}")
         addresses = (f"10.77.{n}.1", f"10.77.{n}.2")
-        _ip("link", "add", links[0], "netns", self.names[0], "type", "veth", "peer", "name", links[1], "netns", self.names[1])
+        _ip("link", "add", links[0], "netns", self.names[0], "type", "veth",
+            "peer", "name", links[1], "netns", self.names[1])
         for name, link, address in zip(self.names, links, addresses):
             _ip("-n", name, "address", "add", address + "/24", "dev", link)
             _ip("-n", name, "link", "set", link, "up")
@@ -46,7 +47,8 @@ class Pair:
 
     def run(self, side, *argv):
         """A command in a namespace; its output."""
-        return subprocess.run(["ip", "netns", "exec", self.names[side], *argv], check=True, capture_output=True, text=True).stdout
+        argv = ["ip", "netns", "exec", self.names[side], *argv]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     def cable(self, plugged):
         """Pull the first cable, or plug it in again."""

@@ -41,7 +41,8 @@ def time_to_fail(t, src, uri, *words):
 
 def test_connecting_ends(t):
     spaces, src, _ = hosts(t)
-    took = time_to_fail(t, src, f"tcp:{spaces.BLACK_HOLE}:4444", f"{spaces.BLACK_HOLE}:4444", "timed out", f"{CONNECT_SECONDS} s")
+    peer = f"{spaces.BLACK_HOLE}:4444"
+    took = time_to_fail(t, src, f"tcp:{peer}", peer, "timed out", f"{CONNECT_SECONDS} s")
     t.check(CONNECT_SECONDS - 1 < took < CONNECT_SECONDS + 10 * SLOW, f"after {CONNECT_SECONDS} s, not {took:.1f}")
 
 
