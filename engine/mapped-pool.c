@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -96,6 +97,7 @@ static void *run(void *opaque)
 	struct job job;
 
 	(void)pthread_setname_np(pthread_self(), m->name);
+	m->thread.tid = gettid();
 	while (take(p, &job)) {
 		for (size_t i = 0; i < job.n && !failed(p); i++)
 			if (p->fn(p->opaque, &m->thread, &job.runs[i], &err) < 0)

@@ -6,6 +6,8 @@
 #ifndef MIGD_ENGINE_MAPPED_POOL_H
 #define MIGD_ENGINE_MAPPED_POOL_H
 
+#include <sys/types.h>
+
 #include "base/err.h"
 #include "engine/ram.h"
 
@@ -23,6 +25,7 @@ struct mapped_run {
 
 struct mapped_thread {
 	unsigned int index;
+	pid_t tid;		/* the kernel's number of it */
 	uint8_t *buffer;	/* MAPPED_RUN_PAGES, aligned to pages */
 };
 

@@ -189,7 +189,7 @@ int mapped_reader_new(const struct mapped_source_file *file, struct stats_page *
 		return merr_set_errno(err, -ENOMEM, "mapped-ram");
 	r->file = *file;
 	r->stats = stats;
-	res = mapped_pool_new("migd-load", file->n_threads, read_run, r, file->cancel_fd, &r->pool, err);
+	res = mapped_pool_new("mig/dst/recv_", file->n_threads, read_run, r, file->cancel_fd, &r->pool, err);
 	if (res < 0) {
 		free(r);
 		return res;

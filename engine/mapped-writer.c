@@ -76,6 +76,11 @@ static int put(struct writer *w, struct mapped_thread *t, const struct ram_file 
 				      at, direct ? " with direct I/O" : "");
 	stats_add(w->stats, transferred_bytes, len);
 	stats_add(w->stats, beside_bytes, len);
+	if (w->file.multifd) {
+		stats_add(w->stats, multifd_bytes, len);
+		stats_channel_set(w->stats, t->index, thread_id, t->tid);
+		stats_channel_add(w->stats, t->index, bytes, len);
+	}
 	return 0;
 }
 
@@ -218,6 +223,8 @@ static void writer_free(struct ram_sink *k)
 	struct writer *w = writer_of(k);
 
 	w->pool = mapped_pool_free(w->pool);
+	for (unsigned int i = 0; w->file.multifd && i < MAPPED_THREADS_MAX; i++)
+		stats_channel_set(w->stats, i, thread_id, 0);
 	for (size_t i = 0; i < w->ram->n_blocks; i++)
 		w->places[i].bits = ram_bits_free(w->places[i].bits, w->ram->blocks[i].n_pages);
 	(void)pthread_mutex_destroy(&w->lock);
@@ -253,7 +260,7 @@ int mapped_writer_new(struct ram *ram, const struct mapped_target_file *file, st
 		r = w->places[i].bits ? 0 : merr_set_errno(err, -ENOMEM, "bitmaps of mapped-ram");
 	}
 	if (r == 0)
-		r = mapped_pool_new("migd-save", file->n_threads, write_run, w, file->cancel_fd, &w->pool, err);
+		r = mapped_pool_new("mig/src/send_", file->n_threads, write_run, w, file->cancel_fd, &w->pool, err);
 	if (r < 0)
 		writer_free(&w->sink);
 	else

@@ -20,6 +20,7 @@ struct mapped_target_file {
 	int fd;			/* the stream's own */
 	int direct_fd;		/* the same file with O_DIRECT: pages go there; or -1 */
 	unsigned int n_threads;
+	bool multifd;		/* the threads are its channels: counted and shown as such */
 	bool all_in_full;	/* zero-page-detection none */
 	int cancel_fd;
 };

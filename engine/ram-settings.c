@@ -29,6 +29,7 @@ static int use_mapped_writer(struct migration *m, struct ram_source *s, struct r
 		.fd = chan_fd(chan),
 		.direct_fd = m->direct_fd,
 		.n_threads = mapped_threads(m, MAPPED_WRITERS),
+		.multifd = migration_has_capability(m, MIGRATION_CAPABILITY_MULTIFD),
 		.all_in_full = p->has_zero_page_detection && p->zero_page_detection == ZERO_PAGE_DETECTION_NONE,
 		.cancel_fd = m->cancel_fd,
 	};
