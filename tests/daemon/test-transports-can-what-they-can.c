@@ -36,6 +36,9 @@ static const struct {
 	{ "exec:cat", CAP(POSTCOPY_PREEMPT), false, MIG_MODE_NORMAL,
 	  "'postcopy-preempt' needs a multi-channel" },
 	{ "file:/x", CAP(MULTIFD), true, MIG_MODE_CPR_TRANSFER, "multi-channel" },
+	{ "file:/x", CAP(MULTIFD), false, MIG_MODE_NORMAL, "'multifd' needs a multi-channel" },
+	{ "exec:cat", CAP(MAPPED_RAM), false, MIG_MODE_NORMAL, "seekable" },
+	{ "unix:/x", CAP(MAPPED_RAM) | CAP(MULTIFD), true, MIG_MODE_NORMAL, "seekable" },
 	{ "tcp:h:1", CAP(MULTIFD), true, MIG_MODE_NORMAL, "extra descriptors" },
 	{ "file:/x", 0, false, MIG_MODE_CPR_TRANSFER, "streamable" },
 };

@@ -113,6 +113,24 @@ def test_killed_worker(t):
     t.assert_memory_verified(dst)
 
 
+def test_daemon_dies_before_the_end(t):
+    """The next daemon gives the file its name."""
+    src, dst = pair(t, working_set="16M")
+    t.make_slow(src)
+    t.fill(src)
+    src.command("migrate", {"uri": f"file:{t.dir}/guest"})
+    t.wait_active(src)
+    src.daemon.kill()
+    src.daemon = t.daemon("a")
+    src.wait_attached()
+    t.wait_active(src)
+    t.speed_up(src)
+    t.check(t.wait_end(src)["status"] == "completed", f"the source says {src.migration()}")
+    migdtest.wait_until(lambda: files_of(t.dir) == ["guest"], "the file has its name")
+    load(t, dst, f"file:{t.dir}/guest")
+    t.assert_memory_verified(dst)
+
+
 def test_full_disk(t):
     disk = small_disk(t, "2M")
     src, _ = pair(t, working_set="16M")
