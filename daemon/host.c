@@ -62,6 +62,17 @@ static int parse(json_t *o, struct host_parameters *ret, struct merr *err)
 }
 
 /* `checks` are not asked: what they look at (objects, interfaces) may come later than this daemon. */
+/*
+ * What was kept cannot be read: the defaults hold, but nothing goes in the clear, for that may be what was forbidden.
+ */
+static void fall_back(struct daemon *d, const struct merr *err)
+{
+	log_err("ignoring the host's parameters that a former daemon kept (settings/" STORE_NAME "): %s; "
+		"tls-required is on until host-set-parameters sets them anew",
+		merr_is_set(err) ? merr_msg(err) : "out of memory");
+	d->host.tls_required = true;
+}
+
 static void load(struct daemon *d)
 {
 	struct host_parameters kept = { 0 };
@@ -76,8 +87,7 @@ static void load(struct daemon *d)
 	if (r == 0)
 		r = host_parameters_merge(&d->host, &kept);
 	if (r < 0)
-		log_err("ignoring the host's parameters that a former daemon kept (settings/" STORE_NAME "): %s",
-			merr_is_set(&err) ? merr_msg(&err) : "out of memory");
+		fall_back(d, &err);
 	host_parameters_done(&kept);
 }
 
