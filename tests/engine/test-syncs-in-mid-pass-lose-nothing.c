@@ -2,7 +2,7 @@
 /*
  * A guest that writes all the time, also into memory never touched before, and syncs in the middle of passes: what arrives
  * is what is there in the end. Each write is marked once, as devices and rings do: a mark that a sync took and the
- * pass forgot would never come again.
+ * pass forgot would never come again. In the stream, and over channels of multifd's, with two blocks.
  */
 /* LIBS: migd_engine */
 /* LABELS: quick */
@@ -25,6 +25,8 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "engine/multifd-sink.h"
+#include "engine/multifd-target.h"
 #include "engine/ram-handler.h"
 
 #define N_PAGES 16384ULL
@@ -32,6 +34,8 @@
 #define PASSES 4
 #define WRITES_A_TICK 48
 #define TICKS_A_SYNC 2
+#define N_BLOCKS 2
+#define CHANNELS_MAX 5
 
 struct source {
 	struct ram ram;
@@ -39,6 +43,9 @@ struct source {
 	struct ram_source *sender;
 	struct guest_link guest;
 	unsigned int seed, ticks, mid_syncs;
+	unsigned int n_channels;	/* 0: pages go in the stream */
+	bool list_zeros;
+	struct chan *channels[CHANNELS_MAX];
 	int stream_fd, result;
 };
 
@@ -76,7 +83,7 @@ static void *answer(void *opaque)
 
 static void write_page(struct source *s)
 {
-	struct ram_file *b = &s->ram.blocks[0];
+	struct ram_file *b = &s->ram.blocks[rand_r(&s->seed) % N_BLOCKS];
 	uint64_t page = (uint64_t)rand_r(&s->seed) % N_PAGES, content[WIRE_PAGE_SIZE / 8];
 
 	/* One unit in four is never written, one in four only late. */
@@ -95,8 +102,8 @@ static void fill(struct source *s)
 
 	memset(content, 0x5a, sizeof(content));
 	for (uint64_t page = 0; page < N_PAGES; page++)
-		if (page / 512 % 4 == 0)
-			(void)fd_pwrite_full(s->ram.blocks[0].fd, content, sizeof(content), page * sizeof(content));
+		for (size_t i = 0; i < N_BLOCKS && page / 512 % 4 == 0; i++)
+			(void)fd_pwrite_full(s->ram.blocks[i].fd, content, sizeof(content), page * sizeof(content));
 	for (int i = 0; i < 4000; i++)
 		write_page(s);
 }
@@ -114,17 +121,38 @@ static int tick(void *opaque)
 	return ram_source_sync(s->sender, &left, NULL);
 }
 
+/* NULL: not over channels. */
+static struct multifd_source *use_channels(struct source *s, struct rate *rate, struct stats_page *stats)
+{
+	const struct multifd_options o = { .n = s->n_channels,
+					   .codec = MULTI_FD_COMPRESSION_NONE,
+					   .rate = rate,
+					   .stats = stats,
+					   .cancel_fd = -1 };
+	const struct multifd_dialect d = { .find_zeros = true, .list_zeros = s->list_zeros };
+	struct multifd_hello hello = { .id = 0 };
+	struct multifd_source *m;
+
+	if (!s->n_channels)
+		return NULL;
+	m = multifd_source_new(&o, s->channels, &hello, NULL);
+	ram_source_use_sink(s->sender, multifd_sink_new(m, s->sender, &d));
+	return m;
+}
+
 static void *send_all(void *opaque)
 {
 	struct source *s = opaque;
 	struct rate rate = { 0 };
 	struct stats_page *stats = calloc(1, sizeof(*stats));
+	struct multifd_source *channels;
 	struct out *out = out_new(s->chan, &rate, stats, -1);
 	struct handlers hs = { 0 };
 	uint64_t left;
 
 	s->sender = ram_source_new(&s->ram, out, &s->guest, stats, true);
 	ram_source_on_tick(s->sender, tick, s);
+	channels = use_channels(s, &rate, stats);
 	s->result = ram_source_register(&hs, s->sender, NULL);
 	if (s->result == 0)
 		s->result = handlers_setup(&hs, out, NULL);
@@ -139,6 +167,7 @@ static void *send_all(void *opaque)
 	if (s->result == 0)
 		s->result = handlers_complete(&hs, out, NULL);
 	handlers_done(&hs);
+	(void)multifd_source_free(channels);
 	if (s->result < 0)
 		(void)shutdown(s->stream_fd, SHUT_RDWR);
 	out_free(out);
@@ -146,12 +175,30 @@ static void *send_all(void *opaque)
 	return NULL;
 }
 
-static void receive_all(struct ram *ram, int fd)
+/* NULL: there are no channels. */
+static struct multifd_target *take_channels(struct ram *ram, struct stats_page *stats, const int *fds, unsigned int n)
+{
+	struct multifd_target *m = n ? multifd_target_new(ram, stats, n, MULTI_FD_COMPRESSION_NONE, -1) : NULL;
+	uint8_t hello[MULTIFD_HELLO_LEN];
+
+	for (unsigned int i = 0; i < n; i++) {
+		assert_int_equal(fd_read_full(fds[i], hello, sizeof(hello)), 0);
+		assert_int_equal(hello[24], i);
+		assert_int_equal(multifd_target_add(m, i, chan_new(fds[i], -1)), 0);
+	}
+	if (m)
+		assert_int_equal(multifd_target_start(m, NULL), 0);
+	return m;
+}
+
+static void receive_all(struct ram *ram, int fd, const int *channel_fds, unsigned int n)
 {
 	struct merr err = MERR_INIT;
+	struct stats_page *stats = calloc(1, sizeof(*stats));
 	struct chan *chan = chan_new(fd, -1);
 	struct in *in = in_new(chan, NULL, &err);
-	struct ram_target t = { .ram = ram, .in = in, .runs = true };
+	struct multifd_target *channels = take_channels(ram, stats, channel_fds, n);
+	struct ram_target t = { .ram = ram, .in = in, .runs = true, .multifd = channels };
 	struct handlers hs = { 0 };
 	struct section_head head;
 
@@ -161,15 +208,22 @@ static void receive_all(struct ram *ram, int fd)
 			fail_msg("%s", err.msg);
 	} while (head.type != WIRE_SECTION_END);
 	handlers_done(&hs);
+	if (channels)
+		assert_int_equal(multifd_target_end(channels), 0);
+	(void)multifd_target_free(channels);
 	in_free(in);
 	chan_free(chan);
+	free(stats);
 }
 
-static void add_block(struct ram *ram)
+static void add_blocks(struct ram *ram)
 {
-	struct attach_ram_block row = { .name = "ram", .len = BLOCK_BYTES, .page_size = 4096 };
+	struct attach_ram_block row = { .name = "ram0", .len = BLOCK_BYTES, .page_size = 4096 };
 
-	assert_int_equal(ram_add(ram, &row, fd_memfd("test", BLOCK_BYTES), NULL), 0);
+	for (int i = 0; i < N_BLOCKS; i++) {
+		row.name[3] = (char)('0' + i);
+		assert_int_equal(ram_add(ram, &row, fd_memfd("test", BLOCK_BYTES), NULL), 0);
+	}
 }
 
 static void compare(const struct ram_file *a, const struct ram_file *b)
@@ -184,22 +238,37 @@ static void compare(const struct ram_file *a, const struct ram_file *b)
 	}
 }
 
-static void run(unsigned int seed)
+static void make_channels(struct source *s, int *fds)
 {
-	struct source s = { .seed = seed };
+	int pair[2];
+
+	for (unsigned int i = 0; i < s->n_channels; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		s->channels[i] = chan_new(pair[0], -1);
+		fds[i] = pair[1];
+	}
+}
+
+static void run(unsigned int seed, unsigned int n_channels, bool list_zeros)
+{
+	struct source s = { .seed = seed, .n_channels = n_channels, .list_zeros = list_zeros };
 	struct ram to = { 0 };
-	int stream[2], link[2], map_fd;
+	int stream[2], link[2], map_fd, channel_fds[CHANNELS_MAX];
 	pthread_t sender, library;
 	struct conn *c;
 
-	add_block(&s.ram);
-	add_block(&to);
+	add_blocks(&s.ram);
+	add_blocks(&to);
 	assert_int_equal(ram_source_init(&s.ram), 0);
 	assert_int_equal(ram_target_init(&to), 0);
-	assert_int_equal(dirty_map_create(N_PAGES, &s.ram.blocks[0].dirty, &map_fd), 0);
-	(void)close(map_fd);
+	for (int i = 0; i < N_BLOCKS; i++) {
+		assert_int_equal(dirty_map_create(N_PAGES, &s.ram.blocks[i].dirty, &map_fd), 0);
+		(void)close(map_fd);
+	}
 	fill(&s);
-	bitmap_set_range(s.ram.blocks[0].dirty.bits, 0, N_PAGES);
+	for (int i = 0; i < N_BLOCKS; i++)
+		bitmap_set_range(s.ram.blocks[i].dirty.bits, 0, N_PAGES);
+	make_channels(&s, channel_fds);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, link), 0);
 	c = conn_new(link[1]);
 	assert_int_equal(pthread_create(&library, NULL, answer, c), 0);
@@ -208,11 +277,12 @@ static void run(unsigned int seed)
 	s.stream_fd = stream[0];
 	s.chan = chan_new(stream[0], -1);
 	assert_int_equal(pthread_create(&sender, NULL, send_all, &s), 0);
-	receive_all(&to, stream[1]);
+	receive_all(&to, stream[1], channel_fds, n_channels);
 	(void)pthread_join(sender, NULL);
 	assert_int_equal(s.result, 0);
 	assert_true(s.mid_syncs > PASSES);
-	compare(&s.ram.blocks[0], &to.blocks[0]);
+	for (int i = 0; i < N_BLOCKS; i++)
+		compare(&s.ram.blocks[i], &to.blocks[i]);
 	guest_link_done(&s.guest);
 	(void)pthread_join(library, NULL);
 	(void)conn_free(c);
@@ -224,14 +294,22 @@ static void run(unsigned int seed)
 static void what_arrives_is_what_is_there(void **state)
 {
 	(void)state;
-	for (unsigned int seed = 1; seed <= 8; seed++)
-		run(seed);
+	for (unsigned int seed = 1; seed <= 4; seed++)
+		run(seed, 0, false);
+}
+
+static void over_channels_too(void **state)
+{
+	(void)state;
+	for (unsigned int seed = 1; seed <= CHANNELS_MAX; seed++)
+		run(seed, seed, seed % 2);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_arrives_is_what_is_there),
+		cmocka_unit_test(over_channels_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 # SERIAL: reserves the host's huge pages
 """Guest RAM in huge pages, which have neither SEEK_HOLE nor write()."""
 
+import migd_multifd
 import migdtest
 from migd_process import wait_until
 
@@ -35,6 +36,18 @@ def need_huge_pages(t, n):
 def test_to_huge_pages(t):
     need_huge_pages(t, 80)
     src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True)
+    src.mem.map[48 << 20:49 << 20] = b"y" * (1 << 20)
+    t.migrate(src, dst)
+    t.assert_only_runs(dst, src)
+    t.check(dst.mem.map[48 << 20:49 << 20] == b"y" * (1 << 20), "memory filled from outside arrived")
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
+def test_over_channels(t):
+    """Short runs of a huge page come over several channels at once."""
+    need_huge_pages(t, 80)
+    src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True)
+    migd_multifd.on(src, dst, channels=3)
     src.mem.map[48 << 20:49 << 20] = b"y" * (1 << 20)
     t.migrate(src, dst)
     t.assert_only_runs(dst, src)
