@@ -11,10 +11,12 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 
 import migd_certs
+import migd_proxy
 import migd_tls
-from migdtest import QmpError, main, wait_until
+from migdtest import SLOW, QmpError, main, wait_until
 
 
 def refused(t, vmm, command, arguments, *words):
@@ -39,6 +41,10 @@ def refused_del(t, daemon, id, *words):
 
 def getfd(vmm, name, end):
     vmm.daemon.qmp.command("getfd", {"fdname": name}, fds=[end.fileno()])
+
+
+def capabilities(vmm, on, *names):
+    vmm.command("migrate-set-capabilities", {"capabilities": [{"capability": n, "state": on} for n in names]})
 
 
 def encrypted(vmm):
@@ -221,6 +227,56 @@ def test_over_a_restart(t):
     t.assert_only_runs(dst, src)
 
 
+class Relay(migd_proxy.Proxy):
+    """Once armed, it is slow on the way back; with an answer that it passes on after `loaded`, what comes next is COMMIT, and
+    the link breaks."""
+    armed = loaded = answered = False
+
+    def _pump(self, direction, a, b, parser, pair):
+        try:
+            while data := a.recv(1 << 18):
+                if self.armed and direction == "back":
+                    time.sleep(0.5 * SLOW)
+                    self.answered = self.loaded
+                if self.answered and direction == "out":
+                    self.armed = self.answered = False
+                    self._break()
+                    return
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            for sock in pair:
+                self._shut(sock)
+
+
+def test_connects_again_with_new_certificates(t):
+    """The link is lost at COMMIT; certificates are replaced and daemons restarted before it is back. All are asked to sign again."""
+    src, dst = t.pair(working_set="2M")
+    x = migd_tls.x509(t, src, dst, ["IP:127.0.0.1"], authz={"kind": "authz-simple", "identity": migd_tls.CLIENT[1]})
+    capabilities(src, True, "pause-before-switchover")
+    link = t.cleanup.enter_context(Relay(int(t.listen(dst).rpartition(":")[2])))
+    src.command("migrate", {"uri": link.uri})
+    wait_until(lambda: src.migration()["status"] == "pre-switchover", "the source waits")
+    link.armed = True
+    src.command("migrate-continue", {"state": "pre-switchover"})
+    wait_until(lambda: dst.migration().get("handover", {}).get("state") == "loaded", "the destination has all")
+    link.loaded = True
+    wait_until(lambda: src.migration().get("handover", {}).get("in-doubt"), "the source is in doubt")
+    x.issue_server(["IP:127.0.0.1"], kind="rsa")
+    x.issue_client()
+    for side in src, dst:
+        side.daemon.drop_session()
+        side.daemon.kill(signal.SIGKILL)
+    t.a, t.b = src.daemon, dst.daemon = t.daemon("a"), t.daemon("b")
+    for daemon in t.a, t.b:
+        wait_until(lambda d=daemon: "took over a former daemon's migration" in d.log_text(), "the worker is taken over")
+        wait_until(lambda d=daemon: (d.guest("g") or {}).get("attached"), "the VMM is back")
+    link.heal()
+    t.assert_failed(src)
+    t.check(encrypted(src) == 2, f"both connections were encrypted, not {encrypted(src)}")
+    t.assert_only_runs(src, dst)
+
+
 def host_set(daemon, **parameters):
     daemon.qmp.command("host-set-parameters", {k.replace("_", "-"): v for k, v in parameters.items()})
 
@@ -248,6 +304,9 @@ def test_host_demands_it(t):
     host_set(t.a, tls_creds=migd_tls.ID)
     host_set(t.b, tls_creds_incoming=migd_tls.ID)
     refused_del(t, t.a, migd_tls.ID, "in use by the host's parameters")
+    capabilities(src, True, "multifd", "zero-copy-send")
+    refused(t, src, "migrate", {"uri": "tcp:127.0.0.1:1"}, "'zero-copy-send'", "TLS")
+    capabilities(src, False, "multifd", "zero-copy-send")
     t.migrate(src, dst)
     t.check(encrypted(src) == 1 and encrypted(dst) == 1, "it was encrypted")
     t.check(src.command("query-migrate-parameters")["tls-creds"] == "", "the guest's own is what it was")
