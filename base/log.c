@@ -32,6 +32,14 @@ void log_init(const char *program, enum log_target target, int max_level)
 	log_set_level(max_level);
 }
 
+void log_init_child(const char *program)
+{
+	const char *word = getenv("MIGD_LOG_LEVEL");
+	int level = word ? log_level_parse(word) : LOG_INFO;
+
+	log_init(program, LOG_TARGET_STDERR, level < 0 ? LOG_INFO : level);
+}
+
 void log_set_level(int max_level)
 {
 	atomic_store_explicit(&level_now, max_level, memory_order_relaxed);

@@ -14,6 +14,8 @@ enum log_target {
 
 /* PROGRAM is kept by reference. MAX_LEVEL: LOG_ERR ... LOG_DEBUG; higher ones are dropped. */
 void log_init(const char *program, enum log_target target, int max_level);
+/* A process that the daemon started: to stderr, as much as the daemon, which says so in MIGD_LOG_LEVEL. */
+void log_init_child(const char *program);
 void log_set_level(int max_level);
 int log_level(void);
 

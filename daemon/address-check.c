@@ -15,8 +15,22 @@ static bool has(const struct guest *g, enum migration_capability c)
 /* Several channels to one place: a file has them only where each page has its own place. */
 static bool is_multi_channel(const struct guest *g, const struct addr *a)
 {
-	return addr_is_network(a) ||
+	return addr_is_network(a) || a->type == ADDR_SHARED ||
 	       (a->type == ADDR_FILE && has(g, MIGRATION_CAPABILITY_MAPPED_RAM));
+}
+
+/* A guest is named by its source, and waits where it is. */
+int address_check_direction(const struct addr *a, bool incoming, struct merr *err)
+{
+	if (incoming && a->to_guest)
+		return merr_set(err, -EINVAL,
+				"Option 'guest' is for migrate; to wait for a guest at this host's shared ports: "
+				"shared:NAME");
+	if (!incoming && a->type == ADDR_SHARED)
+		return merr_set(err, -EINVAL,
+				"'shared' is for migrate-incoming; to migrate to a host's shared port: "
+				"tcp:HOST:PORT,guest=NAME");
+	return 0;
 }
 
 int address_check(const struct guest *g, const struct addr *a, struct merr *err)

@@ -247,6 +247,21 @@ int address_parse_incoming(const char *uri, const struct migration_channel *chan
 	return r;
 }
 
+int address_parse_listen(const char *uri, const struct socket_address *socket, struct addr *ret, char *text,
+			 struct merr *err)
+{
+	int r;
+
+	if (!uri == !socket)
+		return merr_set(err, -EINVAL, "%s",
+				uri ? "'uri' and 'addr' exclude each other; give one of them"
+				    : "Parameter 'uri' or 'addr' is needed: where to listen, e.g. tcp:HOST:PORT");
+	r = uri ? addr_parse_uri(uri, ret, err) : from_socket(socket, ret, err);
+	if (r == 0)
+		name(ret, uri, text);
+	return r;
+}
+
 int address_parse_cpr(const struct migration_channel *channels, size_t n,
 		      char ret[sizeof(((struct addr *)0)->path)], struct merr *err)
 {

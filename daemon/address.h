@@ -23,9 +23,16 @@ int address_parse(const char *uri, const struct migration_channel *channels, siz
 int address_parse_incoming(const char *uri, const struct migration_channel *channels, size_t n,
 			   struct addr *ret, char *text, struct merr *err);
 
+/* A port to listen on: exactly one of URI and SOCKET has to be there. *RET and TEXT as above. */
+int address_parse_listen(const char *uri, const struct socket_address *socket, struct addr *ret, char *text,
+			 struct merr *err);
+
 /* The path of CHANNELS' `cpr` entry, which must be a Unix socket, to RET; "": there is none. -EINVAL. */
 int address_parse_cpr(const struct migration_channel *channels, size_t n,
 		      char ret[sizeof(((struct addr *)0)->path)], struct merr *err);
+
+/* Whether A is for migrate, or (INCOMING) for migrate-incoming. -EINVAL. */
+int address_check_direction(const struct addr *a, bool incoming, struct merr *err);
 
 /* Whether the kind of A is allowed, and fits G's capabilities and parameters (QMP.md 6.5). -EPERM, -EINVAL. */
 int address_check(const struct guest *g, const struct addr *a, struct merr *err);

@@ -20,6 +20,7 @@
 #include "daemon/hello.h"
 #include "daemon/host.h"
 #include "daemon/listen.h"
+#include "daemon/listeners.h"
 #include "daemon/object-watch.h"
 #include "daemon/object.h"
 #include "daemon/queue.h"
@@ -177,7 +178,9 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 		return r;
 	settings_prune(d);
 	adopt_all(d);
-	r = open_sockets(d, o, err);
+	r = listeners_open(d, o, &d->listeners, err);
+	if (r == 0)
+		r = open_sockets(d, o, err);
 	if (r == 0)
 		settings_reattach(d);
 	return r;
@@ -224,6 +227,7 @@ struct daemon *daemon_free(struct daemon *d)
 		return NULL;
 	p = private_of(d);
 	d->door = door_close(d->door);
+	d->listeners = listeners_free(d->listeners);
 	d->registry = registry_free(d->registry);
 	worker_forget_dismissed();
 	command_forget_dropped();

@@ -16,6 +16,7 @@
 
 struct door;
 struct fdsets;
+struct listeners;
 struct object_watch;
 struct objects;
 struct registry;
@@ -28,6 +29,7 @@ struct daemon {
 	struct door *door;
 	struct state_dir *state;
 	struct fdsets *fdsets;
+	struct listeners *listeners; /* shared ports */
 	struct objects *objects;
 	struct object_watch *object_watch; /* NULL: there is no inotify */
 	struct host_parameters host; /* daemon/host.h */

@@ -37,6 +37,8 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 	if (r == 0)
 		r = address_parse_cpr(args->channels, args->n_channels, cpr_path, &err);
 	if (r == 0)
+		r = address_check_direction(&addr, false, &err);
+	if (r == 0)
 		r = address_check(g, &addr, &err);
 	if (r == 0)
 		r = cpr_check_channels(g, &addr, cpr_path, &err);
@@ -77,7 +79,7 @@ void cmd_migrate_incoming(struct qmp_call *call, const struct migrate_incoming_a
 	if (incoming_check(g, &err) < 0 ||
 	    address_parse_incoming(args->has_uri ? args->uri : NULL, args->channels,
 				   args->n_channels, &addr, text, &err) < 0 ||
-	    address_check(g, &addr, &err) < 0)
+	    address_check_direction(&addr, true, &err) < 0 || address_check(g, &addr, &err) < 0)
 		qmp_fail(call, &err);
 	else
 		incoming_start(g, text, &addr, !args->has_exit_on_error || args->exit_on_error,

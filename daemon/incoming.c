@@ -10,6 +10,7 @@
 #include "daemon/dial.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
+#include "daemon/rendezvous.h"
 #include "daemon/start.h"
 #include "daemon/stream.h"
 #include "daemon/tls.h"
@@ -95,12 +96,12 @@ static void on_listening(void *opaque, int fd, const struct merr *err)
 	start_worker(m);
 }
 
-/* A stream that is there at once. */
+/* A stream that is there at once; or none at all: connections come from the shared ports. */
 static void start_local(struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
-	if (stream_open(m, m->call, &err) < 0 || tls_prepare(m, &err) < 0) {
+	if ((m->addr.type != ADDR_SHARED && stream_open(m, m->call, &err) < 0) || tls_prepare(m, &err) < 0) {
 		start_failed(m, &err);
 		return;
 	}
@@ -114,6 +115,11 @@ void incoming_start(struct guest *g, const char *uri, const struct addr *addr, b
 	struct merr err = MERR_INIT;
 	struct migration *m = NULL;
 
+	if (addr->type == ADDR_SHARED &&
+	    rendezvous_check(g->daemon, addr->guest[0] ? addr->guest : g->name, &err) < 0) {
+		qmp_fail(call, &err);
+		return;
+	}
 	if (migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, &m, &err) < 0) {
 		qmp_fail(call, &err);
 		return;

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 #include "base/log.h"
 #include "daemon/adopt.h"
 #include "daemon/daemon.h"
+#include "daemon/greet.h"
 #include "daemon/guest.h"
 #include "daemon/json.h"
 #include "daemon/migration.h"
@@ -22,6 +25,7 @@
 #include "daemon/preflight.h"
 #include "daemon/publish.h"
 #include "daemon/queue.h"
+#include "daemon/rendezvous.h"
 #include "daemon/settle.h"
 #include "daemon/tls.h"
 #include "daemon/worker.h"
@@ -33,6 +37,9 @@
  */
 #define BACKOFF_FIRST_MS 100U
 #define BACKOFF_MAX_MS   5000U
+
+/* Of the link's buffer, of which the system gives 200 KiB: anybody can connect, and a worker that is not told the rest is killed. */
+#define ARRIVALS_UNREAD_MAX (64 * 1024)
 
 /* ---- to the worker ---- */
 
@@ -89,6 +96,10 @@ static int describe_start(const struct migration *m, json_t **ret)
 	s.handover_id = strdup(m->handover_id);
 	s.peer = strdup(m->uri);
 	handover_id_format(m->guest->uuid, uuid);
+	if (rendezvous_name(m)) {
+		s.has_shared_name = true;
+		s.shared_name = strdup(rendezvous_name(m));
+	}
 	if (strspn(uuid, "0") < strlen(uuid)) {
 		s.has_uuid = true;
 		s.uuid = strdup(uuid);
@@ -193,6 +204,18 @@ void link_published(struct migration *m, const struct merr *err)
 		tell_worker(m, LINK_PUBLISHED, body, NULL, 0);
 }
 
+int link_arrival(struct migration *m, int fd)
+{
+	struct conn *c = m->worker ? worker_conn(m->worker) : NULL;
+	int unread = 0;
+
+	if (!c)
+		return -ENOTCONN;
+	if (ioctl(conn_fd(c), SIOCOUTQ, &unread) < 0 || unread > ARRIVALS_UNREAD_MAX)
+		return -EAGAIN;
+	return link_send(c, LINK_ARRIVAL, NULL, &fd, 1);
+}
+
 void link_resolve(struct migration *m, enum resolve_outcome outcome)
 {
 	struct worker_resolve w = { .outcome = outcome };
@@ -216,8 +239,13 @@ static void answer_connection(struct migration *m, int fd, const char *error)
 static void on_dialled(void *opaque, int fd, const struct merr *err)
 {
 	struct migration *m = opaque;
+	struct merr own = MERR_INIT;
 
 	m->dial = NULL;
+	if (fd >= 0 && greet(m, fd, &own) < 0) {
+		fd = close_fd(fd);
+		err = &own;
+	}
 	if (fd >= 0)
 		m->dial_failures = 0;
 	else

@@ -31,6 +31,11 @@ void link_cancel(struct migration *m);
 void link_continue(struct migration *m);
 /* ERR is NULL: what was written is there to stay. */
 void link_published(struct migration *m, const struct merr *err);
+/*
+ * A connection to the host's shared port, on FD (borrowed). -EAGAIN: the worker has enough to read: what matters more needs
+ * the room; -ENOTCONN: there is no worker.
+ */
+int link_arrival(struct migration *m, int fd);
 void link_resolve(struct migration *m, enum resolve_outcome outcome);
 
 /*

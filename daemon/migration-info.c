@@ -6,10 +6,13 @@
 
 #include "base/clock.h"
 #include "daemon/address.h"
+#include "daemon/daemon.h"
 #include "daemon/guest.h"
+#include "daemon/listeners.h"
 #include "daemon/migration.h"
 #include "daemon/preflight.h"
 #include "daemon/queue.h"
+#include "daemon/rendezvous.h"
 
 #define IN(status) (1U << MIGRATION_STATUS_##status)
 /* The source's "full" states; the others show the status alone. */
@@ -153,6 +156,11 @@ static int fill_target(const struct migration *m, struct migration_info *ret)
 	ret->has_blackout = m->status == MIGRATION_STATUS_COMPLETED;
 	if (ret->has_blackout)
 		fill_blackout(m, &ret->blackout);
+	if (rendezvous_name(m)) {
+		ret->has_socket_address = true;
+		return listeners_describe(m->guest->daemon->listeners, &ret->socket_address,
+					  &ret->n_socket_address);
+	}
 	if (!m->has_listen_addr)
 		return 0;
 	ret->socket_address = calloc(1, sizeof(*ret->socket_address));

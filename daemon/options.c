@@ -15,6 +15,7 @@ enum option_id {
 	OPT_QMP = 256,
 	OPT_ATTACH,
 	OPT_STATE_DIR,
+	OPT_LISTEN,
 	OPT_LOG_LEVEL,
 	OPT_ALLOW_EXEC,
 	OPT_FOREGROUND,
@@ -26,6 +27,7 @@ static const struct option long_options[] = {
 	{ "qmp", required_argument, NULL, OPT_QMP },
 	{ "attach", required_argument, NULL, OPT_ATTACH },
 	{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
+	{ "listen", required_argument, NULL, OPT_LISTEN },
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
 	{ "allow-exec", no_argument, NULL, OPT_ALLOW_EXEC },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
@@ -43,6 +45,8 @@ const char *options_help(void)
 	       "  --attach PATH     Unix socket where VMMs register their guests\n"
 	       "  --state-dir DIR   what the next migd needs to take over running migrations;\n"
 	       "                    one daemon a directory (default " STATE_DIR_DEFAULT ")\n"
+	       "  --listen URI      a port at which any guest of this host can be received (e.g.\n"
+	       "                    tcp:HOST:PORT); can be given several times\n"
 	       "  --allow-exec      let QMP clients run commands as migd's user (exec: addresses)\n"
 	       "  --log-level L     emerg alert crit err warning notice info debug (default info)\n"
 	       "  --foreground      stay in the foreground instead of detaching from the terminal\n"
@@ -63,6 +67,14 @@ static int set_log_level(struct options *o, const char *word, struct merr *err)
 	return 0;
 }
 
+static int add_listen(struct options *o, const char *uri, struct merr *err)
+{
+	if (o->n_listen == OPTIONS_LISTEN_MAX)
+		return merr_set(err, -EINVAL, "option '--listen' can be given %d times", OPTIONS_LISTEN_MAX);
+	o->listen[o->n_listen++] = uri;
+	return 0;
+}
+
 static int set_option(struct options *o, int id, const char *value, struct merr *err)
 {
 	switch (id) {
@@ -75,6 +87,8 @@ static int set_option(struct options *o, int id, const char *value, struct merr 
 	case OPT_STATE_DIR:
 		o->state_dir = value;
 		return 0;
+	case OPT_LISTEN:
+		return add_listen(o, value, err);
 	case OPT_LOG_LEVEL:
 		return set_log_level(o, value, err);
 	case OPT_ALLOW_EXEC:

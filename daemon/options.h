@@ -4,13 +4,19 @@
 #define MIGD_DAEMON_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
+
+/* As many shared ports as there can be. */
+#define OPTIONS_LISTEN_MAX 16
 
 struct options {
 	const char *qmp_path;
 	const char *attach_path;
 	const char *state_dir;
+	const char *listen[OPTIONS_LISTEN_MAX]; /* URIs of shared ports */
+	size_t n_listen;
 	int log_level;
 	bool allow_exec; /* exec: addresses */
 	bool foreground;

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "daemon/cpr.h"
 #include "daemon/daemon.h"
+#include "daemon/greet.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/peer.h"
@@ -88,8 +90,13 @@ static void on_started(struct migration *m, const struct merr *err)
 static void on_connected(void *opaque, int fd, const struct merr *err)
 {
 	struct migration *m = opaque;
+	struct merr own = MERR_INIT;
 
 	m->dial = NULL;
+	if (fd >= 0 && greet(m, fd, &own) < 0) {
+		fd = close_fd(fd);
+		err = &own;
+	}
 	if (fd < 0) {
 		start_failed(m, err);
 		return;

@@ -21,6 +21,7 @@
 #include "daemon/timer.h"
 #include "daemon/tls.h"
 #include "daemon/worker.h"
+#include "engine/link.h"
 
 /* The library answers MIG_OPEN from its service thread, which does nothing that takes longer. */
 #define MIG_OPEN_TIMEOUT_MS 10000U
@@ -51,7 +52,7 @@ static int spawn(struct migration *m, struct merr *err)
 		r = state_dir_worker_socket(d->state, m->id, &adopt_fd, err);
 	if (r < 0)
 		return r;
-	r = worker_spawn(d->base, d->exe_fd, &link_handler, m, &m->worker, err);
+	r = worker_spawn(d->base, d->exe_fd, WORKER_ARGV0, &link_handler, m, &m->worker, err);
 	if (r < 0)
 		return r;
 	/* Before START: from then on there is something that another daemon would have to know. */

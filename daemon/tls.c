@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/greet.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/object.h"
@@ -39,7 +40,7 @@ static bool is_remote(const struct migration *m)
 {
 	if (m->addr.type == ADDR_FD)
 		return is_network_socket(m);
-	return addr_is_network(&m->addr) && m->addr.type != ADDR_UNIX;
+	return (addr_is_network(&m->addr) && m->addr.type != ADDR_UNIX) || m->addr.type == ADDR_SHARED;
 }
 
 static const char *text_of(const struct str_or_null *s)
@@ -273,8 +274,20 @@ static int describe_priority(const struct tls_priority *p, struct worker_tls *w)
 		       : -ENOMEM;
 }
 
-static int describe(const struct migration_tls *t, struct worker_tls *w)
+/* A server of several guests is told which; or else the host's name. */
+static int describe_server_name(const struct migration *m, struct worker_tls *w)
 {
+	char name[GREETING_SERVER_NAME_MAX + 1];
+
+	w->has_server_name = greet_server_name(m, name);
+	if (w->has_server_name)
+		w->server_name = strdup(name);
+	return w->has_server_name && !w->server_name ? -ENOMEM : 0;
+}
+
+static int describe(const struct migration *m, struct worker_tls *w)
+{
+	const struct migration_tls *t = m->tls;
 	const struct tls_creds *c = t->creds;
 	int r = c->type == OBJECT_TYPE_TLS_CREDS_X509 ? describe_x509(c, w) : describe_psk(c, w);
 
@@ -284,6 +297,8 @@ static int describe(const struct migration_tls *t, struct worker_tls *w)
 	w->hostname = t->hostname ? strdup(t->hostname) : NULL;
 	if (t->hostname && !w->hostname)
 		r = -ENOMEM;
+	if (r == 0)
+		r = describe_server_name(m, w);
 	return r == 0 && c->has_priority ? describe_priority(&c->priority, w) : r;
 }
 
@@ -303,7 +318,7 @@ int tls_send(struct migration *m, struct merr *err)
 
 	if (!m->tls || !m->tls->creds || !c)
 		return 0;
-	r = describe(m->tls, &w);
+	r = describe(m, &w);
 	if (r == 0)
 		r = link_send_tls(c, &w);
 	wipe(&w);

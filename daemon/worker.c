@@ -25,9 +25,14 @@
 #define LINGER_MS 5000U
 #define HOW_MAX   256
 
+/* What is executed is called "migd-KIND". */
+#define ARGV0_PREFIX "migd-"
+#define WORKER_KIND  (WORKER_ARGV0 + sizeof(ARGV0_PREFIX) - 1)
+
 struct worker {
 	TAILQ_ENTRY(worker) dismissed_entry;
 	bool dismissed;
+	const char *kind; /* for messages */
 	struct event_base *base;
 	int pid;
 	int pidfd;         /* -1: an adopted one that could not be identified */
@@ -217,7 +222,7 @@ static void on_link_error(struct worker *w, int r, const struct merr *err)
 	if (w->dismissed || w->freed)
 		return;
 	if (r != -ENOTCONN) {
-		log_err("killing a worker that breaks the link's rules pid=%d: %s", w->pid,
+		log_err("killing a %s that breaks the link's rules pid=%d: %s", w->kind, w->pid,
 			merr_msg(err));
 		worker_kill(w, merr_msg(err));
 	}
@@ -279,23 +284,23 @@ static void describe_exit(struct worker *w, char ret[HOW_MAX])
 	siginfo_t info = { 0 };
 
 	if (w->why[0])
-		(void)snprintf(ret, HOW_MAX, "worker was killed: %.200s", w->why);
+		(void)snprintf(ret, HOW_MAX, "%s was killed: %.200s", w->kind, w->why);
 	/* One that a former daemon started is not our child: nobody can tell how it ended. */
 	if (w->pidfd < 0 || waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED | WNOHANG) < 0) {
 		if (!w->why[0])
-			(void)snprintf(ret, HOW_MAX, "worker died");
+			(void)snprintf(ret, HOW_MAX, "%s died", w->kind);
 		return;
 	}
 	if (w->why[0])
 		return;
 	if (info.si_code != CLD_EXITED)
-		(void)snprintf(ret, HOW_MAX, "worker died (signal %d: %s)", info.si_status,
+		(void)snprintf(ret, HOW_MAX, "%s died (signal %d: %s)", w->kind, info.si_status,
 			       strsignal(info.si_status));
 	else if (info.si_status == EXEC_FAILED_STATUS)
-		(void)snprintf(ret, HOW_MAX, "worker could not be executed; see the log");
+		(void)snprintf(ret, HOW_MAX, "%s could not be executed; see the log", w->kind);
 	else
-		(void)snprintf(ret, HOW_MAX, "worker ended unexpectedly (status %d); see the log",
-			       info.si_status);
+		(void)snprintf(ret, HOW_MAX, "%s ended unexpectedly (status %d); see the log",
+			       w->kind, info.si_status);
 }
 
 static void on_exited(evutil_socket_t fd, short what, void *opaque)
@@ -332,6 +337,7 @@ static struct worker *worker_new(struct event_base *base, int pid, int pidfd, in
 		return NULL;
 	}
 	w->base = base;
+	w->kind = WORKER_KIND;
 	w->pid = pid;
 	w->pidfd = pidfd;
 	w->handler = handler;
@@ -349,9 +355,9 @@ static struct worker *worker_new(struct event_base *base, int pid, int pidfd, in
 }
 
 /* In the child, which shares nothing but is a copy of a process with threads: system calls only. */
-static void __attribute__((noreturn)) become_worker(int exe_fd, int link_fd, char **env)
+static void __attribute__((noreturn)) become(const char *argv0, int exe_fd, int link_fd, char **env)
 {
-	char *argv[] = { (char *)(uintptr_t)WORKER_ARGV0, NULL };
+	char *argv[] = { (char *)(uintptr_t)argv0, NULL };
 	sigset_t none;
 	int null_fd;
 
@@ -373,9 +379,11 @@ static void __attribute__((noreturn)) become_worker(int exe_fd, int link_fd, cha
 	_exit(EXEC_FAILED_STATUS);
 }
 
-int worker_spawn(struct event_base *base, int exe_fd, const struct worker_handler *handler,
-		 void *opaque, struct worker **ret, struct merr *err)
+int worker_spawn(struct event_base *base, int exe_fd, const char *argv0,
+		 const struct worker_handler *handler, void *opaque, struct worker **ret,
+		 struct merr *err)
 {
+	const char *kind = argv0 + strlen(ARGV0_PREFIX);
 	_cleanup_close_ int theirs = -1;
 	char *env[ENVIRON_MAX];
 	int pair[2], pidfd;
@@ -383,23 +391,23 @@ int worker_spawn(struct event_base *base, int exe_fd, const struct worker_handle
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return merr_set_errno(err, -errno, "cannot start a worker: socketpair");
+		return merr_set_errno(err, -errno, "cannot start a %s: socketpair", kind);
 	theirs = pair[1];
 	collect_environment(env);
 	pid = fork();
 	if (pid < 0) {
 		close_fd(pair[0]);
-		return merr_set_errno(err, -errno, "cannot start a worker: fork");
+		return merr_set_errno(err, -errno, "cannot start a %s: fork", kind);
 	}
 	if (pid == 0)
-		become_worker(exe_fd, theirs, env);
+		become(argv0, exe_fd, theirs, env);
 	pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0) {
 		/*
 		 * Without it the worker could not be watched. It is our child: the pid is still its
 		 * own.
 		 */
-		(void)merr_set_errno(err, -errno, "cannot watch a worker: pidfd_open");
+		(void)merr_set_errno(err, -errno, "cannot watch a %s: pidfd_open", kind);
 		(void)kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
 		close_fd(pair[0]);
@@ -407,7 +415,8 @@ int worker_spawn(struct event_base *base, int exe_fd, const struct worker_handle
 	}
 	w = worker_new(base, pid, pidfd, pair[0], handler, opaque);
 	if (!w)
-		return merr_set(err, -ENOMEM, "cannot start a worker: out of memory");
+		return merr_set(err, -ENOMEM, "cannot start a %s: out of memory", kind);
+	w->kind = kind;
 	*ret = w;
 	return 0;
 }

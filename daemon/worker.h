@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker process: started or adopted, watched, its link. Knows no migration: daemon/link.h gives
- * the messages their meaning.
+ * the messages their meaning. The greeter (daemon/greeter.h) is another process of this sort.
  */
 #ifndef MIGD_DAEMON_WORKER_H
 #define MIGD_DAEMON_WORKER_H
@@ -29,12 +29,13 @@ struct worker_handler {
 };
 
 /*
- * Start EXE_FD as a worker: its own session, descriptors 0-2 and its end of the link, an empty
+ * Start EXE_FD under the name ARGV0 (WORKER_ARGV0, GREETER_ARGV0; borrowed): its own session, descriptors 0-2 and its end of the link, an empty
  * environment but for the variables named in worker.c. Nothing is sent. HANDLER and OPAQUE are
  * borrowed.
  */
-int worker_spawn(struct event_base *base, int exe_fd, const struct worker_handler *handler,
-		 void *opaque, struct worker **ret, struct merr *err);
+int worker_spawn(struct event_base *base, int exe_fd, const char *argv0,
+		 const struct worker_handler *handler, void *opaque, struct worker **ret,
+		 struct merr *err);
 
 /*
  * Go on with a worker that a former daemon started. LINK_FD (taken over) is connected to it. PID

@@ -403,6 +403,17 @@ static int take_connection(struct control *c, struct conn_msg *msg, json_t *body
 	return 0;
 }
 
+static int take_arrival(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	int fd = conn_msg_take_fd(msg, 0);
+
+	(void)body;
+	if (fd < 0)
+		return merr_set(err, -EBADMSG, "worker link: ARRIVAL without a connection");
+	migration_arrive(c->m, fd);
+	return 0;
+}
+
 static int take_published(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
 {
 	struct worker_published answer;
@@ -508,6 +519,7 @@ static const struct {
 	{ LINK_PUBLISHED, take_published },   { LINK_SHARE, take_share },
 	{ LINK_TLS, take_tls },		      { LINK_SIGNED, take_signed },
 	{ LINK_AUTHORIZED, take_authorized }, { LINK_ADMITTED, take_admitted },
+	{ LINK_ARRIVAL, take_arrival },
 };
 
 static int handle(struct control *c, struct conn_msg *msg, struct merr *err)

@@ -224,6 +224,34 @@ void migration_answer_connect(struct migration *m, int fd, const struct merr *er
 	wake_raise(m->answer_fd);
 }
 
+void migration_arrive(struct migration *m, int fd)
+{
+	LOCK_SCOPE(&m->lock);
+
+	if (m->n_arrivals == ARRIVALS_MAX) {
+		(void)close_fd(m->arrivals[0]);
+		memmove(m->arrivals, m->arrivals + 1, (ARRIVALS_MAX - 1) * sizeof(m->arrivals[0]));
+		m->n_arrivals--;
+	}
+	m->arrivals[m->n_arrivals++] = fd;
+	wake_raise(m->arrival_fd);
+}
+
+int migration_take_arrival(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+	int fd;
+
+	if (m->n_arrivals == 0) {
+		wake_drain(m->arrival_fd);
+		return -1;
+	}
+	fd = m->arrivals[0];
+	m->n_arrivals--;
+	memmove(m->arrivals, m->arrivals + 1, m->n_arrivals * sizeof(m->arrivals[0]));
+	return fd;
+}
+
 /* The answer to PUBLISH, if there is one: true, and *ret is the result. */
 static bool take_published(struct migration *m, int *ret, struct merr *err)
 {

@@ -31,6 +31,9 @@ enum resolve {
 	RESOLVE_DISCARD,
 };
 
+/* Connections that the daemon passed on and nobody has looked at: as many as may wait in a reception. */
+#define ARRIVALS_MAX 512U
+
 /* What the control thread has yet to tell the daemon, in order. */
 struct report;
 struct credentials;
@@ -50,6 +53,7 @@ struct migration {
 	int cancel_fd;		/* wake: the migration thread is to give up */
 	int report_fd;		/* wake: the control thread has something to send */
 	int answer_fd;		/* wake: the control thread has an answer for the migration thread */
+	int arrival_fd;		/* wake: there are arrivals */
 
 	/* Both threads, atomic. */
 	struct rate rate;			/* its limit only */
@@ -80,6 +84,8 @@ struct migration {
 	bool connection_answered;
 	int connection_fd;			/* answer to CONNECT; -1: connection_error */
 	struct merr connection_error;
+	int arrivals[ARRIVALS_MAX];		/* in the order they came */
+	unsigned int n_arrivals;
 	int publish_fd;				/* what PUBLISH is about; -1: nothing to be found again */
 	bool publish_answered;
 	struct merr publish_error;
@@ -127,6 +133,13 @@ int migration_channel(struct migration *m, int fd, int cancel_fd, struct chan **
  * migrate_cancel; else -errno with ERR. The caller's.
  */
 int migration_open_channel(struct migration *m, struct chan **ret, struct merr *err);
+
+/*
+ * A connection to the host's shared port, which migration_arrive() takes over: control thread. When too many wait, the one
+ * that waits longest is dropped. migration_take_arrival(): migration thread; the caller's; -1: none.
+ */
+void migration_arrive(struct migration *m, int fd);
+int migration_take_arrival(struct migration *m);
 
 /*
  * Ask the daemon to publish what was written to FD (borrowed; -1: it is closed). 0: it is there to stay; -EAGAIN: not answered until DEADLINE_NS, ask again

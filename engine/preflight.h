@@ -26,7 +26,7 @@ int preflight_impossible(struct source *s);
 
 /*
  * Destination, after the opening: whether the source only compares, and what it has turned on. Nothing is read from a source
- * that does not know preflights. Errors are IN's.
+ * that does not know preflights. Errors are IN's; -ESTALE: the source does not migrate, it asks about a handover of before.
  */
 struct preflight {
 	bool only;

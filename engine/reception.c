@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -16,14 +17,16 @@
 #include "engine/credentials.h"
 #include "engine/migration.h"
 #include "engine/multifd-packet.h"
+#include "engine/return-path.h"
 #include "engine/wire.h"
+#include "transport/greeting.h"
 
 #define EVENTS_PER_CALL 16
 #define MAGIC_LEN 4
 
 enum progress {
 	PROGRESS_HANDSHAKE = 0,
-	PROGRESS_HEAD,	/* the first bytes are awaited */
+	PROGRESS_HEAD,	/* the first bytes are awaited; of the preamble, or those behind it */
 	PROGRESS_KNOWN,
 	PROGRESS_LEAVING,	/* refused, and told so */
 };
@@ -32,6 +35,7 @@ struct visitor {
 	TAILQ_ENTRY(visitor) entry;
 	struct chan *chan;
 	enum progress progress;
+	bool greeted;		/* the preamble was read */
 	enum arrival kind;	/* PROGRESS_KNOWN */
 	uint64_t deadline_ns;
 };
@@ -40,6 +44,7 @@ struct reception {
 	struct migration *m;
 	int epoll_fd;
 	bool listening;
+	bool shared;	/* connections come by M's arrivals */
 	unsigned int n;
 	TAILQ_HEAD(, visitor) visitors;	/* in the order they came */
 	reception_refuse_fn refuse;
@@ -108,15 +113,64 @@ static int watch(struct reception *r, int fd, void *data, uint32_t events)
 	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
+static const char *awaited_name(const struct reception *r)
+{
+	const struct worker_start *s = &r->m->start;
+
+	return s->has_shared_name ? s->shared_name : s->guest;
+}
+
+/* Read the preamble. -EAGAIN: it is not all there; else -errno with WHY. */
+static int read_preamble(struct reception *r, struct visitor *v, struct merr *why)
+{
+	uint8_t bytes[GREETING_LEN];
+	struct greeting g;
+	ssize_t n = chan_peek(v->chan, bytes, sizeof(bytes));
+
+	if (n < (ssize_t)sizeof(bytes))
+		return -EAGAIN;
+	if (greeting_read(bytes, sizeof(bytes), &g) != GREETING_NAMED)
+		return merr_set(why, -EBADMSG, "its preamble is malformed");
+	if (strcmp(g.guest, awaited_name(r)) != 0)
+		return merr_set(why, -EHOSTUNREACH, "it is for guest '%s', and guest '%s' waits here", g.guest,
+				awaited_name(r));
+	n = chan_read(v->chan, bytes, sizeof(bytes), 0);
+	if (n != sizeof(bytes))
+		return merr_set(why, -EIO, "its preamble cannot be read");
+	v->greeted = true;
+	return 0;
+}
+
+/* True: bytes were taken, look again. */
+static bool look_past_preamble(struct reception *r, struct visitor *v)
+{
+	struct merr why = MERR_INIT;
+	int res = read_preamble(r, v, &why);
+
+	if (res < 0 && res != -EAGAIN) {
+		rp_send_error(v->chan, &why);
+		say_goodbye(r, v, &why);
+	}
+	return res == 0;
+}
+
 /* The first bytes, or what can be said without them. */
 static void look(struct reception *r, struct visitor *v)
 {
 	uint8_t head[MULTIFD_HELLO_LEN];
-	ssize_t n = chan_peek(v->chan, head, sizeof(head));
-	bool multifd = n >= MAGIC_LEN && load_be32(head) == WIRE_MULTIFD_MAGIC;
+	bool multifd;
+	ssize_t n;
 
-	if (n == -EAGAIN || (n > 0 && n < (multifd ? (ssize_t)sizeof(head) : MAGIC_LEN)))
-		return;
+	do {
+		n = chan_peek(v->chan, head, sizeof(head));
+		multifd = n >= MAGIC_LEN && load_be32(head) == WIRE_MULTIFD_MAGIC;
+		if (n == -EAGAIN || (n > 0 && n < (multifd ? (ssize_t)sizeof(head) : MAGIC_LEN)))
+			return;
+		if (v->greeted || n < MAGIC_LEN || load_be32(head) != GREETING_MAGIC)
+			break;
+		if (!look_past_preamble(r, v))
+			return;
+	} while (true);
 	/* A closed or broken one too: the opening says what is wrong with it. */
 	v->kind = multifd ? ARRIVAL_MULTIFD : ARRIVAL_MAIN;
 	v->progress = PROGRESS_KNOWN;
@@ -153,10 +207,21 @@ static void advance(struct reception *r, struct visitor *v)
 		dismiss(r, v);
 }
 
+/* A source says what it is at once: among those that do not, the first that came. At the latest, the last of all. */
+static struct visitor *longest_unknown(const struct reception *r)
+{
+	struct visitor *v;
+
+	TAILQ_FOREACH(v, &r->visitors, entry)
+		if (v->progress != PROGRESS_KNOWN)
+			break;
+	return v;
+}
+
 /* Takes over FD. */
 static void welcome(struct reception *r, int fd)
 {
-	struct visitor *v = calloc(1, sizeof(*v));
+	struct visitor *v = calloc(1, sizeof(*v)), *crowded_out;
 	struct merr why = MERR_INIT;
 
 	if (!v || !(v->chan = chan_new(fd, r->m->cancel_fd))) {
@@ -177,9 +242,12 @@ static void welcome(struct reception *r, int fd)
 		return;
 	}
 	if (r->n > RECEPTION_MAX) {
-		(void)merr_set(&why, -EUSERS, "%u connections are waiting already", RECEPTION_MAX);
-		turn_away(r, v, &why);
-		return;
+		crowded_out = longest_unknown(r);
+		(void)merr_set(&why, -EUSERS, "more than %u connections wait, and this one waited longest",
+			       RECEPTION_MAX);
+		turn_away(r, crowded_out, &why);
+		if (crowded_out == v)
+			return;
 	}
 	if (watch(r, chan_fd(v->chan), v, EPOLLIN | EPOLLOUT | EPOLLET) < 0)
 		dismiss(r, v);
@@ -195,16 +263,24 @@ static void accept_all(struct reception *r)
 		welcome(r, fd);
 }
 
+static void take_arrivals(struct reception *r)
+{
+	int fd;
+
+	while ((fd = migration_take_arrival(r->m)) >= 0)
+		welcome(r, fd);
+}
+
 struct reception *reception_new(struct migration *m, reception_refuse_fn fn, void *opaque)
 {
 	struct reception *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return NULL;
-	*r = (struct reception){ .m = m, .refuse = fn, .opaque = opaque };
+	*r = (struct reception){ .m = m, .refuse = fn, .opaque = opaque, .shared = m->start.has_shared_name };
 	TAILQ_INIT(&r->visitors);
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (r->epoll_fd < 0)
+	if (r->epoll_fd < 0 || (r->shared && watch(r, m->arrival_fd, r, EPOLLIN) < 0))
 		return reception_free(r);
 	if (m->stream_fd < 0)
 		return r;
@@ -245,7 +321,7 @@ uint64_t reception_deadline(const struct reception *r)
 
 bool reception_open(const struct reception *r)
 {
-	return r->listening;
+	return r->listening || r->shared;
 }
 
 bool reception_hopeful(const struct reception *r)
@@ -255,7 +331,7 @@ bool reception_hopeful(const struct reception *r)
 	TAILQ_FOREACH(v, &r->visitors, entry)
 		if (v->progress != PROGRESS_LEAVING)
 			return true;
-	return r->listening;
+	return reception_open(r);
 }
 
 static void drop_late(struct reception *r)
@@ -283,15 +359,24 @@ static void drop_late(struct reception *r)
 void reception_work(struct reception *r)
 {
 	struct epoll_event events[EVENTS_PER_CALL];
+	bool accepts, arrivals;
 	int n;
 
 	do {
+		accepts = arrivals = false;
 		n = epoll_wait(r->epoll_fd, events, EVENTS_PER_CALL, 0);
 		for (int i = 0; i < n; i++)
-			if (events[i].data.ptr)
-				advance(r, events[i].data.ptr);
+			if (!events[i].data.ptr)
+				accepts = true;
+			else if (events[i].data.ptr == r)
+				arrivals = true;
 			else
-				accept_all(r);
+				advance(r, events[i].data.ptr);
+		/* Afterwards: new ones may crowd out some of which an event told. */
+		if (accepts)
+			accept_all(r);
+		if (arrivals)
+			take_arrivals(r);
 	} while (n == EVENTS_PER_CALL);
 	drop_late(r);
 }

@@ -3,11 +3,15 @@
  * The connections of an incoming migration, from accept() until it is known what they are: all are served at once, for
  * the first byte on the main one comes only after the others are connected (WIRE.md 5.1), and none may hold up another.
  *
- *     accept > handshake > first four bytes: multifd's magic, and then the rest of its hello, or else the main stream
+ *     accept, or passed on > handshake > preamble, if any
+ *         > first four bytes: multifd's magic, and then the rest of its hello, or else the main stream
  *
- * A connection that does not get so far in RECEPTION_TIMEOUT_MS, or is one too many, is dropped, with a word in the log
- * and in query-migrate. One whose handshake failed is told so, and read out for a moment: bytes that nobody read turn the
- * close into a reset, which can overtake the word. Migration thread.
+ * Those that come by the host's shared port were accepted by the daemon, and say which guest they are for
+ * (transport/greeting.h). A preamble is read here, on whatever way it comes: it has to name the guest that waits.
+ *
+ * A connection that does not get so far in RECEPTION_TIMEOUT_MS, or that takes longest when there are too many, is dropped,
+ * with a word in the log and in query-migrate. One whose handshake failed is told so, and read out for a moment: bytes that
+ * nobody read turn the close into a reset, which can overtake the word. Migration thread.
  */
 #ifndef MIGD_ENGINE_RECEPTION_H
 #define MIGD_ENGINE_RECEPTION_H
@@ -20,7 +24,7 @@
 struct migration;
 struct reception;
 
-/* For the handshake and the first bytes. */
+/* For the handshake, the preamble and the first bytes. */
 #define RECEPTION_TIMEOUT_MS 10000
 /* For reading it out. */
 #define RECEPTION_GOODBYE_MS 2000
@@ -37,8 +41,8 @@ enum arrival {
 typedef void (*reception_refuse_fn)(void *opaque, struct merr *why);
 
 /*
- * Of M's stream_fd: a listening socket, which stays M's, or the one connection there is, which is taken over. NULL: out
- * of memory or descriptors.
+ * Of M's stream_fd: a listening socket, which stays M's, or the one connection there is, which is taken over; and of M's
+ * arrivals, if it waits at the shared port. NULL: out of memory or descriptors.
  */
 struct reception *reception_new(struct migration *m, reception_refuse_fn fn, void *opaque);
 struct reception *reception_free(struct reception *r);

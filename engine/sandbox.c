@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker's sandbox: capabilities, no_new_privs, Landlock, rlimits, seccomp. It parses bytes that a hostile peer sends and
- * messages that a hostile VMM sends; whoever takes it over has the descriptors of one migration and nothing else.
+ * Sandboxes: capabilities, no_new_privs, Landlock, rlimits, seccomp. A worker parses bytes that a hostile peer sends and
+ * messages that a hostile VMM sends; whoever takes it over has the descriptors of one migration and nothing else. The
+ * greeter parses anybody's first bytes; whoever takes it over can look at connections that nobody has answered yet, and
+ * say wrongly who they are for.
  */
 #include "engine/sandbox.h"
 
@@ -16,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "engine/greeter-link.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -27,6 +30,8 @@
 
 /* Descriptors: RAM blocks and their dirty maps, three times over; 255 channels, each with a pipe; waiting connections. */
 #define FILES_MAX 1536
+#define GREETER_FILES_MAX  (GREETER_CONNECTIONS_MAX + 64)
+#define GREETER_MEMORY_MAX (64UL << 20)
 
 /* Linux 6.5: libseccomp may be older, the number is every architecture's. */
 #define SYS_CACHESTAT 451
@@ -53,7 +58,20 @@ static const int allowed[] = {
 	SCMP_SYS(sched_yield), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
 	SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom),
 	SCMP_SYS(exit), SCMP_SYS(exit_group),
+};
+
+/* A greeter's after its start, when everything it needs is there: it allocates nothing and opens nothing. */
+static const int greeter_allowed[] = {
+	SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(close),
+	SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(poll), SCMP_SYS(ppoll),
+	/* log lines, time, the end */
+	SCMP_SYS(write), SCMP_SYS(getpid), SCMP_SYS(clock_gettime), SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
+};
+
 #ifdef SANITIZED
+/* On top of a worker's, for either. */
+static const int sanitizers_allowed[] = {
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(sched_getaffinity), SCMP_SYS(prctl),
 	SCMP_SYS(getrlimit), SCMP_SYS(setrlimit), SCMP_SYS(prlimit64), SCMP_SYS(personality),
 	SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(ioctl), SCMP_SYS(dup),
@@ -61,10 +79,8 @@ static const int allowed[] = {
 	SCMP_SYS(ptrace), SCMP_SYS(getdents64), SCMP_SYS(mincore), SCMP_SYS(uname),
 	SCMP_SYS(process_vm_readv), SCMP_SYS(access), SCMP_SYS(getcwd), SCMP_SYS(pipe),
 	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(nanosleep),
-#endif
 };
-
-#ifndef SANITIZED
+#else
 /* The C library tries these and can live without: a denial is no sign of an attack. */
 static const int denied[] = {
 	SCMP_SYS(openat), SCMP_SYS(sched_getaffinity), SCMP_SYS(ioctl),
@@ -161,52 +177,78 @@ static int landlock(struct merr *err)
 	return 0;
 }
 
-static int add_rules(scmp_filter_ctx ctx)
+static const struct profile {
+	const int *allowed;
+	size_t n_allowed;
+	rlim_t files_max;
+	rlim_t memory_max; /* address space, bytes; 0: no limit */
+	bool has_threads;
+} profiles[] = {
+	[SANDBOX_WORKER] = { allowed, ARRAY_SIZE(allowed), FILES_MAX, 0, true },
+	[SANDBOX_GREETER] = { greeter_allowed, ARRAY_SIZE(greeter_allowed), GREETER_FILES_MAX, GREETER_MEMORY_MAX, false },
+};
+
+static int add_rules(scmp_filter_ctx ctx, uint32_t action, const int *calls, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = seccomp_rule_add(ctx, action, calls[i], 0);
+	return r;
+}
+
+static int add_profile(scmp_filter_ctx ctx, const struct profile *p)
 {
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++) {
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
-		if (r < 0)
-			return r;
-	}
-#ifndef SANITIZED
-	for (size_t i = 0; i < ARRAY_SIZE(denied); i++) {
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
-		if (r < 0)
-			return r;
-	}
+#ifdef SANITIZED
+	(void)p;
+	r = add_rules(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
+	if (r == 0)
+		r = add_rules(ctx, SCMP_ACT_ALLOW, sanitizers_allowed, ARRAY_SIZE(sanitizers_allowed));
+#else
+	r = add_rules(ctx, SCMP_ACT_ALLOW, p->allowed, p->n_allowed);
+	if (r == 0)
+		r = add_rules(ctx, SCMP_ACT_ERRNO(EPERM), denied, ARRAY_SIZE(denied));
 #endif
-	r = add_prctl_rules(ctx);
-	return r < 0 ? r : add_prlimit_rules(ctx);
+	if (r == 0 && p->has_threads)
+		r = add_prctl_rules(ctx);
+	if (r == 0 && p->has_threads)
+		r = add_prlimit_rules(ctx);
+	return r;
 }
 
-static int filter(struct merr *err)
+static int filter(const struct profile *p, struct merr *err)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int r;
 
 	if (!ctx)
 		return merr_set_errno(err, -ENOMEM, "sandbox: seccomp");
-	r = add_rules(ctx);
+	r = add_profile(ctx, p);
 	if (r == 0)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);
 	return r < 0 ? merr_set_errno(err, r, "sandbox: seccomp") : 0;
 }
 
-int sandbox_enter(struct merr *err)
+int sandbox_enter(enum sandbox kind, struct merr *err)
 {
+	const struct profile *p = &profiles[kind];
 	int r;
 
 	r = drop_capabilities(err);
 	if (r == 0)
 		r = limit(RLIMIT_CORE, 0, "no core files", err);
 	if (r == 0)
-		r = limit(RLIMIT_NOFILE, FILES_MAX, "descriptors", err);
+		r = limit(RLIMIT_NOFILE, p->files_max, "descriptors", err);
+#ifndef SANITIZED
+	if (r == 0 && p->memory_max)
+		r = limit(RLIMIT_AS, p->memory_max, "address space", err);
+#endif
 	if (r == 0)
 		r = landlock(err);
 	if (r == 0)
-		r = filter(err);
+		r = filter(p, err);
 	return r;
 }

@@ -260,6 +260,20 @@ static int answer_preflight(struct target *t, struct preflight *p)
 	return merr_set(&t->err, -ENOTCONN, "the source only compared, and there is no other connection to wait for");
 }
 
+/*
+ * A source that still wants to know about a handover of before, which ended here: the one that is waited for may yet
+ * come. Nothing is answered: it is not known here what became of that. 1: wait again.
+ */
+static int turn_away_stale(struct target *t)
+{
+	struct merr why = t->err;
+
+	target_disconnect(t);
+	merr_clear(&t->err);
+	target_note_refusal(t, &why);
+	return 1;
+}
+
 /* A source that wants to migrate. */
 static int await_migration(struct target *t, struct preflight *p)
 {
@@ -271,6 +285,8 @@ static int await_migration(struct target *t, struct preflight *p)
 			r = preflight_receive(t, p);
 		if (r == 0)
 			r = p->only ? answer_preflight(t, p) : turn_await(t);
+		else if (r == -ESTALE && reception_open(t->reception))
+			r = turn_away_stale(t);
 	} while (r > 0 || (r == 0 && p->only));
 	return r;
 }

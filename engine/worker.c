@@ -12,8 +12,6 @@
 #include "engine/control.h"
 #include "engine/sandbox.h"
 
-#define LOG_LEVEL_ENV "MIGD_LOG_LEVEL"	/* the daemon's level, passed on */
-
 static void *run(void *opaque)
 {
 	struct migration *m = opaque;
@@ -40,21 +38,12 @@ static int migration_init(struct migration *m)
 	m->cancel_fd = wake_new();
 	m->report_fd = wake_new();
 	m->answer_fd = wake_new();
-	if (m->cancel_fd < 0 || m->report_fd < 0 || m->answer_fd < 0)
+	m->arrival_fd = wake_new();
+	if (m->cancel_fd < 0 || m->report_fd < 0 || m->answer_fd < 0 || m->arrival_fd < 0)
 		return -EMFILE;
 	if (rate_init(&m->rate) < 0)
 		return -ENOMEM;
 	return -pthread_mutex_init(&m->lock, NULL);
-}
-
-static void log_start(void)
-{
-	const char *word = getenv(LOG_LEVEL_ENV);
-	int level = word ? log_level_parse(word) : LOG_INFO;
-
-	log_init(WORKER_ARGV0, LOG_TARGET_STDERR, level < 0 ? LOG_INFO : level);
-	/* The kernel shows this name; argv[0] is the same. */
-	(void)pthread_setname_np(pthread_self(), WORKER_ARGV0);
 }
 
 /* The migration on a thread of its own, the link to the daemon on this one. */
@@ -80,7 +69,9 @@ int worker_main(void)
 	struct migration m;
 	struct conn *link;
 
-	log_start();
+	log_init_child(WORKER_ARGV0);
+	/* The kernel shows this name; argv[0] is the same. */
+	(void)pthread_setname_np(pthread_self(), WORKER_ARGV0);
 	/* Writes to a peer that is gone give EPIPE, everywhere. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (migration_init(&m) < 0) {
@@ -88,7 +79,7 @@ int worker_main(void)
 		return EXIT_FAILURE;
 	}
 	link = conn_new(LINK_FD);
-	if (!link || control_start(link, &m, &err) < 0 || sandbox_enter(&err) < 0) {
+	if (!link || control_start(link, &m, &err) < 0 || sandbox_enter(SANDBOX_WORKER, &err) < 0) {
 		log_err("cannot start: %s", merr_msg(&err));
 		(void)conn_free(link);
 		return EXIT_FAILURE;

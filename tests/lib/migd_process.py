@@ -207,6 +207,10 @@ class Daemon(Process):
         """The pids of its workers."""
         return [pid for pid in children(self.pid) if argv0(pid) == "migd-worker" and is_running(pid)]
 
+    def greeters(self):
+        """The pids of the processes that look at connections to its shared ports: at most one."""
+        return [pid for pid in children(self.pid) if argv0(pid) == "migd-greeter" and is_running(pid)]
+
     def drop_session(self):
         if self._qmp is not None:
             self._qmp.close()

@@ -104,6 +104,9 @@ def forward():
         if byte == 0x51:  # "QEVM": each connection begins with it
             yield 7
             yield "header"
+        elif byte == 0x4D:  # "MiGd": names the guest, at a shared port
+            yield 151
+            yield "preamble"
         elif byte == 7:
             yield (yield from _be32())
             yield "configuration"
