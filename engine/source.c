@@ -396,19 +396,21 @@ static enum source_end migrate(struct source *s)
 	return r < 0 ? SOURCE_REVOKED : source_switchover(s);
 }
 
-/* If it was a channel that failed, the peer's last words are better than "connection reset" here, too. */
+/* If it was a channel that failed, that is the reason, whatever came of it; and the peer's last words are better still. */
 static void channel_failed(struct source *s)
 {
 	uint64_t deadline_ns = clock_now_ns() + LAST_WORDS_NS;
 	struct merr why = MERR_INIT;
 
-	if (!s->multifd || merr_is_set(&s->err) || !multifd_source_why(s->multifd, &why))
+	if (!s->multifd || s->err.code == -EREMOTEIO || !multifd_source_why(s->multifd, &why))
 		return;
+	merr_clear(&s->err);
 	while (s->in && s->peer != PEER_NONE && !merr_is_set(&s->err) &&
 	       (in_ready(s->in) || fd_wait(chan_fd(s->chan), POLLIN, s->m->cancel_fd, deadline_ns) > 0))
 		if (on_input(s) < 0)
 			break;
-	(void)merr_copy(&s->err, &why);
+	if (s->err.code != -EREMOTEIO)
+		s->err = why;
 }
 
 /* Before RELEASE: the library takes the guest back, whatever state it was in. */
