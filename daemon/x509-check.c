@@ -16,7 +16,7 @@
 /* ---- for people ---- */
 
 /* As GnuTLS writes it, with which QEMU compares: UTF-8 stays what it is. */
-#define NAME_FLAGS (XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB)
+#define NAME_FLAGS (XN_FLAG_RFC2253 & ~(unsigned long)(ASN1_STRFLGS_ESC_MSB | XN_FLAG_DN_REV))
 
 char *x509_name(const X509_NAME *name)
 {

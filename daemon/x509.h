@@ -22,7 +22,7 @@ int x509_load(const struct tls_creds_x509_properties *p, const struct secret *pa
 
 /* ---- looking at certificates (daemon/x509-check.c) ---- */
 
-/* RFC 4514's form, malloc()ed; NULL: out of memory. */
+/* RFC 4514's form, the parts in the certificate's order; malloc()ed; NULL: out of memory. */
 char *x509_name(const X509_NAME *name);
 
 /* Fill *RET for people. -ENOMEM. */

@@ -15,8 +15,8 @@
 
 #define TEXT_MAX 512
 
-/* As RFC 4514 writes names, UTF-8 left alone. */
-#define NAME_FLAGS (XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB)
+/* As RFC 4514 writes names, UTF-8 left alone; but their parts in the certificate's order, as QEMU compares them. */
+#define NAME_FLAGS (XN_FLAG_RFC2253 & ~(unsigned long)(ASN1_STRFLGS_ESC_MSB | XN_FLAG_DN_REV))
 
 /* ---- ours ---- */
 

@@ -74,7 +74,7 @@ struct tls_config {
 
 	/*
 	 * Called in chan_handshake(), which waits for them, at most until DEADLINE_NS. sign(): at most TLS_SIGNATURE_MAX
-	 * bytes; 0 or -errno. authorize(): server: may the client whose certificate holds, with the name DN (RFC 4514),
+	 * bytes; 0 or -errno. authorize(): server: may the client whose certificate holds, with the name DN (RFC 4514, in the certificate's order),
 	 * connect? 0, or -errno with what is to be logged; NULL: all may.
 	 */
 	int (*sign)(void *opaque, uint64_t deadline_ns, const struct tls_to_sign *what, uint8_t *sig, size_t *ret_len,

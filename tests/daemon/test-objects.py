@@ -116,7 +116,7 @@ def test_x509_is_loaded(t):
     t.check("error" not in info, f"{info}")
     ca, own, second = info["certificates"]
     t.check((ca["role"], ca["subject"], ca["issuer"]) == ("authority", "CN=migd test authority", "CN=migd test authority"), f"{ca}")
-    t.check((own["role"], own["subject"], own["issuer"]) == ("own", "CN=host1,O=Ex\u00e4mple\\, Inc", ca["subject"]), f"{own}")
+    t.check((own["role"], own["subject"], own["issuer"]) == ("own", "O=Ex\u00e4mple\\, Inc,CN=host1", ca["subject"]), f"{own}")
     t.check(own["fingerprint"] == migd_certs.fingerprint(cert), f"{own}")
     t.check(second["fingerprint"] == migd_certs.fingerprint(numbered), f"{second}")
     t.check(own["not-before"] < own["not-after"] and own["not-after"].endswith("Z"), f"{own}")
@@ -320,7 +320,7 @@ def test_priority(t):
 
 def test_authz(t):
     o = Objects(t)
-    o.add("authz-simple", "simple", identity="CN=host1,O=Example")
+    o.add("authz-simple", "simple", identity="O=Example,CN=host1")
     o.add("authz-list", "list", policy="deny", rules=[
         {"match": "CN=host1", "policy": "allow", "format": "exact"}, {"match": "CN=web*", "policy": "allow", "format": "glob"}])
     o.add("authz-list", "empty")
@@ -352,7 +352,7 @@ def test_as_the_manual_says(t):
     t.check(done.returncode == 0, done.stderr)
     for end in "client", "server":
         o.add("tls-creds-x509", f"x509-{end}", dir=d, endpoint=end)
-        t.check(o.creds(f"x509-{end}")["certificates"][1]["subject"] == "CN=host.example,O=Example", f"{o.creds(f'x509-{end}')}")
+        t.check(o.creds(f"x509-{end}")["certificates"][1]["subject"] == "O=Example,CN=host.example", f"{o.creds(f'x509-{end}')}")
         o.add("tls-creds-psk", f"psk-{end}", dir=d, endpoint=end)
 
 

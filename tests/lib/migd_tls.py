@@ -13,7 +13,7 @@ import migd_certs
 
 ID = "tls0"
 KEYS = "c0ffee00" * 8, "deadbeef" * 8
-CLIENT = "/O=migd tests/CN=client", "CN=client,O=migd tests"  # as openssl wants it, and as RFC 4514 writes it
+CLIENT = "/O=migd tests/CN=client", "O=migd tests,CN=client"  # as openssl wants it, and as it is compared
 
 
 def add(vmm, kind, id=ID, **properties):

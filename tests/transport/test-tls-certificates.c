@@ -212,7 +212,7 @@ static void test_client_is_authorized_by_name(void **state)
 	(void)state;
 	side_x509(&client, false, &the.ca, &the.client, "qemu.org");
 	side_x509(&server, true, &the.ca, &the.server, NULL);
-	server.dn_wanted = "CN=client\\, the \xc3\xa9lder,O=Example";
+	server.dn_wanted = "O=Example,CN=client\\, the \xc3\xa9lder";
 	sides_meet(&client, &server);
 	exchange(&client, &server);
 	assert_string_equal(server.dn, server.dn_wanted);
@@ -263,9 +263,9 @@ static void test_clients_that_do_not_hold(void **state)
 		const char *here, *there;
 	} all[] = {
 		{ NULL, "the client has no certificate", "wants a certificate" },
-		{ &the.late, "the client's certificate 'CN=late,O=Example' expired on", "has expired there" },
+		{ &the.late, "the client's certificate 'O=Example,CN=late' expired on", "has expired there" },
 		{ &the.early, "is not valid before", "bad certificate" },
-		{ &the.stranger, "it is from 'CN=Other CA,O=Example', which this side's ca-cert.pem does not have",
+		{ &the.stranger, "it is from 'O=Example,CN=Other CA', which this side's ca-cert.pem does not have",
 		  "does not trust who issued" },
 		{ &the.server, "is not made for a TLS client (extendedKeyUsage)", "unsupported certificate" },
 	};
@@ -288,7 +288,7 @@ static void test_servers_that_do_not_hold(void **state)
 		const char *host, *here;
 		bool name; /* found out when the handshake is complete */
 	} all[] = {
-		{ &the.late, "127.0.0.1", "the server's certificate 'CN=late,O=Example' expired on", false },
+		{ &the.late, "127.0.0.1", "the server's certificate 'O=Example,CN=late' expired on", false },
 		{ &the.early, "127.0.0.1", "is the clock right on both hosts?", false },
 		{ &the.stranger, "127.0.0.1", "which this side's ca-cert.pem does not have", false },
 		{ &the.for_clients, "127.0.0.1", "is not made for a TLS server", false },
@@ -297,7 +297,7 @@ static void test_servers_that_do_not_hold(void **state)
 		{ &the.server, "qemu.com", "to be 'qemu.com', but its certificate is for 'DNS:qemu.org", true },
 		/* A name in the subject counts only where there is no other. */
 		{ &the.server, "server", "to be 'server'", true },
-		{ &the.named, "other.example", "its certificate is for 'CN=host.example,O=Example'", true },
+		{ &the.named, "other.example", "its certificate is for 'O=Example,CN=host.example'", true },
 		{ &the.server, NULL, "set tls-hostname", true },
 	};
 
