@@ -27,7 +27,7 @@
 
 /* What is executed is called "migd-KIND". */
 #define ARGV0_PREFIX "migd-"
-#define WORKER_KIND  (WORKER_ARGV0 + sizeof(ARGV0_PREFIX) - 1)
+#define WORKER_KIND  (&WORKER_ARGV0[sizeof(ARGV0_PREFIX) - 1])
 
 struct worker {
 	TAILQ_ENTRY(worker) dismissed_entry;

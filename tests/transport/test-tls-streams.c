@@ -116,7 +116,7 @@ static void test_every_division_into_records(void **state)
 	for (size_t at = 0; at <= LEN; at++) {
 		for (size_t piece = 1; piece <= LEN; piece++) {
 			assert_int_equal(write_all(client.chan, MESSAGE, at), 0);
-			assert_int_equal(write_all(client.chan, MESSAGE + at, LEN - at), 0);
+			assert_int_equal(write_all(client.chan, &MESSAGE[at], LEN - at), 0);
 			await_head(server.chan, head);
 			assert_memory_equal(head, "QEVM", 4);
 			assert_true(chan_readable(server.chan));

@@ -310,7 +310,7 @@ static int in_child(int (*body)(void))
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct caps[2];
 	pid_t pid = fork();
-	int status;
+	int status = 0;
 
 	if (pid == 0) {
 		if (syscall(SYS_capget, &head, caps) < 0)
