@@ -72,13 +72,16 @@ static const int greeter_allowed[] = {
 #ifdef SANITIZED
 /* On top of a worker's, for either. */
 static const int sanitizers_allowed[] = {
-	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(sched_getaffinity), SCMP_SYS(prctl),
+	SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(sched_getaffinity), SCMP_SYS(prctl),
 	SCMP_SYS(getrlimit), SCMP_SYS(setrlimit), SCMP_SYS(prlimit64), SCMP_SYS(personality),
 	SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(ioctl), SCMP_SYS(dup),
 	SCMP_SYS(arch_prctl), SCMP_SYS(unlink), SCMP_SYS(stat), SCMP_SYS(kill), SCMP_SYS(wait4),
 	SCMP_SYS(ptrace), SCMP_SYS(getdents64), SCMP_SYS(mincore), SCMP_SYS(uname),
 	SCMP_SYS(process_vm_readv), SCMP_SYS(access), SCMP_SYS(getcwd), SCMP_SYS(pipe),
 	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(nanosleep),
+#ifdef __SANITIZE_THREAD__
+	SCMP_SYS(open), /* not for LeakSanitizer, which would complain of a /proc that it cannot read */
+#endif
 };
 #else
 /* The C library tries these and can live without: a denial is no sign of an attack. */

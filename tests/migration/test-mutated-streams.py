@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import threading
+import time
 
 import migd_mutate
 import migd_pattern
@@ -23,8 +24,10 @@ SEED = int(os.environ.get("MIGD_SEED", "1"))
 # The offset in the stream, the section by name, or what of the guest differs.
 PLACE = re.compile(r"offset \d+|section '| at the source")
 
+HEARD_S = 0.3  # what is cut off in the opening is not heard until it is over
 
-def send(port, data):
+
+def send(port, data, is_heard):
     """Send all, as far as it is taken, and read what is answered until the end."""
     with socket.create_connection(("127.0.0.1", port)) as peer:
         peer.settimeout(10 * SLOW)
@@ -40,6 +43,10 @@ def send(port, data):
         reader.start()
         try:
             peer.sendall(data)
+            # A migd that hangs up before the destination has its turn has left, and nothing of what it sent is looked at.
+            deadline = time.monotonic() + HEARD_S * SLOW
+            while not is_heard() and time.monotonic() < deadline:
+                time.sleep(0.01)
             peer.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # reset: it was refused before all was sent
@@ -58,7 +65,7 @@ def deliver(t, daemon, what, data, number, **options):
     vmm = t.vmm(daemon, name=f"g{number}", payload=None, incoming=True, **options)
     port = int(t.listen(vmm).rpartition(":")[2])
     size = os.path.getsize(vmm.memory_file)
-    send(port, data)
+    send(port, data, lambda: vmm.status() != "setup" or vmm.migration().get("error-desc"))
     info = wait_until(lambda: judged(vmm), f"the end of: {what}", alive=[daemon])
     log = daemon.log_text()
     t.check("worker died" not in log and "Sanitizer" not in log, f"the worker died of: {what}")
