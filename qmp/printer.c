@@ -94,7 +94,8 @@ void qmp_print(struct buf *out, const json_t *v)
 		buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 		break;
 	case JSON_REAL:
-		buf_printf(out, "%.17g", json_real_value(v));
+		/* Adding 0 takes the sign off a zero: "-0" would be read as an integer, which has none. */
+		buf_printf(out, "%.17g", json_real_value(v) + 0.0);
 		break;
 	case JSON_TRUE:
 		buf_add_str(out, "true");
