@@ -36,6 +36,7 @@
 #define ATTACH_CONFIG_MAX 60000U	/* a guest description (CONFIG_GET) */
 #define ATTACH_MISMATCHES_MAX 32U	/* of one CONFIG_CHECK; more are only counted */
 #define ATTACH_FEED_MAX 60000U	/* bytes of one STATE_FEED */
+#define ATTACH_MEMO_MAX 4096U
 
 /* error of the header: names, not the platform's numbers. attach_error_to_errno() and back. */
 enum attach_error {
@@ -189,6 +190,21 @@ enum attach_error {
 /* These pages were damaged at the source: the VMM is to make them so here. */
 #define ATTACH_RAM_POISON_SET_FIELDS(F) F(u32, block) F(u64, first_page) F(u64, n_pages)
 
+/*
+ * Faults of the VMM's own mappings go to the worker. mode: enum attach_uffd_mode. With a descriptor of /dev/userfaultfd, if the
+ * worker has one. The library keeps a duplicate until UFFD_END: as long as that is open, whoever waits for a page
+ * waits, whatever becomes of the worker; a successor asks again, and gets the same one.
+ */
+#define ATTACH_UFFD_OPEN_FIELDS(F) F(u8, mode)
+/* With the userfaultfd. existing: a predecessor had it. n_vcpus times a u32 in `vcpus`: the vCPUs' thread ids, by index. */
+#define ATTACH_UFFD_OPEN_REPLY_FIELDS(F)                                                    \
+	F(u8, existing)                                                                     \
+	F(u64, features)	/* UFFD_FEATURE_* that are on */                            \
+	F(u32, n_vcpus)                                                                     \
+	F(blob, vcpus)
+/* What a worker leaves for a successor: at most ATTACH_MEMO_MAX bytes that only workers understand. Empty: nothing. */
+#define ATTACH_MEMO_FIELDS(F) F(blob, memo)
+
 /* argv: the arguments, each ended by NUL. check: only say whether it can be done. */
 #define ATTACH_CPR_EXEC_FIELDS(F) F(u8, check) F(blob, argv)
 /* In a RAM_BLOCK's flags, beside enum migd_guest_ram_flags: this memory came from the old VMM, which still uses it. */
@@ -271,6 +287,11 @@ enum attach_error {
 	M(77, RAM_POISON_SET, RAM_POISON_SET, EMPTY)	/* W->V, target */                  \
 	M(71, CPR_EXEC, CPR_EXEC, EMPTY)		/* W->V: become another program; a reply: it failed */ \
 	M(78, HINT_START, EMPTY, EMPTY)			/* reply + one map of hints per block */ \
+	M(80, UFFD_OPEN, UFFD_OPEN, UFFD_OPEN_REPLY)	/* W->V, + /dev/userfaultfd or nothing; reply + userfaultfd */ \
+	M(81, RECEIVED_MAPS, EMPTY, EMPTY)		/* W->V, target; reply + one map (dirty-map.h) per block */ \
+	M(82, UFFD_END, EMPTY, EMPTY)			/* W->V: nobody waits for pages any more */ \
+	M(83, MEMO_SET, MEMO, EMPTY)			/* W->V; kept until the next handover begins */ \
+	M(84, MEMO_GET, EMPTY, MEMO)			/* W->V */                          \
 	M(96, QUERY, EMPTY, QUERY_REPLY)                                                    \
 	M(97, HEARTBEAT, EMPTY, EMPTY)                                                      \
 	M(98, EVENT, EVENT, EMPTY)			/* V->D and V->W; no reply */
@@ -322,6 +343,11 @@ enum attach_event {
 	ATTACH_EVENT_VCPU_ERROR = 11,	/* value: vCPU index */
 	ATTACH_EVENT_UNPLUG = 12,	/* the migration waits for this device (text) to be unplugged */
 	ATTACH_EVENT_BLOCKED = 13,	/* after HELLO: the guest cannot be migrated, the text says why; one each */
+};
+
+enum attach_uffd_mode {
+	ATTACH_UFFD_POSTCOPY = 1,	/* missing and minor faults of all blocks: pages are put into the files, then CONTINUE */
+	ATTACH_UFFD_SNAPSHOT = 2,	/* write protection; the worker's end lifts it at once */
 };
 
 enum attach_live_flags {
@@ -404,6 +430,9 @@ struct attach_blob {
 	B(DIRTY_QUERY_REPLY, dirty_query_reply)      \
 	B(VCPU_DIRTY, vcpu_dirty)                    \
 	B(MIG_DIRTY_LIMIT_REPLY, mig_dirty_limit_reply) \
+	B(UFFD_OPEN, uffd_open)                      \
+	B(UFFD_OPEN_REPLY, uffd_open_reply)          \
+	B(MEMO, memo)                                \
 	B(CPR_EXEC, cpr_exec)
 
 /* `empty` has no field; a struct needs one in ISO C. */

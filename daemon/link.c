@@ -131,6 +131,8 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 {
 	_cleanup_close_ int vmm_fd = vmm_watch(m->guest);
 	_cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* Whoever runs the VMM may not be allowed to; where we are not either, its library has to manage. */
+	_cleanup_close_ int userfaultfd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
 	_cleanup_json_ json_t *body = NULL;
 	int fds[LINK_START_N_FDS] = {
 		[LINK_START_FD_GUEST] = m->library_fd,
@@ -140,6 +142,7 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 		[LINK_START_FD_STREAM] = m->listen_fd >= 0 ? m->listen_fd : m->stream_fd,
 		[LINK_START_FD_DIRECT] = m->direct_fd,
 		[LINK_START_FD_VMM] = vmm_fd,
+		[LINK_START_FD_USERFAULTFD] = userfaultfd,
 	};
 	int r;
 

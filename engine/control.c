@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -36,10 +37,10 @@ struct control {
 
 static bool is_dev_null(int fd)
 {
-	/* An absent descriptor is /dev/null's: a device, which none of the real ones is. */
+	/* An absent descriptor is /dev/null's. */
 	struct stat st;
 
-	return fstat(fd, &st) < 0 || S_ISCHR(st.st_mode);
+	return fstat(fd, &st) < 0 || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
 }
 
 static int take_fds(struct migration *m, struct conn_msg *msg)
@@ -60,6 +61,7 @@ static int take_fds(struct migration *m, struct conn_msg *msg)
 	m->stream_fd = fds[LINK_START_FD_STREAM];
 	m->direct_fd = fds[LINK_START_FD_DIRECT];
 	m->vmm_fd = fds[LINK_START_FD_VMM];
+	m->userfaultfd = fds[LINK_START_FD_USERFAULTFD];
 	return m->guest_fd < 0 || m->stats_fd < 0 ? -EBADMSG : 0;
 }
 

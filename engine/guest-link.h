@@ -11,6 +11,7 @@
 #include "attach/handover.h"
 #include "attach/mismatch.h"
 #include "engine/ram.h"
+#include "engine/stats-page.h"
 
 /* A library that does not answer within this is taken for stuck. Its lease is 10 s: less than that. */
 #define GUEST_CALL_MS 8000U
@@ -102,6 +103,24 @@ int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct mer
  * it ended; anything else: it did not.
  */
 int guest_exec(struct guest_link *g, char *const *argv, size_t n, struct merr *err);
+
+/*
+ * Post-copy, and snapshots. guest_uffd_open(): MODE is enum attach_uffd_mode, USERFAULTFD the descriptor of /dev/userfaultfd
+ * (borrowed) or -1. What it returns is the caller's. guest_received_maps(): maps the blocks' `received`, all bits as a
+ * predecessor left them, or clear. guest_memo_*(): attach/proto.h, MEMO; BUF has ATTACH_MEMO_MAX bytes.
+ */
+struct guest_uffd {
+	int fd;
+	bool existing;		/* a predecessor had it, who may have read faults that nobody served: wake all */
+	uint64_t features;
+	uint32_t n_vcpus;
+	uint32_t vcpu_threads[STATS_VCPUS_MAX];
+};
+int guest_uffd_open(struct guest_link *g, unsigned int mode, int userfaultfd, struct guest_uffd *ret, struct merr *err);
+int guest_received_maps(struct guest_link *g, struct ram *ram, struct merr *err);
+int guest_uffd_end(struct guest_link *g, struct merr *err);
+int guest_memo_set(struct guest_link *g, const void *memo, size_t len, struct merr *err);
+int guest_memo_get(struct guest_link *g, uint8_t *buf, size_t *ret_len, struct merr *err);
 
 /* The moves of the handover; *ret_us may be NULL. */
 int guest_begin(struct guest_link *g, struct merr *err);

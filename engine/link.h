@@ -23,6 +23,10 @@
  *                      SIGNED       WorkerSigned     the answer to SIGN
  *                      AUTHORIZED   WorkerAuthorized the answer to AUTHORIZE
  *                      ADMITTED     WorkerAdmit      the answer to ADMIT
+ *                      START_POSTCOPY {}             outgoing: switch to post-copy as soon as possible
+ *                      PAUSE        {}               post-copy: give the connection up, and wait for RECOVER
+ *                      RECOVER      {} + a socket    post-copy, paused. Outgoing: connected to the target's new address;
+ *                                                    incoming: listening there
  *                      FINISHED     {}               the outcome is recorded: the worker may exit
  *   worker -> daemon   STATE        WorkerState      status, error, handover: at each change
  *                      PASS         WorkerPass
@@ -32,6 +36,7 @@
  *                      SIGN         WorkerSign       a TLS handshake takes a signature: the key stays in the daemon
  *                      AUTHORIZE    WorkerAuthorize  incoming: whether a client's certificate is allowed (tls-authz)
  *                      ADMIT        WorkerAdmit      incoming: a source is there: may it begin? Or it is gone again
+ *                      DECISION     WorkerDecision   what the engine decided by itself (strategy), and why
  *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
  *                      DONE         WorkerOutcome    the last word; then it waits for FINISHED
  *   Nothing has a reply. All are events in conn's sense.
@@ -64,6 +69,9 @@ enum link_type {
 	LINK_AUTHORIZED,
 	LINK_TLS,
 	LINK_ADMITTED = 220,
+	LINK_START_POSTCOPY,
+	LINK_PAUSE,
+	LINK_RECOVER,
 	LINK_STATE = 230,
 	LINK_PASS,
 	LINK_CONNECT,
@@ -74,6 +82,7 @@ enum link_type {
 	LINK_SIGN,
 	LINK_AUTHORIZE,
 	LINK_ADMIT = 260,
+	LINK_DECISION,
 };
 
 /* Descriptors of START. All are always sent; an absent one is /dev/null's. */
@@ -85,6 +94,7 @@ enum link_start_fd {
 	LINK_START_FD_STREAM,	/* outgoing: to write to; incoming: a listening socket, or what to read from */
 	LINK_START_FD_DIRECT,	/* the file of STREAM once more, for direct I/O (parameter direct-io) */
 	LINK_START_FD_VMM,	/* readable once the VMM's process is gone: a pidfd, or the like */
+	LINK_START_FD_USERFAULTFD, /* /dev/userfaultfd, for VMMs that may not open it */
 	LINK_START_N_FDS,
 };
 

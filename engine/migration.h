@@ -46,6 +46,7 @@ struct migration {
 	int adopt_fd;		/* listening in the state directory, or -1 */
 	int decision_fd;	/* the guest's decision page, or -1 */
 	int vmm_fd;		/* readable once the VMM is gone, or -1 */
+	int userfaultfd;	/* of /dev/userfaultfd, or -1 */
 	int stats_fd;
 	struct stats_page *stats;
 	struct credentials *credentials;	/* has locks of its own */

@@ -27,6 +27,8 @@ enum hello_feature {
 	HELLO_FEATURE_PREFLIGHT = 1 << 2, /* engine/preflight.h */
 	HELLO_FEATURE_CPR = 1 << 4,	 /* memory that is handed over, not sent (engine/cpr.h) */
 	HELLO_FEATURE_POISON = 1 << 6,	 /* records for damaged pages (WIRE_RAM_POISON) */
+	HELLO_FEATURE_POSTCOPY = 1 << 7, /* POSTCOPY_RUN alone as the commit; ASK answered by INCOMPLETE; recovery */
+	HELLO_FEATURE_RESUME = 1 << 8,	 /* pre-copy goes on over a new connection (WIRE_CMD_PRECOPY_RESUME) */
 };
 #define HELLO_FEATURES_ALL                                                                       \
 	((uint64_t)HELLO_FEATURE_CPR | HELLO_FEATURE_RUNS | HELLO_FEATURE_HANDOVER |             \

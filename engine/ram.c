@@ -58,6 +58,7 @@ int ram_add(struct ram *ram, const struct attach_ram_block *row, int fd, struct 
 				.first_page = ram->total_bytes / WIRE_PAGE_SIZE,
 				.page_size = row->page_size,
 				.gpa = row->gpa,
+				.host_base = row->host_base,
 				.flags = row->flags & ~ATTACH_RAM_HANDED,
 				.handed = row->flags & ATTACH_RAM_HANDED };
 	memcpy(b->name, row->name, sizeof(b->name));

@@ -33,6 +33,7 @@ struct ram_file {
 	uint64_t first_page;	/* counted over all blocks: those of the blocks before */
 	uint64_t page_size;	/* of the memory itself */
 	uint64_t gpa;
+	uint64_t host_base;	/* of the VMM's mapping, for its userfaultfd */
 	uint32_t flags;		/* enum attach_ram_flag */
 	bool ignored;		/* x-ignore-shared: both sides have it; neither sent, nor cleared, nor received */
 
@@ -50,6 +51,7 @@ struct ram_file {
 
 	/* Destination only. */
 	uint64_t *filled;	/* pages that may hold something else than zeros */
+	struct dirty_map received; /* post-copy, shared with the library: pages that are as they are to be; bits NULL: no post-copy */
 };
 
 struct ram {

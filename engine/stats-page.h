@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #define STATS_MAGIC 0x5344474dU	/* "MGDS" */
-#define STATS_VERSION 1
-#define STATS_PAGE_LEN (3U * 4096U)
+#define STATS_VERSION 2
+#define STATS_PAGE_LEN (5U * 4096U)
 
 /* S(member): units in the name, else as QMP.md 2.2 and 9 say. *_ns without "took" are CLOCK_MONOTONIC. */
 #define STATS_MEMBERS(S)                                                                    \
@@ -63,7 +63,23 @@
 	S(blackout_load_us)                                                                 \
 	S(blackout_commit_us)                                                               \
 	S(blackout_resume_us)                                                               \
-	S(limited_us)		/* spent waiting for a bandwidth limit, all threads */
+	S(limited_us)		/* spent waiting for a bandwidth limit, all threads */      \
+	/* Post-copy. Source: */                                                            \
+	S(postcopy_bytes)	/* of memory, sent while the guest runs on the target */    \
+	S(postcopy_requests)	/* of the target's */                                       \
+	S(requested_pages)	/* sent because of them */                                  \
+	S(prefetched_pages)	/* sent because what is next to them was asked for */       \
+	S(background_pages)	/* sent because it was their turn */                        \
+	S(recoveries)		/* lost connections that were replaced; both sides */       \
+	/* Target: */                                                                       \
+	S(faults)		/* for which a page had to come */                          \
+	S(fault_min_ns)		/* from the fault until its page was in place */            \
+	S(fault_max_ns)                                                                     \
+	S(fault_sum_ns)                                                                     \
+	S(faults_outside)	/* of threads that are no vCPU */                           \
+	S(fault_outside_sum_ns)                                                             \
+	S(blocktime_ms)		/* all vCPUs waited at once */                              \
+	S(missing_pages)	/* still to come */
 
 /* Of one channel of multifd; those that a migration does not have are all 0. */
 struct stats_channel {
@@ -74,6 +90,21 @@ struct stats_channel {
 };
 
 #define STATS_CHANNELS_MAX 255U
+
+/*
+ * How long faults took. Counts by latency: for each power of two of nanoseconds four equal parts, number 4 * e + p for latencies
+ * in [2^e + p * 2^(e-2), 2^e + (p + 1) * 2^(e-2)), e up to 39 (18 minutes), whatever is longer in the last one.
+ */
+#define STATS_FAULT_BUCKETS 160U
+
+/* Of one vCPU in post-copy, by index; those beyond are not counted. */
+#define STATS_VCPUS_MAX 128U
+struct stats_vcpu {
+	_Atomic uint64_t blocktime_ms;	/* it waited for pages */
+	_Atomic uint64_t faults;
+	_Atomic uint64_t fault_sum_ns;
+	_Atomic uint64_t exists;	/* 1: there is such a vCPU */
+};
 
 struct stats_page {
 	union {
@@ -87,9 +118,11 @@ struct stats_page {
 		uint8_t first_page[4096];
 	};
 	struct stats_channel channels[STATS_CHANNELS_MAX];
+	_Atomic uint64_t fault_buckets[STATS_FAULT_BUCKETS];
+	struct stats_vcpu vcpus[STATS_VCPUS_MAX];
 };
 _Static_assert(offsetof(struct stats_page, channels) == 4096, "the statistics fit their page");
-_Static_assert(sizeof(struct stats_page) <= STATS_PAGE_LEN, "the channels fit behind it");
+_Static_assert(sizeof(struct stats_page) <= STATS_PAGE_LEN, "the channels and vCPUs fit behind it");
 
 #define stats_set(page, member, v) \
 	atomic_store_explicit(&(page)->member, (uint64_t)(v), memory_order_relaxed)

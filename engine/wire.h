@@ -61,7 +61,13 @@ enum wire_ram_flag {
 enum wire_command {
 	WIRE_CMD_OPEN_RETURN_PATH = 1,
 	WIRE_CMD_PING = 2,
+	WIRE_CMD_POSTCOPY_ADVISE = 3,	/* nothing, or be64 all blocks' page sizes or'ed, be64 WIRE_PAGE_SIZE */
+	WIRE_CMD_POSTCOPY_LISTEN = 4,
+	WIRE_CMD_POSTCOPY_RUN = 5,	/* between migds alone, as the commit */
+	WIRE_CMD_POSTCOPY_RAM_DISCARD = 6, /* u8 0, str8 block, u8 0, n times be64 start, be64 length */
 	WIRE_CMD_PACKAGED = 7,
+	WIRE_CMD_POSTCOPY_RESUME = 9,	/* recovery is agreed on: answered by RESUME_ACK */
+	WIRE_CMD_RECV_BITMAP = 10,	/* str8 block: which pages are there? */
 	WIRE_CMD_SWITCHOVER_START = 11,
 	/* Between migds. */
 	WIRE_CMD_HELLO = 0x4d01,	/* be16 version, be64 features, id handover, str8 guest */
@@ -69,6 +75,7 @@ enum wire_command {
 	WIRE_CMD_COMMIT = 0x4d03,	/* id */
 	WIRE_CMD_ASK = 0x4d04,		/* id: which side runs? */
 	WIRE_CMD_ABORT = 0x4d06,	/* id: the source goes on with its guest after all; answered by NOT_ACTIVE */
+	WIRE_CMD_PRECOPY_RESUME = 0x4d0a, /* id: a connection was lost while the guest runs here; go on where it broke */
 	WIRE_CMD_CPR_RAM = 0x4d10,	/* for each RAM block str8 name, be64 length, offset, device, inode: engine/cpr.h */
 	WIRE_CMD_PREFLIGHT = 0x4d08,	/* u8 1: compare only; u8 n, n str8: the source's capabilities. Before CONFIG */
 	WIRE_CMD_SETTLED = 0x4d05,	/* id: the source knows, and acted on it; nothing will be asked any more */
@@ -78,6 +85,10 @@ enum wire_command {
 enum wire_reply {
 	WIRE_RP_SHUT = 1,		/* be32 0 or error */
 	WIRE_RP_PONG = 2,		/* be32 */
+	WIRE_RP_REQ_PAGES_ID = 3,	/* be64 start, be32 length, str8 block: somebody waits for these */
+	WIRE_RP_REQ_PAGES = 4,		/* be64 start, be32 length; of the block that was named last */
+	WIRE_RP_RECV_BITMAP = 5,	/* str8 block; then, not counted: be64 size, bitmap, be64 WIRE_BITMAP_END */
+	WIRE_RP_RESUME_ACK = 6,		/* be32 1 */
 	WIRE_RP_SWITCHOVER_ACK = 7,	/* empty */
 	/* Between migds. */
 	WIRE_RP_HELLO = 0x4d01,		/* be16 version, be64 features; ahead of the PONG */
@@ -87,9 +98,17 @@ enum wire_reply {
 	WIRE_RP_ACTIVE = 0x4d05,	/* id, be64 resume µs */
 	WIRE_RP_MISMATCH = 0x4d08,	/* str8 subject, source, target, advice: engine/preflight.h */
 	WIRE_RP_PREFLIGHT = 0x4d09,	/* be32 how many mismatches there are, those not told included */
+	WIRE_RP_INCOMPLETE = 0x4d0b,	/* id: to ASK: it runs here, and pages of post-copy are missing */
+	WIRE_RP_PRECOPY_RESUMED = 0x4d0a, /* id: to PRECOPY_RESUME: all that came so far was kept */
 	WIRE_RP_NOT_ACTIVE = 0x4d06,	/* id: and it never will be */
 };
 
+#define WIRE_BITMAP_END 0x0123456789abcdefULL	/* behind a RECV_BITMAP */
+/*
+ * Between migds the urgent channel of postcopy-preempt begins with this and the handover id. Towards a QEMU it begins with
+ * the first page record (WIRE.md 7.4).
+ */
+#define WIRE_PREEMPT_MAGIC 0x4d504d52U
 #define WIRE_RP_LEN_MAX 1024U
 #define WIRE_PING_MIGD 0x6d696764U	/* "migd": asks for a HELLO */
 

@@ -31,6 +31,7 @@ static int migration_init(struct migration *m)
 				 .adopt_fd = -1,
 				 .decision_fd = -1,
 				 .vmm_fd = -1,
+				 .userfaultfd = -1,
 				 .stats_fd = -1,
 				 .connection_fd = -1,
 				 .publish_fd = -1,
