@@ -196,6 +196,11 @@ void link_continue(struct migration *m)
 	tell_worker(m, LINK_CONTINUE, NULL, NULL, 0);
 }
 
+void link_start_postcopy(struct migration *m)
+{
+	tell_worker(m, LINK_START_POSTCOPY, NULL, NULL, 0);
+}
+
 void link_published(struct migration *m, const struct merr *err)
 {
 	struct worker_published w = { .has_error = err != NULL };

@@ -502,6 +502,15 @@ static int take_continue(struct control *c, struct conn_msg *msg, json_t *body, 
 	return 0;
 }
 
+static int take_start_postcopy(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	(void)msg;
+	(void)body;
+	(void)err;
+	atomic_store(&c->m->start_postcopy, true);
+	return 0;
+}
+
 static int take_finished(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
 {
 	(void)msg;
@@ -521,7 +530,7 @@ static const struct {
 	{ LINK_PUBLISHED, take_published },   { LINK_SHARE, take_share },
 	{ LINK_TLS, take_tls },		      { LINK_SIGNED, take_signed },
 	{ LINK_AUTHORIZED, take_authorized }, { LINK_ADMITTED, take_admitted },
-	{ LINK_ARRIVAL, take_arrival },
+	{ LINK_ARRIVAL, take_arrival },	      { LINK_START_POSTCOPY, take_start_postcopy },
 };
 
 static int handle(struct control *c, struct conn_msg *msg, struct merr *err)

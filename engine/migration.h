@@ -63,6 +63,7 @@ struct migration {
 	struct throttle_knobs throttle;
 	_Atomic uint64_t xbzrle_cache_bytes;
 	atomic_bool may_continue;		/* migrate-continue came */
+	atomic_bool start_postcopy;		/* migrate-start-postcopy came */
 	atomic_bool wants_connection;		/* a CONNECT is not answered yet */
 	atomic_bool wants_publish;		/* a PUBLISH is not answered yet */
 	_Atomic int resolve;			/* enum resolve */
