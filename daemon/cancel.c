@@ -30,6 +30,11 @@ static void on_overdue(evutil_socket_t fd, short what, void *opaque)
 
 static int check(const struct migration *m, struct merr *err)
 {
+	if (m->status != MIGRATION_STATUS_POSTCOPY_DEVICE && migration_in_postcopy(m))
+		return merr_set(err, -EBUSY,
+				"It is too late to cancel: post-copy runs, and guest '%s' runs on the "
+				"destination already, with a part of its memory still at the source",
+				m->guest->name);
 	switch (migration_phase(m)) {
 	case HANDOVER_PHASE_RELEASED:
 		return merr_set(err, -EBUSY,

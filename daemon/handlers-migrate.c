@@ -122,6 +122,31 @@ void cmd_migrate_continue(struct qmp_call *call, const struct migrate_continue_a
 	qmp_return(call, NULL);
 }
 
+void cmd_migrate_start_postcopy(struct qmp_call *call, const struct migrate_start_postcopy_args *args)
+{
+	struct guest *g = scope_guest(call, args->has_guest, args->guest);
+	struct merr err = MERR_INIT;
+	const bool *on;
+
+	if (!g)
+		return;
+	on = g->capabilities;
+	if (!on[MIGRATION_CAPABILITY_POSTCOPY_RAM] && !on[MIGRATION_CAPABILITY_DIRTY_BITMAPS])
+		(void)merr_set(&err, -EINVAL,
+			       "Capability 'postcopy-ram' is off: turn it on, on both sides, before the migration starts");
+	else if (!g->migration || g->migration->direction != WORKER_DIRECTION_OUTGOING)
+		(void)merr_set(&err, -EINVAL,
+			       "There is no migration of guest '%s' away from here: post-copy can be started once one "
+			       "was", g->name);
+	if (merr_is_set(&err)) {
+		qmp_fail(call, &err);
+		return;
+	}
+	if (migration_running(g->migration))
+		link_start_postcopy(g->migration);
+	qmp_return(call, NULL);
+}
+
 void cmd_query_migrate(struct qmp_call *call, const struct query_migrate_args *args)
 {
 	struct guest *g = scope_guest(call, args->has_guest, args->guest);

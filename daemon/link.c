@@ -156,7 +156,10 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 		r = link_send(worker_conn(m->worker), LINK_START, body, fds, ARRAY_SIZE(fds));
 	if (r < 0)
 		return merr_set_errno(err, r, "cannot tell a worker what to do");
-	return tls_send(m, err);
+	r = tls_send(m, err);
+	if (r == 0 && m->start_postcopy && m->mode == WORKER_MODE_FRESH)
+		link_start_postcopy(m);
+	return r;
 }
 
 void link_parameters(struct migration *m)
@@ -198,6 +201,7 @@ void link_continue(struct migration *m)
 
 void link_start_postcopy(struct migration *m)
 {
+	m->start_postcopy = true;
 	tell_worker(m, LINK_START_POSTCOPY, NULL, NULL, 0);
 }
 

@@ -29,7 +29,7 @@ void link_admitted(struct migration *m);
 void link_share(struct migration *m);
 void link_cancel(struct migration *m);
 void link_continue(struct migration *m);
-/* Outgoing: to post-copy as soon as possible. Again does nothing. */
+/* Outgoing: to post-copy as soon as possible, also if M has no worker yet. Again does nothing. */
 void link_start_postcopy(struct migration *m);
 /* ERR is NULL: what was written is there to stay. */
 void link_published(struct migration *m, const struct merr *err);

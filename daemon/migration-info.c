@@ -10,13 +10,20 @@
 #include "daemon/guest.h"
 #include "daemon/listeners.h"
 #include "daemon/migration.h"
+#include "daemon/postcopy-info.h"
 #include "daemon/preflight.h"
 #include "daemon/queue.h"
 #include "daemon/rendezvous.h"
 
 #define IN(status) (1U << MIGRATION_STATUS_##status)
 /* The source's "full" states; the others show the status alone. */
-#define FULL (IN(ACTIVE) | IN(CANCELLING) | IN(PRE_SWITCHOVER) | IN(DEVICE) | IN(COMPLETED))
+#define POSTCOPY                                                                     \
+	(IN(POSTCOPY_DEVICE) | IN(POSTCOPY_ACTIVE) | IN(POSTCOPY_PAUSED) |           \
+	 IN(POSTCOPY_RECOVER_SETUP) | IN(POSTCOPY_RECOVER))
+#define FULL                                                                         \
+	(IN(ACTIVE) | IN(CANCELLING) | IN(PRE_SWITCHOVER) | IN(DEVICE) | IN(COMPLETED) | POSTCOPY)
+/* The blackout is over, and was measured. */
+#define MOVED (IN(COMPLETED) | (POSTCOPY & ~IN(POSTCOPY_DEVICE)))
 
 static bool status_in(const struct migration *m, uint32_t set)
 {
@@ -66,6 +73,8 @@ static void fill_ram(const struct migration *m, int64_t total, struct migration_
 		.multifd_bytes = (uint64_t)STAT(m, multifd_bytes),
 		.precopy_bytes = (uint64_t)STAT(m, precopy_bytes),
 		.downtime_bytes = (uint64_t)STAT(m, downtime_bytes),
+		.postcopy_bytes = (uint64_t)STAT(m, postcopy_bytes),
+		.postcopy_requests = STAT(m, postcopy_requests),
 		.hole = (uint64_t)STAT(m, hole_pages),
 		.hinted = (uint64_t)STAT(m, hinted_pages),
 	};
@@ -122,7 +131,6 @@ static void fill_queue(const struct migration *m, struct migration_info *ret)
 
 static void fill_source(const struct migration *m, struct migration_info *ret)
 {
-	bool completed = m->status == MIGRATION_STATUS_COMPLETED;
 	int64_t throttle = STAT(m, throttle_percent);
 
 	if (migration_running(m))
@@ -137,11 +145,10 @@ static void fill_source(const struct migration *m, struct migration_info *ret)
 	fill_ram(m, ret->total_time, &ret->ram);
 	ret->has_xbzrle_cache = STAT(m, xbzrle_cache_bytes) > 0;
 	fill_xbzrle(m, &ret->xbzrle_cache);
-	ret->has_expected_downtime = !completed;
+	ret->has_expected_downtime = !status_in(m, IN(COMPLETED) | POSTCOPY);
 	ret->expected_downtime = STAT(m, expected_downtime_ms);
-	ret->has_downtime = completed;
+	ret->has_downtime = ret->has_blackout = status_in(m, MOVED);
 	ret->downtime = STAT(m, downtime_ms);
-	ret->has_blackout = completed;
 	fill_blackout(m, &ret->blackout);
 	ret->has_cpu_throttle_percentage = throttle > 0;
 	ret->cpu_throttle_percentage = throttle;
@@ -153,7 +160,7 @@ static void fill_source(const struct migration *m, struct migration_info *ret)
 
 static int fill_target(const struct migration *m, struct migration_info *ret)
 {
-	ret->has_blackout = m->status == MIGRATION_STATUS_COMPLETED;
+	ret->has_blackout = status_in(m, MOVED);
 	if (ret->has_blackout)
 		fill_blackout(m, &ret->blackout);
 	if (rendezvous_name(m)) {
@@ -218,6 +225,8 @@ int migration_info(const struct guest *g, struct migration_info *ret)
 			r = fill_target(m, &info);
 		else if (r == 0)
 			fill_source(m, &info);
+		if (r == 0)
+			r = postcopy_info(m, &info);
 		if (r < 0) {
 			migration_info_done(&info);
 			return r;

@@ -47,10 +47,7 @@ _Static_assert((int)HANDOVER_RUNNING == (int)HANDOVER_PHASE_RUNNING &&
 
 #define TO(state) (1U << MIGRATION_STATUS_##state)
 
-/*
- * The moves there are (QMP.md 5; what only post-copy has comes with it). A new migration begins at
- * `none`.
- */
+/* The moves there are (QMP.md 5). A new migration begins at `none`. */
 static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
 	[MIGRATION_STATUS_NONE] = TO(SETUP),
 	/* To none: a preflight alone. */
@@ -59,17 +56,32 @@ static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
 		TO(WAIT_UNPLUG) | TO(NONE),
 	[MIGRATION_STATUS_WAIT_UNPLUG] = TO(ACTIVE) | TO(FAILED) | TO(CANCELLING),
 	[MIGRATION_STATUS_ACTIVE] =
-		TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+		TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(POSTCOPY_DEVICE) | TO(COMPLETED) | TO(FAILED) |
+		TO(CANCELLING),
 	/* cpr-exec: it could not be executed. */
 	[MIGRATION_STATUS_COMPLETED] = TO(FAILED),
 	[MIGRATION_STATUS_PRE_SWITCHOVER] = TO(DEVICE) | TO(FAILED) | TO(CANCELLING),
-	[MIGRATION_STATUS_DEVICE] = TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+	[MIGRATION_STATUS_DEVICE] =
+		TO(POSTCOPY_DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+	/* The source can be cancelled until it released the guest. */
+	[MIGRATION_STATUS_POSTCOPY_DEVICE] =
+		TO(POSTCOPY_ACTIVE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+	[MIGRATION_STATUS_POSTCOPY_ACTIVE] = TO(COMPLETED) | TO(FAILED) | TO(POSTCOPY_PAUSED),
+	[MIGRATION_STATUS_POSTCOPY_PAUSED] =
+		TO(POSTCOPY_RECOVER_SETUP) | TO(POSTCOPY_RECOVER) | TO(COMPLETED) | TO(FAILED),
+	[MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP] =
+		TO(POSTCOPY_RECOVER) | TO(POSTCOPY_PAUSED) | TO(COMPLETED) | TO(FAILED),
+	[MIGRATION_STATUS_POSTCOPY_RECOVER] =
+		TO(POSTCOPY_ACTIVE) | TO(POSTCOPY_PAUSED) | TO(COMPLETED) | TO(FAILED),
 	/* A cancel that came too late is overtaken by the truth. */
 	[MIGRATION_STATUS_CANCELLING] = TO(CANCELLED) | TO(COMPLETED) | TO(FAILED),
 };
 
 #define ENDED       (TO(COMPLETED) | TO(FAILED) | TO(CANCELLED))
 #define NOT_RUNNING (ENDED | TO(NONE))
+#define POSTCOPY                                                                            \
+	(TO(POSTCOPY_DEVICE) | TO(POSTCOPY_ACTIVE) | TO(POSTCOPY_PAUSED) |                  \
+	 TO(POSTCOPY_RECOVER_SETUP) | TO(POSTCOPY_RECOVER))
 
 static bool status_in(const struct migration *m, uint32_t set)
 {
@@ -79,6 +91,11 @@ static bool status_in(const struct migration *m, uint32_t set)
 bool migration_running(const struct migration *m)
 {
 	return m && !status_in(m, NOT_RUNNING);
+}
+
+bool migration_in_postcopy(const struct migration *m)
+{
+	return m && status_in(m, POSTCOPY);
 }
 
 bool migration_takes_status(const struct migration *m, enum migration_status status)
@@ -252,6 +269,16 @@ static void end_failed_guest(const struct migration *m)
 		log_debug("%s", merr_msg(&err));
 }
 
+/* The guest runs here from now on. */
+static bool has_arrived(const struct migration *m, enum migration_status before)
+{
+	if (m->direction != WORKER_DIRECTION_INCOMING)
+		return false;
+	if (m->status == MIGRATION_STATUS_POSTCOPY_ACTIVE)
+		return before == MIGRATION_STATUS_POSTCOPY_DEVICE;
+	return m->status == MIGRATION_STATUS_COMPLETED && stats_get(m->stats, postcopied) == 0;
+}
+
 int migration_set_status(struct migration *m, enum migration_status status)
 {
 	enum migration_status before = m->status;
@@ -266,7 +293,7 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	m->status = status;
 	if (status_in(m, ENDED) && stats_get(m->stats, end_ns) == 0)
 		stats_set(m->stats, end_ns, clock_now_ns());
-	if (status == MIGRATION_STATUS_COMPLETED && m->direction == WORKER_DIRECTION_INCOMING)
+	if (has_arrived(m, before))
 		announce_arrival(m->guest);
 	tell_status(m, before);
 	queue_review(m->guest->daemon);

@@ -58,6 +58,7 @@ struct migration {
 	bool preflight_only; /* outgoing: nothing is to move */
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
 	bool allow_weak_handover; /* outgoing: a running guest may go where nobody answers */
+	bool start_postcopy; /* outgoing: migrate-start-postcopy came */
 
 	bool waits;	     /* for its turn (daemon/queue.h) */
 	uint64_t arrival;    /* its number in the queue; 0: it never was there */
@@ -108,6 +109,9 @@ void migration_install(struct guest *g, struct migration *m);
 
 /* True in QMP.md 5's running set: refuses a new one, and changes of capabilities. M may be NULL. */
 bool migration_running(const struct migration *m);
+
+/* True in the states of post-copy: between the two sides there is one guest, and each has a part of its memory. */
+bool migration_in_postcopy(const struct migration *m);
 
 /*
  * True if STATUS may still come from M's worker: while it runs, or when it completed and the program of cpr-exec could not

@@ -98,6 +98,8 @@ void report_status(struct migration *m, enum migration_status status)
 {
 	LOCK_SCOPE(&m->lock);
 
+	if (status == MIGRATION_STATUS_POSTCOPY_ACTIVE)
+		stats_set(m->stats, postcopied, 1);
 	m->status = status;
 	merr_clear(&m->error);
 	queue(m, LINK_STATE, 0);

@@ -64,7 +64,9 @@
 	S(blackout_commit_us)                                                               \
 	S(blackout_resume_us)                                                               \
 	S(limited_us)		/* spent waiting for a bandwidth limit, all threads */      \
-	/* Post-copy. Source: */                                                            \
+	/* Post-copy. */                                                                    \
+	S(postcopied)		/* 1: the guest runs, or ran, on the target before all of its memory was there */ \
+	/* Source: */                                                                       \
 	S(postcopy_bytes)	/* of memory, sent while the guest runs on the target */    \
 	S(postcopy_requests)	/* of the target's */                                       \
 	S(requested_pages)	/* sent because of them */                                  \
