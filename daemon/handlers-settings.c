@@ -11,6 +11,7 @@
 #include "daemon/migration.h"
 #include "daemon/scope.h"
 #include "daemon/settings-store.h"
+#include "daemon/userfaultfd.h"
 #include "qmp/server.h"
 #include "schema/commands.h"
 
@@ -115,6 +116,16 @@ void cmd_query_migrate_parameters(struct qmp_call *call,
 		qmp_return(call, migration_parameters_to_json(&g->parameters));
 }
 
+/* Newly set where a guest is to arrive: the host has to be able to. */
+static int check_postcopy(const struct guest *g, const bool *on, struct merr *err)
+{
+	if (!on[MIGRATION_CAPABILITY_POSTCOPY_RAM] ||
+	    g->capabilities[MIGRATION_CAPABILITY_POSTCOPY_RAM] ||
+	    guest_run_state(g) != RUN_STATE_INMIGRATE)
+		return 0;
+	return userfaultfd_check(err);
+}
+
 void cmd_migrate_set_capabilities(struct qmp_call *call,
 				  const struct migrate_set_capabilities_args *args)
 {
@@ -141,7 +152,8 @@ void cmd_migrate_set_capabilities(struct qmp_call *call,
 						   .parameters = &g->parameters,
 						   .has_dirty_ring = g->has_dirty_ring,
 						   .listening = is_listening(g) },
-			       &err) < 0) {
+			       &err) < 0 ||
+	    check_postcopy(g, on, &err) < 0) {
 		qmp_fail(call, &err);
 		return;
 	}
