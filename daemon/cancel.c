@@ -32,8 +32,9 @@ static int check(const struct migration *m, struct merr *err)
 {
 	if (m->status != MIGRATION_STATUS_POSTCOPY_DEVICE && migration_in_postcopy(m))
 		return merr_set(err, -EBUSY,
-				"It is too late to cancel: post-copy runs, and guest '%s' runs on the "
-				"destination already, with a part of its memory still at the source",
+				"Post-copy is running, cannot cancel: guest '%s' runs on the destination, and needs what is "
+				"still on the source. If the connection is lost, migrate-recover there and migrate with "
+				"resume here make it go on",
 				m->guest->name);
 	switch (migration_phase(m)) {
 	case HANDOVER_PHASE_RELEASED:

@@ -15,6 +15,7 @@
 #include "daemon/migration.h"
 #include "daemon/outgoing.h"
 #include "daemon/priority.h"
+#include "daemon/recovery.h"
 #include "daemon/scope.h"
 #include "qmp/server.h"
 #include "schema/commands.h"
@@ -42,13 +43,11 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 		r = address_check(g, &addr, &err);
 	if (r == 0)
 		r = cpr_check_channels(g, &addr, cpr_path, &err);
-	if (r == 0 && args->has_resume && args->resume)
-		r = merr_set(&err, -EINVAL,
-			     "Cannot resume: there is no paused post-copy migration of guest '%s'",
-			     g->name);
 	if (r == 0)
 		r = priority_check(args->priority, &err);
-	if (r == 0)
+	if (r == 0 && args->has_resume && args->resume)
+		r = recovery_resume(g, call, text, &addr, &err);
+	else if (r == 0)
 		r = outgoing_start(g, call,
 				   &(struct outgoing){
 					   .priority = (int)args->priority,
@@ -145,6 +144,35 @@ void cmd_migrate_start_postcopy(struct qmp_call *call, const struct migrate_star
 	if (migration_running(g->migration))
 		link_start_postcopy(g->migration);
 	qmp_return(call, NULL);
+}
+
+void cmd_migrate_pause(struct qmp_call *call, const struct migrate_pause_args *args)
+{
+	struct guest *g = scope_guest(call, args->has_guest, args->guest);
+	struct merr err = MERR_INIT;
+
+	if (!g)
+		return;
+	if (recovery_pause(g, &err) < 0)
+		qmp_fail(call, &err);
+	else
+		qmp_return(call, NULL);
+}
+
+void cmd_migrate_recover(struct qmp_call *call, const struct migrate_recover_args *args)
+{
+	struct guest *g = scope_guest(call, args->has_guest, args->guest);
+	char text[ADDRESS_TEXT_MAX];
+	struct merr err = MERR_INIT;
+	struct addr addr;
+
+	if (!g)
+		return;
+	if (address_parse_incoming(args->uri, NULL, 0, &addr, text, &err) < 0 ||
+	    address_check_direction(&addr, true, &err) < 0 || address_check(g, &addr, &err) < 0)
+		qmp_fail(call, &err);
+	else
+		recovery_listen(g, &addr, call);
 }
 
 void cmd_query_migrate(struct qmp_call *call, const struct query_migrate_args *args)

@@ -71,8 +71,7 @@ static void on_started(struct migration *m, const struct merr *err)
 	qmp_return(call, NULL);
 }
 
-/* As query-migrate shows it; also of a listening socket that was passed. */
-static void note_address(struct migration *m)
+void incoming_note_address(struct migration *m)
 {
 	char text[ADDR_FORMATTED_MAX];
 
@@ -92,7 +91,7 @@ static void on_listening(void *opaque, int fd, const struct merr *err)
 		return;
 	}
 	m->listen_fd = fd;
-	note_address(m);
+	incoming_note_address(m);
 	start_worker(m);
 }
 
@@ -105,7 +104,7 @@ static void start_local(struct migration *m)
 		start_failed(m, &err);
 		return;
 	}
-	note_address(m);
+	incoming_note_address(m);
 	start_worker(m);
 }
 

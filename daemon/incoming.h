@@ -8,6 +8,7 @@
 #include "transport/addr.h"
 
 struct guest;
+struct migration;
 struct qmp_call;
 
 /* QMP.md 2.1: whether G can begin to wait for a migration now. -errno with ERR. */
@@ -19,5 +20,8 @@ int incoming_check(const struct guest *g, struct merr *err);
  */
 void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,
 		    struct qmp_call *call);
+
+/* M's listen_fd, as query-migrate shows it; also if that was passed. */
+void incoming_note_address(struct migration *m);
 
 #endif

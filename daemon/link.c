@@ -205,6 +205,16 @@ void link_start_postcopy(struct migration *m)
 	tell_worker(m, LINK_START_POSTCOPY, NULL, NULL, 0);
 }
 
+void link_pause(struct migration *m)
+{
+	tell_worker(m, LINK_PAUSE, NULL, NULL, 0);
+}
+
+void link_recover(struct migration *m, int fd)
+{
+	tell_worker(m, LINK_RECOVER, NULL, &fd, 1);
+}
+
 void link_published(struct migration *m, const struct merr *err)
 {
 	struct worker_published w = { .has_error = err != NULL };
@@ -304,8 +314,12 @@ static bool is_stale(const struct migration *m, enum migration_status status)
 
 	if (!migration_takes_status(m, status))
 		return true;
-	return !ended &&
-	       (m->status == MIGRATION_STATUS_CANCELLING || m->mode == WORKER_MODE_SETTLE);
+	if (ended)
+		return false;
+	/* On the source, `postcopy-active` is past what a cancel can take back. */
+	if (m->status == MIGRATION_STATUS_CANCELLING)
+		return status != MIGRATION_STATUS_POSTCOPY_ACTIVE && status != MIGRATION_STATUS_POSTCOPY_PAUSED;
+	return m->mode == WORKER_MODE_SETTLE && !migration_is_postcopy(status);
 }
 
 /*
@@ -348,6 +362,11 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 				       s->handover.in_doubt);
 	if (is_stale(m, status))
 		return 0;
+	/* A cancel that came too late has no say in what follows. */
+	if (m->status == MIGRATION_STATUS_CANCELLING && migration_is_postcopy(status))
+		merr_clear(&m->error);
+	if (migration_is_postcopy(status))
+		m->error_is_final = false;
 	/* To a target's worker, a cancel is a failure like others. */
 	if (m->status == MIGRATION_STATUS_CANCELLING && status == MIGRATION_STATUS_FAILED &&
 	    m->direction == WORKER_DIRECTION_INCOMING)

@@ -31,6 +31,10 @@ void link_cancel(struct migration *m);
 void link_continue(struct migration *m);
 /* Outgoing: to post-copy as soon as possible, also if M has no worker yet. Again does nothing. */
 void link_start_postcopy(struct migration *m);
+/* Post-copy: give the connection up. */
+void link_pause(struct migration *m);
+/* Post-copy, paused: go on over FD (borrowed); incoming: with who connects to it. */
+void link_recover(struct migration *m, int fd);
 /* ERR is NULL: what was written is there to stay. */
 void link_published(struct migration *m, const struct merr *err);
 /*

@@ -22,6 +22,7 @@
 #include "daemon/preflight.h"
 #include "daemon/publication.h"
 #include "daemon/queue.h"
+#include "daemon/recovery.h"
 #include "daemon/settle.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
@@ -56,17 +57,18 @@ static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
 		TO(WAIT_UNPLUG) | TO(NONE),
 	[MIGRATION_STATUS_WAIT_UNPLUG] = TO(ACTIVE) | TO(FAILED) | TO(CANCELLING),
 	[MIGRATION_STATUS_ACTIVE] =
-		TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(POSTCOPY_DEVICE) | TO(COMPLETED) | TO(FAILED) |
-		TO(CANCELLING),
+		TO(PRE_SWITCHOVER) | TO(DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING) |
+		TO(POSTCOPY_DEVICE) | TO(POSTCOPY_ACTIVE),
 	/* cpr-exec: it could not be executed. */
 	[MIGRATION_STATUS_COMPLETED] = TO(FAILED),
 	[MIGRATION_STATUS_PRE_SWITCHOVER] = TO(DEVICE) | TO(FAILED) | TO(CANCELLING),
-	[MIGRATION_STATUS_DEVICE] =
-		TO(POSTCOPY_DEVICE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
-	/* The source can be cancelled until it released the guest. */
+	[MIGRATION_STATUS_DEVICE] = TO(COMPLETED) | TO(FAILED) | TO(CANCELLING) |
+				    TO(POSTCOPY_DEVICE) | TO(POSTCOPY_ACTIVE),
+	/* The target has not been told to run yet: it can be taken back, or turn out to have been lost at just that moment. */
 	[MIGRATION_STATUS_POSTCOPY_DEVICE] =
-		TO(POSTCOPY_ACTIVE) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
-	[MIGRATION_STATUS_POSTCOPY_ACTIVE] = TO(COMPLETED) | TO(FAILED) | TO(POSTCOPY_PAUSED),
+		TO(POSTCOPY_ACTIVE) | TO(POSTCOPY_PAUSED) | TO(COMPLETED) | TO(FAILED) | TO(CANCELLING),
+	[MIGRATION_STATUS_POSTCOPY_ACTIVE] = TO(POSTCOPY_PAUSED) | TO(COMPLETED) | TO(FAILED),
+	/* Who reconnects may learn that nothing is missing any more. */
 	[MIGRATION_STATUS_POSTCOPY_PAUSED] =
 		TO(POSTCOPY_RECOVER_SETUP) | TO(POSTCOPY_RECOVER) | TO(COMPLETED) | TO(FAILED),
 	[MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP] =
@@ -74,7 +76,8 @@ static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
 	[MIGRATION_STATUS_POSTCOPY_RECOVER] =
 		TO(POSTCOPY_ACTIVE) | TO(POSTCOPY_PAUSED) | TO(COMPLETED) | TO(FAILED),
 	/* A cancel that came too late is overtaken by the truth. */
-	[MIGRATION_STATUS_CANCELLING] = TO(CANCELLED) | TO(COMPLETED) | TO(FAILED),
+	[MIGRATION_STATUS_CANCELLING] = TO(CANCELLED) | TO(COMPLETED) | TO(FAILED) |
+					TO(POSTCOPY_ACTIVE) | TO(POSTCOPY_PAUSED),
 };
 
 #define ENDED       (TO(COMPLETED) | TO(FAILED) | TO(CANCELLED))
@@ -93,9 +96,14 @@ bool migration_running(const struct migration *m)
 	return m && !status_in(m, NOT_RUNNING);
 }
 
+bool migration_is_postcopy(enum migration_status status)
+{
+	return (POSTCOPY >> status & 1) != 0;
+}
+
 bool migration_in_postcopy(const struct migration *m)
 {
-	return m && status_in(m, POSTCOPY);
+	return m && migration_is_postcopy(m->status);
 }
 
 bool migration_takes_status(const struct migration *m, enum migration_status status)
@@ -167,6 +175,7 @@ void migration_release(struct migration *m)
 	m->timer = timer_free(m->timer);
 	m->cpr = cpr_cancel(m->cpr);
 	m->dial = dial_cancel(m->dial);
+	recovery_abandon(m);
 	m->stream_fd = close_fd(m->stream_fd);
 	m->direct_fd = close_fd(m->direct_fd);
 	m->library_fd = close_fd(m->library_fd);

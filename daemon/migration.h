@@ -71,6 +71,8 @@ struct migration {
 
 	struct worker *worker; /* NULL: none runs */
 	struct dial *dial;     /* a connection is being made */
+	struct dial *recovery_dial;     /* the same for an operator's recovery (daemon/recovery.h) */
+	struct qmp_call *recovery_call; /* migrate-recover: to be answered when it listens */
 	int stream_fd;         /* for the worker's START; -1: it asks for one */
 	int direct_fd;         /* a file's second descriptor, for direct I/O; -1: none */
 	bool return_path;      /* the stream is bidirectional */
@@ -110,7 +112,9 @@ void migration_install(struct guest *g, struct migration *m);
 /* True in QMP.md 5's running set: refuses a new one, and changes of capabilities. M may be NULL. */
 bool migration_running(const struct migration *m);
 
-/* True in the states of post-copy: between the two sides there is one guest, and each has a part of its memory. */
+/* True for the five states of post-copy: between the two sides there is one guest, and each has a part of its memory. */
+bool migration_is_postcopy(enum migration_status status);
+/* M is in one of them. M may be NULL. */
 bool migration_in_postcopy(const struct migration *m);
 
 /*

@@ -13,6 +13,7 @@
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/queue.h"
+#include "daemon/recovery.h"
 #include "daemon/start.h"
 #include "daemon/timer.h"
 #include "daemon/worker.h"
@@ -284,6 +285,7 @@ void settle_worker_exited(struct migration *m, const char *how)
 {
 	m->worker = worker_free(m->worker);
 	m->dial = dial_cancel(m->dial);
+	recovery_abandon(m);
 	m->timer = timer_free(m->timer);
 	m->adopting = false;
 	log_err("%s guest='%s' mig=%s", how, m->guest->name, m->id);

@@ -61,20 +61,18 @@ static int check_access(int fd, bool outgoing, const char *name, struct merr *er
 	return 0;
 }
 
-static int find_fd(const struct migration *m, struct qmp_call *call)
+static int find_fd(const struct migration *m, const char *name, struct qmp_call *call)
 {
-	const char *name = m->addr.text;
-
 	/* A number is one that add-fd returned: no other of this process's is a client's to use. */
 	if (!is_outgoing(m) && name[0] >= '0' && name[0] <= '9')
 		return fdsets_dup(m->guest->daemon->fdsets, strtoll(name, NULL, 10));
 	return qmp_call_take_named_fd(call, name);
 }
 
-static int open_fd(struct migration *m, struct qmp_call *call, struct merr *err)
+static int take_named(const struct migration *m, const char *name, struct qmp_call *call, int *ret_fd,
+		      bool *ret_is_socket, struct merr *err)
 {
-	_cleanup_close_ int fd = find_fd(m, call);
-	const char *name = m->addr.text;
+	_cleanup_close_ int fd = find_fd(m, name, call);
 	struct stat st;
 	int r;
 
@@ -84,20 +82,41 @@ static int open_fd(struct migration *m, struct qmp_call *call, struct merr *err)
 				name);
 	if (fstat(fd, &st) < 0)
 		return merr_set_errno(err, -errno, "descriptor '%s'", name);
-	m->return_path = S_ISSOCK(st.st_mode);
-	r = m->return_path ? check_socket(fd, is_outgoing(m), name, err)
+	*ret_is_socket = S_ISSOCK(st.st_mode);
+	r = *ret_is_socket ? check_socket(fd, is_outgoing(m), name, err)
 			   : check_access(fd, is_outgoing(m), name, err);
+	/* The worker accepts until nobody is there any more. */
+	if (r == 0 && *ret_is_socket && socket_option(fd, SO_ACCEPTCONN) == 1 && (r = fd_set_nonblock(fd, true)) < 0)
+		r = merr_set_errno(err, r, "descriptor '%s'", name);
+	if (r == 0)
+		*ret_fd = TAKE_FD(fd);
+	return r;
+}
+
+static int open_fd(struct migration *m, struct qmp_call *call, struct merr *err)
+{
+	int fd, r = take_named(m, m->addr.text, call, &fd, &m->return_path, err);
+
 	if (r < 0)
 		return r;
-	if (!m->return_path || socket_option(fd, SO_ACCEPTCONN) != 1) {
-		m->stream_fd = TAKE_FD(fd);
-		return 0;
-	}
-	/* The worker accepts until nobody is there any more. */
-	r = fd_set_nonblock(fd, true);
+	if (m->return_path && socket_option(fd, SO_ACCEPTCONN) == 1)
+		m->listen_fd = fd;
+	else
+		m->stream_fd = fd;
+	return 0;
+}
+
+int stream_take_socket(const struct migration *m, const char *name, struct qmp_call *call, int *ret_fd, struct merr *err)
+{
+	_cleanup_close_ int fd = -1;
+	bool is_socket;
+	int r = take_named(m, name, call, &fd, &is_socket, err);
+
 	if (r < 0)
-		return merr_set_errno(err, r, "descriptor '%s'", name);
-	m->listen_fd = TAKE_FD(fd);
+		return r;
+	if (!is_socket)
+		return merr_set(err, -ENOTSOCK, "Descriptor '%s' is no socket: answers have to come back the same way", name);
+	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 

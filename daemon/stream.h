@@ -18,4 +18,7 @@ struct qmp_call;
  */
 int stream_open(struct migration *m, struct qmp_call *call, struct merr *err);
 
+/* The stream socket that is called NAME in CALL's session, connected, or (incoming) listening too; the caller's. */
+int stream_take_socket(const struct migration *m, const char *name, struct qmp_call *call, int *ret_fd, struct merr *err);
+
 #endif

@@ -511,6 +511,26 @@ static int take_start_postcopy(struct control *c, struct conn_msg *msg, json_t *
 	return 0;
 }
 
+static int take_pause(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	(void)msg;
+	(void)body;
+	(void)err;
+	wake_raise(c->m->pause_fd);
+	return 0;
+}
+
+static int take_recover(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
+{
+	int fd = conn_msg_take_fd(msg, 0);
+
+	(void)body;
+	if (fd < 0)
+		return merr_set(err, -EBADMSG, "worker link: RECOVER without a socket");
+	migration_recover(c->m, fd);
+	return 0;
+}
+
 static int take_finished(struct control *c, struct conn_msg *msg, json_t *body, struct merr *err)
 {
 	(void)msg;
@@ -531,6 +551,7 @@ static const struct {
 	{ LINK_TLS, take_tls },		      { LINK_SIGNED, take_signed },
 	{ LINK_AUTHORIZED, take_authorized }, { LINK_ADMITTED, take_admitted },
 	{ LINK_ARRIVAL, take_arrival },	      { LINK_START_POSTCOPY, take_start_postcopy },
+	{ LINK_PAUSE, take_pause },	      { LINK_RECOVER, take_recover },
 };
 
 static int handle(struct control *c, struct conn_msg *msg, struct merr *err)

@@ -226,6 +226,22 @@ void migration_answer_connect(struct migration *m, int fd, const struct merr *er
 	wake_raise(m->answer_fd);
 }
 
+void migration_recover(struct migration *m, int fd)
+{
+	LOCK_SCOPE(&m->lock);
+
+	(void)close_fd(m->recovery_fd);
+	m->recovery_fd = fd;
+	wake_raise(m->answer_fd);
+}
+
+int migration_take_recovery(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+
+	return TAKE_FD(m->recovery_fd);
+}
+
 void migration_arrive(struct migration *m, int fd)
 {
 	LOCK_SCOPE(&m->lock);

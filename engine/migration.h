@@ -54,6 +54,7 @@ struct migration {
 	int cancel_fd;		/* wake: the migration thread is to give up */
 	int report_fd;		/* wake: the control thread has something to send */
 	int answer_fd;		/* wake: the control thread has an answer for the migration thread */
+	int pause_fd;		/* wake: migrate-pause came; drained by who gave the connection up */
 	int arrival_fd;		/* wake: there are arrivals */
 
 	/* Both threads, atomic. */
@@ -86,6 +87,7 @@ struct migration {
 	bool connection_answered;
 	int connection_fd;			/* answer to CONNECT; -1: connection_error */
 	struct merr connection_error;
+	int recovery_fd;			/* of the last RECOVER that nobody took; -1: none */
 	int arrivals[ARRIVALS_MAX];		/* in the order they came */
 	unsigned int n_arrivals;
 	int publish_fd;				/* what PUBLISH is about; -1: nothing to be found again */
@@ -135,6 +137,13 @@ int migration_channel(struct migration *m, int fd, int cancel_fd, struct chan **
  * migrate_cancel; else -errno with ERR. The caller's.
  */
 int migration_open_channel(struct migration *m, struct chan **ret, struct merr *err);
+
+/*
+ * An operator's socket to go on over, which migration_recover() takes over, in place of one that nobody took: control thread.
+ * It wakes answer_fd. migration_take_recovery(): migration thread; the caller's; -1: none.
+ */
+void migration_recover(struct migration *m, int fd);
+int migration_take_recovery(struct migration *m);
 
 /*
  * A connection to the host's shared port, which migration_arrive() takes over: control thread. When too many wait, the one

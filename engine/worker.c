@@ -34,13 +34,15 @@ static int migration_init(struct migration *m)
 				 .userfaultfd = -1,
 				 .stats_fd = -1,
 				 .connection_fd = -1,
+				 .recovery_fd = -1,
 				 .publish_fd = -1,
 				 .status = MIGRATION_STATUS_SETUP };
 	m->cancel_fd = wake_new();
 	m->report_fd = wake_new();
 	m->answer_fd = wake_new();
 	m->arrival_fd = wake_new();
-	if (m->cancel_fd < 0 || m->report_fd < 0 || m->answer_fd < 0 || m->arrival_fd < 0)
+	m->pause_fd = wake_new();
+	if (m->cancel_fd < 0 || m->report_fd < 0 || m->answer_fd < 0 || m->arrival_fd < 0 || m->pause_fd < 0)
 		return -EMFILE;
 	if (rate_init(&m->rate) < 0)
 		return -ENOMEM;
