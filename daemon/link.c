@@ -13,6 +13,7 @@
 #include "attach/conn.h"
 #include "attach/handover.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/adopt.h"
@@ -87,6 +88,8 @@ static int describe_start(const struct migration *m, json_t **ret)
 		.share = m->share.bps,
 		.has_tls = true,
 		.tls = m->tls != NULL,
+		.has_redial = true,
+		.redial = m->direction == WORKER_DIRECTION_OUTGOING && addr_is_network(&m->addr),
 	};
 	char uuid[2 * ATTACH_ID_LEN + 1];
 	int r;
@@ -249,12 +252,17 @@ void link_resolve(struct migration *m, enum resolve_outcome outcome)
 
 /* ---- connections ---- */
 
-static void answer_connection(struct migration *m, int fd, const char *error)
+/* FD, or ERR. */
+static void answer_connection(struct migration *m, int fd, const struct merr *err)
 {
 	_cleanup_json_ json_t *body = json_object();
+	/* A Unix socket's path that is not there has nobody behind it. */
+	bool refused = fd < 0 && (err->code == -ECONNREFUSED || err->code == -ENOENT);
 
-	if (!body || (error && json_object_set_new(body, "error", json_string(error)) < 0))
+	if (!body || (fd < 0 && json_object_set_new(body, "error", json_string(merr_msg(err))) < 0) ||
+	    json_object_set_new(body, "refused", json_boolean(refused)) < 0)
 		return;
+	m->dial_answered_ns = clock_now_ns();
 	tell_worker(m, LINK_CONNECTION, body, &fd, fd >= 0 ? 1 : 0);
 }
 
@@ -274,30 +282,38 @@ static void on_dialled(void *opaque, int fd, const struct merr *err)
 		m->dial_failures++;
 	log_debug("connection for a worker mig=%s peer='%s': %s", m->id, m->uri,
 		  fd >= 0 ? "there" : merr_msg(err));
-	answer_connection(m, fd, fd >= 0 ? NULL : merr_msg(err));
+	answer_connection(m, fd, err);
 	close_fd(fd);
 }
 
-static unsigned int backoff_ms(unsigned int failures)
+/* How long M's worker still has to wait: counted from the last answer, for it may have waited by itself. */
+static unsigned int backoff_ms(const struct migration *m)
 {
+	uint64_t waited_ms = (clock_now_ns() - m->dial_answered_ns) / NS_PER_MS;
 	unsigned int ms = BACKOFF_FIRST_MS;
 
-	if (failures == 0)
+	if (m->dial_failures == 0)
 		return 0;
-	while (--failures > 0 && ms < BACKOFF_MAX_MS)
+	for (unsigned int n = m->dial_failures; n > 1 && ms < BACKOFF_MAX_MS; n--)
 		ms *= 2;
-	return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
+	ms = ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
+	return waited_ms < ms ? ms - (unsigned int)waited_ms : 0;
 }
 
 static int on_connect(struct migration *m, struct merr *err)
 {
+	struct merr why = MERR_INIT;
+
 	if (m->direction != WORKER_DIRECTION_OUTGOING)
 		return merr_set(err, -EBADMSG, "worker link: CONNECT from an incoming migration");
 	if (m->dial)
 		return 0; /* one answer is on its way */
-	m->dial = peer_dial(m, backoff_ms(m->dial_failures), on_dialled);
+	if (!addr_is_network(&m->addr))
+		(void)merr_set(&why, -ECONNREFUSED, "'%s' is no address that can be connected to again", m->uri);
+	else if (!(m->dial = peer_dial(m, backoff_ms(m), on_dialled)))
+		(void)merr_set(&why, -ENOMEM, "out of memory");
 	if (!m->dial)
-		answer_connection(m, -1, "out of memory");
+		answer_connection(m, -1, &why);
 	return 0;
 }
 

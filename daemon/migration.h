@@ -86,6 +86,7 @@ struct migration {
 	struct addr listen_addr; /* with the real port */
 	bool has_listen_addr;
 	unsigned int dial_failures; /* in a row; the back-off follows */
+	uint64_t dial_answered_ns; /* when the worker was last told what became of a connection */
 	unsigned int n_successors;
 	struct event *timer; /* the next attempt, or the end of patience */
 	bool journaled;      /* there is a file in the state directory */

@@ -397,7 +397,8 @@ static int take_connection(struct control *c, struct conn_msg *msg, json_t *body
 	if (r < 0)
 		return r;
 	if (answer.has_error)
-		(void)merr_set(&why, -ECONNREFUSED, "%s", answer.error);
+		(void)merr_set(&why, answer.has_refused && answer.refused ? -ECONNREFUSED : -EHOSTUNREACH, "%s",
+			       answer.error);
 	else if (msg->n_fds == 0)
 		(void)merr_set(&why, -EBADMSG, "the daemon sent no connection");
 	migration_answer_connect(c->m, merr_is_set(&why) ? -1 : conn_msg_take_fd(msg, 0), &why);

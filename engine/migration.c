@@ -64,6 +64,10 @@ void migration_apply(struct migration *m, const struct migration_parameters *p)
 		atomic_store(&m->rate.limit_bps, p->max_bandwidth);
 	if (p->has_downtime_limit)
 		atomic_store(&m->downtime_limit_ms, p->downtime_limit);
+	if (p->has_reconnect_timeout)
+		atomic_store(&m->reconnect_timeout_ms, p->reconnect_timeout);
+	if (p->has_reconnect_backoff_max)
+		atomic_store(&m->reconnect_pause_max_ms, p->reconnect_backoff_max);
 	if (p->has_xbzrle_cache_size)
 		atomic_store(&m->xbzrle_cache_bytes, p->xbzrle_cache_size);
 	if (p->has_avail_switchover_bandwidth)
@@ -192,22 +196,33 @@ static bool take_connection(struct migration *m, int *ret, int *ret_fd, struct m
 	return true;
 }
 
-int migration_connect(struct migration *m, int cancel_fd, int *ret_fd, struct merr *err)
+/* An answer that came too late for whoever asked goes nowhere. */
+static void ask_for_connection(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+
+	if (m->connection_answered)
+		m->connection_fd = close_fd(m->connection_fd);
+	m->connection_answered = false;
+	atomic_store(&m->wants_connection, true);
+	queue(m, LINK_CONNECT, 0);
+}
+
+int migration_connect(struct migration *m, int cancel_fd, uint64_t deadline_ns, int *ret_fd, struct merr *err)
 {
 	int r;
 
-	atomic_store(&m->wants_connection, true);
-	{
-		LOCK_SCOPE(&m->lock);
-		queue(m, LINK_CONNECT, 0);
-	}
+	ask_for_connection(m);
 	for (;;) {
 		if (atomic_load(&m->resolve) != RESOLVE_NONE)
 			return -ECANCELED;
 		if (take_connection(m, &r, ret_fd, err))
 			return r;
-		if (fd_wait(m->answer_fd, POLLIN, cancel_fd, DEADLINE_NONE) == -ECANCELED)
-			return merr_set(err, -ECANCELED, "cancelled");
+		r = fd_wait(m->answer_fd, POLLIN, cancel_fd, deadline_ns);
+		if (r == -ECANCELED)
+			return merr_set(err, r, "cancelled");
+		if (r == -ETIMEDOUT)
+			return merr_set(err, r, "there is no connection yet");
 		wake_drain(m->answer_fd);
 	}
 }

@@ -61,6 +61,8 @@ struct migration {
 	struct rate rate;			/* its limit only */
 	_Atomic uint64_t downtime_limit_ms;
 	_Atomic uint64_t switchover_bps;	/* avail-switchover-bandwidth; 0: estimate */
+	_Atomic uint64_t reconnect_timeout_ms;	/* after a lost connection; 0: there is no other one */
+	_Atomic uint64_t reconnect_pause_max_ms;
 	struct throttle_knobs throttle;
 	_Atomic uint64_t xbzrle_cache_bytes;
 	atomic_bool may_continue;		/* migrate-continue came */
@@ -121,10 +123,10 @@ void report_done(struct migration *m, bool guest_runs_here);
 
 /*
  * Ask the daemon (this one or, if it is gone, the next) for a connection to the peer. 0: *ret_fd is the caller's;
- * -ECANCELED: a `migrate-resolve` came instead, or CANCEL_FD (-1: none) is readable; else why it failed, in ERR. Waits as
- * long as it takes.
+ * -ECANCELED: a `migrate-resolve` came instead, or CANCEL_FD (-1: none) is readable; -ETIMEDOUT: no answer until DEADLINE_NS
+ * (DEADLINE_NONE: waits as long as it takes); -ECONNREFUSED: nobody listens there; -EHOSTUNREACH: any other failure. ERR says why.
  */
-int migration_connect(struct migration *m, int cancel_fd, int *ret_fd, struct merr *err);
+int migration_connect(struct migration *m, int cancel_fd, uint64_t deadline_ns, int *ret_fd, struct merr *err);
 
 /*
  * FD (taken over), a connection to the peer, as a channel on which the stream can begin: with TLS, after the handshake

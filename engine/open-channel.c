@@ -58,6 +58,6 @@ int migration_open_channel(struct migration *m, struct chan **ret, struct merr *
 {
 	int fd, r;
 
-	r = migration_connect(m, m->cancel_fd, &fd, err);
+	r = migration_connect(m, m->cancel_fd, DEADLINE_NONE, &fd, err);
 	return r < 0 ? r : migration_channel(m, fd, m->cancel_fd, ret, err);
 }

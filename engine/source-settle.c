@@ -17,20 +17,16 @@
 #include <poll.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "engine/reconnect.h"
 
 /* The target's answer takes a message to its library and back. */
 #define ANSWER_TIMEOUT_MS 10000
 
-/* Between two attempts: doubles from the first to the last. */
-#define RETRY_FIRST_MS 100
-#define RETRY_LAST_MS 5000
-
 /* A target that nobody can reach for so long has an operator who knows. */
-#define ABORT_PATIENCE_NS (3600 * NS_PER_SEC)
+#define ABORT_PATIENCE_MS (3600 * 1000ULL)
 
 enum answer {
 	ANSWER_NONE = 0,
@@ -59,26 +55,17 @@ static int unanswerable(struct source *s)
 }
 
 /* A new connection to the target, its opening done. */
-static int reconnect(struct source *s)
+static int reconnect(struct source *s, struct reconnect *plan)
 {
-	enum peer_kind found;
-	int fd, r;
+	int r;
 
-	merr_clear(&s->err);
 	/* A QEMU could not say; and it may be another one by now that listens there. */
-	if (s->peer != PEER_MIGD)
-		return unanswerable(s);
-	r = migration_connect(s->m, -1, &fd, &s->err);
-	if (r == 0)
-		r = source_connect(s, fd, false);
-	if (r < 0)
-		return r;
 	atomic_store(&s->m->rate.lifted, true);
-	r = source_open_stream(s);
-	/* Whoever is there now, the guest was given to a migd. */
-	found = s->peer;
-	s->peer = PEER_MIGD;
-	return r == 0 && found != PEER_MIGD ? unanswerable(s) : r;
+	r = s->peer == PEER_MIGD ? reconnect_try(s, plan) : -EPROTONOSUPPORT;
+	if (r != -EPROTONOSUPPORT)
+		return r;
+	merr_clear(&s->err);
+	return unanswerable(s);
 }
 
 /* Send COMMAND, and take what the target says to it. */
@@ -95,42 +82,33 @@ static enum answer ask(struct source *s, uint16_t command)
 	return m.type == WIRE_RP_NOT_ACTIVE ? ANSWER_NOT_ACTIVE : ANSWER_NONE;
 }
 
-/* Wait before the next attempt; an operator's word ends it early. */
-static void back_off(struct source *s, uint64_t *pause_ms)
-{
-	(void)fd_wait(s->m->answer_fd, POLLIN, -1, clock_now_ns() + *pause_ms * NS_PER_MS);
-	*pause_ms = min_u64(*pause_ms * 2, RETRY_LAST_MS);
-}
-
-/* Ask, again and again, until there is an answer. */
+/* Ask, again and again, until there is an answer. An operator's word ends a pause early. */
 static enum answer find_out(struct source *s)
 {
-	uint64_t pause_ms = RETRY_FIRST_MS;
+	struct reconnect plan = reconnect_plan(UINT64_MAX, -1);
 	enum answer a;
 
 	for (;;) {
-		a = reconnect(s) == 0 ? ask(s, WIRE_CMD_ASK) : ANSWER_NONE;
+		a = reconnect(s, &plan) == 0 ? ask(s, WIRE_CMD_ASK) : ANSWER_NONE;
 		if (a == ANSWER_NONE)
 			a = operator_answer(s);
 		if (a != ANSWER_NONE)
 			return a;
 		report_error(s->m, MIGRATION_STATUS_DEVICE, &s->err);
-		back_off(s, &pause_ms);
+		(void)reconnect_pause(s, &plan);
 	}
 }
 
 void source_tell_abort(struct source *s)
 {
-	uint64_t deadline_ns = clock_now_ns() + ABORT_PATIENCE_NS, pause_ms = RETRY_FIRST_MS;
+	struct reconnect plan = reconnect_plan(ABORT_PATIENCE_MS, -1);
 	enum answer a;
 
 	chan_set_cancel(s->chan, -1);
 	a = ask(s, WIRE_CMD_ABORT);
-	while (a == ANSWER_NONE && clock_now_ns() < deadline_ns) {
-		back_off(s, &pause_ms);
-		if (reconnect(s) == 0)
+	while (a == ANSWER_NONE && reconnect_pause(s, &plan) == 0)
+		if (reconnect(s, &plan) == 0)
 			a = ask(s, WIRE_CMD_ABORT);
-	}
 	if (a == ANSWER_NONE)
 		log_warning("the destination could not be told that the guest stays here: %s; there, end it by "
 			    "migrate-resolve, outcome discard guest=\"%s\"", merr_msg(&s->err),

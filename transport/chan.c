@@ -395,6 +395,17 @@ int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uin
 	return 0;
 }
 
+bool chan_is_lost(int r)
+{
+	static const int lost[] = { ENODATA, EPIPE, ECONNRESET, ECONNABORTED, ENETRESET, ETIMEDOUT, EHOSTUNREACH, EHOSTDOWN,
+				    ENETUNREACH, ENETDOWN };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lost); i++)
+		if (r == -lost[i])
+			return true;
+	return false;
+}
+
 int64_t chan_tell(const struct chan *c)
 {
 	off_t at = c->kind == KIND_FILE ? lseek(c->fd, 0, SEEK_CUR) : -1;

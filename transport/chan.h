@@ -92,6 +92,11 @@ bool chan_readable(struct chan *c);
 
 /* Why the last call failed, where its errno does not tell, as with TLS; else NULL. Owned by C. */
 const char *chan_why(const struct chan *c);
+/*
+ * Whether the failure R of a call, or of connecting, is the way's: the connection broke or was cut, or nothing comes over it any
+ * more. The peer may be well, and another connection to it may work.
+ */
+bool chan_is_lost(int r);
 /* Record the failure R of a call in ERR: "WHAT: ..." */
 int chan_fail(const struct chan *c, int r, const char *what, struct merr *err);
 

@@ -32,6 +32,8 @@ INTEGERS = {
     "max-postcopy-bandwidth": (0, 0, U64 - 1, SIZE, []),
     "x-vcpu-dirty-limit-period": (1000, 1, 1000, SIZE, [0, 1001]),
     "vcpu-dirty-limit": (1, 1, U64 - 1, SIZE, [0]),
+    "reconnect-timeout": (10000, 0, 86400000, SIZE, [86400001]),
+    "reconnect-backoff-max": (2000, 100, 60000, SIZE, [0, 99, 60001]),
 }
 WIDTH = {"uint8_t": U8, "uint32_t": U32}
 BOOLS = {"cpu-throttle-tailslow": [True, False], "direct-io": [False]}
