@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,7 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-static uint64_t call_deadline(uint64_t ms)
+uint64_t guest_call_deadline(uint64_t ms)
 {
 	return clock_now_ns() + ms * NS_PER_MS;
 }
@@ -121,17 +122,16 @@ int guest_link_explain(struct guest_link *g, int r, const char *what, struct mer
 #define REQUEST(g, TYPE, req_body, req, rep_body, rep, err)                                        \
 	explain(g,                                                                                 \
 		conn_request((g)->conn, TYPE, req_body, req, rep_body, rep,                        \
-			     call_deadline(GUEST_CALL_MS), (g)->cancel_fd, err),                   \
+			     guest_call_deadline(GUEST_CALL_MS), (g)->cancel_fd, err),                   \
 		#TYPE, err)
 
-/* A call whose reply holds more than conn_request() can give back. */
-static int call(struct guest_link *g, uint16_t type, const struct wcur *body, const int *fds, size_t n_fds,
-		struct conn_msg *ret, struct merr *err)
+int guest_call(struct guest_link *g, uint16_t type, const struct wcur *body, const int *fds, size_t n_fds,
+	       struct conn_msg *ret, struct merr *err)
 {
 	if (body->bad)
 		return merr_set(err, -EMSGSIZE, "the request does not fit a message");
 	return conn_call(g->conn, type, body->p, body->len, fds, n_fds,
-			 call_deadline(GUEST_CALL_MS), g->cancel_fd, ret, err);
+			 guest_call_deadline(GUEST_CALL_MS), g->cancel_fd, ret, err);
 }
 
 static int add_blocks(struct ram *ram, struct conn_msg *m, struct attach_ram_table_reply *rep,
@@ -166,7 +166,7 @@ static int fetch_blocks(struct guest_link *g, struct ram *ram, uint32_t *ret_tot
 	int r;
 
 	(void)attach_ram_table_encode(&w, &req);
-	r = call(g, ATTACH_RAM_TABLE, &w, NULL, 0, &m, err);
+	r = guest_call(g, ATTACH_RAM_TABLE, &w, NULL, 0, &m, err);
 	if (r < 0)
 		return r;
 	r = attach_ram_table_reply_decode(&m.body, &rep, err);
@@ -199,7 +199,7 @@ int guest_config_fetch(struct guest_link *g, uint8_t *buf, size_t *ret_len, stru
 	struct conn_msg m;
 	int r;
 
-	r = call(g, ATTACH_CONFIG_GET, &none, NULL, 0, &m, err);
+	r = guest_call(g, ATTACH_CONFIG_GET, &none, NULL, 0, &m, err);
 	if (r < 0)
 		return explain(g, r, "CONFIG_GET", err);
 	r = attach_config_decode(&m.body, &config, err);
@@ -228,7 +228,7 @@ int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len
 		return merr_set(err, -EBADMSG, "the source's guest description: %zu bytes (at most %u)", len,
 				ATTACH_CONFIG_MAX);
 	/* The text of a failure is for people on both sides: no prefix. */
-	r = call(g, ATTACH_CONFIG_CHECK, &w, NULL, 0, &m, err);
+	r = guest_call(g, ATTACH_CONFIG_CHECK, &w, NULL, 0, &m, err);
 	if (r < 0)
 		return r;
 	r = mismatches_decode(&m.body, ret, err);
@@ -236,19 +236,34 @@ int guest_config_compare(struct guest_link *g, const uint8_t *config, size_t len
 	return explain(g, r, "CONFIG_CHECK", err);
 }
 
-static int open_maps(struct ram *ram, struct conn_msg *m, struct merr *err)
+/* The descriptors of M: maps of the blocks, into the member at OFFSET. */
+static int open_maps(struct ram *ram, const struct conn_msg *m, size_t offset, struct merr *err)
 {
-	int r;
+	int r = 0;
 
 	if (m->n_fds != ram->n_blocks)
-		return merr_set(err, -EBADMSG, "%zu dirty maps for %zu RAM blocks", m->n_fds,
-				ram->n_blocks);
-	for (size_t i = 0; i < ram->n_blocks; i++) {
-		r = dirty_map_open(m->fds[i], ram->blocks[i].n_pages, &ram->blocks[i].dirty, err);
-		if (r < 0)
-			return r;
+		return merr_set(err, -EBADMSG, "%zu maps for %zu RAM blocks", m->n_fds, ram->n_blocks);
+	for (size_t i = 0; r == 0 && i < ram->n_blocks; i++) {
+		struct ram_file *b = &ram->blocks[i];
+		struct dirty_map *map = (struct dirty_map *)(void *)((uint8_t *)b + offset);
+
+		dirty_map_done(map);
+		r = dirty_map_open(m->fds[i], b->n_pages, map, err);
 	}
-	return 0;
+	return r;
+}
+
+int guest_maps(struct guest_link *g, uint16_t type, const struct wcur *body, struct ram *ram, size_t offset,
+	       struct merr *err)
+{
+	struct conn_msg m;
+	int r = guest_call(g, type, body, NULL, 0, &m, err);
+
+	if (r == 0) {
+		r = open_maps(ram, &m, offset, err);
+		conn_msg_done(&m);
+	}
+	return explain(g, r, attach_type_name(type), err);
 }
 
 int guest_dirty_start(struct guest_link *g, struct ram *ram, struct merr *err)
@@ -256,16 +271,9 @@ int guest_dirty_start(struct guest_link *g, struct ram *ram, struct merr *err)
 	struct attach_dirty_start req = { .engine = 0 };
 	uint8_t body[8];
 	struct wcur w = wcur_of(body, sizeof(body));
-	struct conn_msg m;
-	int r;
 
 	(void)attach_dirty_start_encode(&w, &req);
-	r = call(g, ATTACH_DIRTY_START, &w, NULL, 0, &m, err);
-	if (r == 0) {
-		r = open_maps(ram, &m, err);
-		conn_msg_done(&m);
-	}
-	return explain(g, r, "DIRTY_START", err);
+	return guest_maps(g, ATTACH_DIRTY_START, &w, ram, offsetof(struct ram_file, dirty), err);
 }
 
 int guest_dirty_sync(struct guest_link *g, struct merr *err)
@@ -297,7 +305,7 @@ int guest_dirty_clear(struct guest_link *g, unsigned int block, uint64_t first, 
 		.bits = { .data = (const uint8_t *)le, .len = (uint32_t)(n_words * sizeof(le[0])) },
 	};
 	(void)attach_dirty_clear_encode(&w, &req);
-	r = call(g, ATTACH_DIRTY_CLEAR, &w, NULL, 0, &m, err);
+	r = guest_call(g, ATTACH_DIRTY_CLEAR, &w, NULL, 0, &m, err);
 	if (r == 0)
 		conn_msg_done(&m);
 	return explain(g, r, "DIRTY_CLEAR", err);
@@ -311,7 +319,7 @@ int guest_pause(struct guest_link *g, uint64_t deadline_ms, struct attach_mig_pa
 	memcpy(req.handover_id, g->id, sizeof(req.handover_id));
 	return explain(g,
 		       conn_request(g->conn, MIG_PAUSE, mig_pause, &req, mig_pause_reply, ret,
-				    call_deadline(deadline_ms + GUEST_CALL_MS), g->cancel_fd, err),
+				    guest_call_deadline(deadline_ms + GUEST_CALL_MS), g->cancel_fd, err),
 		       "MIG_PAUSE", err);
 }
 
@@ -325,7 +333,7 @@ int guest_state_fetch(struct guest_link *g, uint32_t first_section_id,
 	int r, fd;
 
 	(void)attach_state_save_encode(&w, &req);
-	r = call(g, ATTACH_STATE_SAVE, &w, NULL, 0, &m, err);
+	r = guest_call(g, ATTACH_STATE_SAVE, &w, NULL, 0, &m, err);
 	if (r < 0)
 		return explain(g, r, "STATE_SAVE", err);
 	r = attach_state_save_reply_decode(&m.body, ret, err);
@@ -351,7 +359,7 @@ int guest_state_give(struct guest_link *g, int fd, uint64_t len, uint64_t *ret_u
 	int r;
 
 	(void)attach_state_load_encode(&w, &req);
-	r = call(g, ATTACH_STATE_LOAD, &w, &fd, 1, &m, err);
+	r = guest_call(g, ATTACH_STATE_LOAD, &w, &fd, 1, &m, err);
 	if (r == 0) {
 		r = attach_state_load_reply_decode(&m.body, &rep, err);
 		conn_msg_done(&m);
@@ -407,7 +415,7 @@ int guest_state_feed(struct guest_link *g, const struct guest_section *begin, ui
 	if (r < 0)
 		return r;
 	(void)attach_state_feed_encode(&w, &req);
-	r = call(g, ATTACH_STATE_FEED, &w, NULL, 0, &m, err);
+	r = guest_call(g, ATTACH_STATE_FEED, &w, NULL, 0, &m, err);
 	if (r == 0) {
 		r = feed_reply(&m, len, ret, err);
 		conn_msg_done(&m);
@@ -456,18 +464,8 @@ int guest_dirty_limit_stats(struct guest_link *g, struct attach_mig_dirty_limit_
 int guest_hint_start(struct guest_link *g, struct ram *ram, struct merr *err)
 {
 	struct wcur none = { 0 };
-	struct conn_msg m;
-	int r;
 
-	r = call(g, ATTACH_HINT_START, &none, NULL, 0, &m, err);
-	if (r < 0)
-		return explain(g, r, "HINT_START", err);
-	if (m.n_fds != ram->n_blocks)
-		r = merr_set(err, -EBADMSG, "%zu hint maps for %zu RAM blocks", m.n_fds, ram->n_blocks);
-	for (size_t i = 0; r == 0 && i < ram->n_blocks; i++)
-		r = dirty_map_open(m.fds[i], ram->blocks[i].n_pages, &ram->blocks[i].hints, err);
-	conn_msg_done(&m);
-	return explain(g, r, "HINT_START", err);
+	return guest_maps(g, ATTACH_HINT_START, &none, ram, offsetof(struct ram_file, hints), err);
 }
 
 int guest_ram_poison(struct guest_link *g, uint32_t index, struct attach_ram_poison_reply *ret,
@@ -515,7 +513,7 @@ int guest_exec(struct guest_link *g, char *const *argv, size_t n, struct merr *e
 	req.argv = (struct attach_blob){ .data = words.data, .len = (uint32_t)words.len };
 	r = !body ? -ENOMEM : words.error ? words.error : attach_cpr_exec_encode(&w, &req);
 	if (r == 0)
-		r = call(g, ATTACH_CPR_EXEC, &w, NULL, 0, &m, err);
+		r = guest_call(g, ATTACH_CPR_EXEC, &w, NULL, 0, &m, err);
 	if (r == 0)
 		conn_msg_done(&m);
 	buf_done(&words);

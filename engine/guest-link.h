@@ -37,6 +37,15 @@ int guest_link_poll(struct guest_link *g, struct merr *err);
 /* For requests made elsewhere: R, or why WHAT failed, in the library's words or by what became of the VMM. */
 int guest_link_explain(struct guest_link *g, int r, const char *what, struct merr *err);
 
+/* Until when a call made now may take. */
+uint64_t guest_call_deadline(uint64_t ms);
+/* A call whose reply holds more than conn_request() can give back. What it returns is yet to be explained. */
+int guest_call(struct guest_link *g, uint16_t type, const struct wcur *body, const int *fds, size_t n_fds,
+	       struct conn_msg *ret, struct merr *err);
+/* The same, answered by one map per block: into the member at OFFSET of struct ram_file. Explained. */
+int guest_maps(struct guest_link *g, uint16_t type, const struct wcur *body, struct ram *ram, size_t offset,
+	       struct merr *err);
+
 int guest_ram_table(struct guest_link *g, struct ram *ram, struct merr *err);
 /* BUF has ATTACH_CONFIG_MAX bytes. */
 int guest_config_fetch(struct guest_link *g, uint8_t *buf, size_t *ret_len, struct merr *err);
@@ -105,15 +114,18 @@ int guest_query(struct guest_link *g, struct attach_query_reply *ret, struct mer
 int guest_exec(struct guest_link *g, char *const *argv, size_t n, struct merr *err);
 
 /*
- * Post-copy, and snapshots. guest_uffd_open(): MODE is enum attach_uffd_mode, USERFAULTFD the descriptor of /dev/userfaultfd
- * (borrowed) or -1. What it returns is the caller's. guest_received_maps(): maps the blocks' `received`, all bits as a
- * predecessor left them, or clear. guest_memo_*(): attach/proto.h, MEMO; BUF has ATTACH_MEMO_MAX bytes.
+ * Post-copy, and snapshots; in guest-uffd.c. guest_uffd_open(): MODE is enum attach_uffd_mode, USERFAULTFD the descriptor of
+ * /dev/userfaultfd (borrowed) or -1. What it returns is the caller's. From it on, calls that let the VMM touch guest memory
+ * (loading state, activating) wait for pages, too. -EBADFD: the guest runs and has all of its pages.
+ * guest_received_maps(): maps the blocks' `received`, all bits as a predecessor left them, or clear.
+ * guest_uffd_end(): nobody waits any more; the maps go, too. guest_memo_*(): attach/proto.h, MEMO; BUF has ATTACH_MEMO_MAX
+ * bytes.
  */
 struct guest_uffd {
 	int fd;
 	bool existing;		/* a predecessor had it, who may have read faults that nobody served: wake all */
 	uint64_t features;
-	uint32_t n_vcpus;
+	uint32_t n_vcpus;	/* at most STATS_VCPUS_MAX */
 	uint32_t vcpu_threads[STATS_VCPUS_MAX];
 };
 int guest_uffd_open(struct guest_link *g, unsigned int mode, int userfaultfd, struct guest_uffd *ret, struct merr *err);

@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <linux/userfaultfd.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -55,7 +57,7 @@ static const int allowed[] = {
 	SCMP_SYS(futex), SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(set_robust_list),
 	SCMP_SYS(rseq), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn),
 	SCMP_SYS(sigaltstack), SCMP_SYS(gettid), SCMP_SYS(getpid), SCMP_SYS(tgkill),
-	SCMP_SYS(sched_yield), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(sched_yield), SCMP_SYS(sched_setattr), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
 	SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom),
 	SCMP_SYS(exit), SCMP_SYS(exit_group),
 };
@@ -86,9 +88,29 @@ static const int sanitizers_allowed[] = {
 #else
 /* The C library tries these and can live without: a denial is no sign of an attack. */
 static const int denied[] = {
-	SCMP_SYS(openat), SCMP_SYS(sched_getaffinity), SCMP_SYS(ioctl),
+	SCMP_SYS(openat), SCMP_SYS(sched_getaffinity),
 };
+
+/* engine/uffd.c: all that a worker may do with a VMM's userfaultfd, and the only ioctls. */
+static const uint64_t ioctls[] = { UFFDIO_CONTINUE, UFFDIO_ZEROPAGE, UFFDIO_WAKE, UFFDIO_WRITEPROTECT };
 #endif
+
+/* The C library tries terminals' ioctls, whose numbers have no more than 16 bits: a denial is no sign of an attack. */
+static int add_ioctl_rules(scmp_filter_ctx ctx, bool has_uffd)
+{
+#ifdef SANITIZED
+	(void)ctx;
+	(void)has_uffd;
+	return 0; /* allowed as a whole */
+#else
+	int r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_LE, UINT16_MAX, 0));
+
+	for (size_t i = 0; has_uffd && r == 0 && i < ARRAY_SIZE(ioctls); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, ioctls[i]));
+	return r;
+#endif
+}
 
 /* Of prctl() a thread needs its own name; the C library tries the rest, too. */
 static int add_prctl_rules(scmp_filter_ctx ctx)
@@ -185,7 +207,7 @@ static const struct profile {
 	size_t n_allowed;
 	rlim_t files_max;
 	rlim_t memory_max; /* address space, bytes; 0: no limit */
-	bool has_threads;
+	bool is_worker; /* with threads, and userfaultfds */
 } profiles[] = {
 	[SANDBOX_WORKER] = { allowed, ARRAY_SIZE(allowed), FILES_MAX, 0, true },
 	[SANDBOX_GREETER] = { greeter_allowed, ARRAY_SIZE(greeter_allowed), GREETER_FILES_MAX, GREETER_MEMORY_MAX, false },
@@ -214,9 +236,11 @@ static int add_profile(scmp_filter_ctx ctx, const struct profile *p)
 	if (r == 0)
 		r = add_rules(ctx, SCMP_ACT_ERRNO(EPERM), denied, ARRAY_SIZE(denied));
 #endif
-	if (r == 0 && p->has_threads)
+	if (r == 0)
+		r = add_ioctl_rules(ctx, p->is_worker);
+	if (r == 0 && p->is_worker)
 		r = add_prctl_rules(ctx);
-	if (r == 0 && p->has_threads)
+	if (r == 0 && p->is_worker)
 		r = add_prlimit_rules(ctx);
 	return r;
 }

@@ -147,6 +147,8 @@ static int check(const struct migd_guest *g, const struct attach_dirty_rate *req
 	     req->sample_pages > ATTACH_SAMPLE_PAGES_MAX))
 		return merr_set(err, -EINVAL, "DIRTY_RATE: field 'sample_pages': %" PRIu32,
 				req->sample_pages);
+	if (req->mode == ATTACH_DIRTY_RATE_SAMPLING && uffd_is_open(g))
+		return merr_set(err, -EBUSY, "pages of the guest are still to come: sampling would wait for them");
 	if (req->mode == ATTACH_DIRTY_RATE_RING && !ring)
 		return merr_set(err, -EOPNOTSUPP, "this VM has no dirty ring");
 	if (req->mode == ATTACH_DIRTY_RATE_BITMAP && ring)

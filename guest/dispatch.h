@@ -118,6 +118,13 @@ void transfer_log_notes(struct migd_guest *g);
 int handle_state_feed(struct migd_guest *g, struct call *c, struct merr *err);
 int handle_state_feed_end(struct migd_guest *g, struct call *c, struct merr *err);
 
+/* uffd.c, received.c */
+int handle_uffd_open(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_uffd_end(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_received_maps(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_memo_set(struct migd_guest *g, struct call *c, struct merr *err);
+int handle_memo_get(struct migd_guest *g, struct call *c, struct merr *err);
+
 /* Block I as a row of RAM_TABLE and RAM_OFFER. */
 int transfer_encode_block(struct wcur *w, const struct guest_tables *t, size_t i);
 

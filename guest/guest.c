@@ -146,7 +146,7 @@ static int init(struct migd_guest *g, const struct migd_guest_options *options, 
 {
 	int r;
 
-	g->wake_fd = g->decision.fd = g->control.listen_fd = -1;
+	g->wake_fd = g->decision.fd = g->control.listen_fd = g->uffd.fd = -1;
 	live_session_init(&g->mig.live);
 	init_locks(g);
 	r = take_options(g, options, err);
@@ -214,6 +214,7 @@ void migd_guest_free(struct migd_guest *guest)
 	dirty_rate_free(g);
 	dirty_limit_free(g);
 	control_done(g);
+	uffd_end(g);
 	(void)arch_state_free(g->arch);
 	free_rings(g);
 	gate_done(&g->gate);

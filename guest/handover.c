@@ -74,6 +74,8 @@ int handle_handover_begin(struct migd_guest *g, struct call *c, struct merr *err
 	if (state == HANDOVER_PRECOPY || state == HANDOVER_INCOMING)
 		return same ? reply_state(g, c, clock_now_ns())
 			    : merr_set(err, -EBUSY, "another handover is under way");
+	if (uffd_is_open(g))
+		return merr_set(err, -EBUSY, "the guest waits for pages that its last migration has not brought yet");
 	if (same)
 		return merr_set(err, -EEXIST, "this handover id was used before: take a new one");
 	if (g->cpr && state == HANDOVER_EMPTY && !cpr_admits(g->cpr, req.handover_id))
@@ -88,6 +90,7 @@ int handle_handover_begin(struct migd_guest *g, struct call *c, struct merr *err
 		return r;
 	g->mig.is_target = state == HANDOVER_EMPTY;
 	g->mig.state_loaded = false;
+	g->memo.len = 0;
 	g->mig.feed = state_feed_free(g->mig.feed);
 	if (!g->mig.is_target)
 		undo_push(&g->mig.undo, undo_begin);
@@ -116,6 +119,7 @@ int handle_mig_pause(struct migd_guest *g, struct call *c, struct merr *err)
 static void tell_discarded(struct migd_guest *g)
 {
 	live_target_end(g, false);
+	uffd_end(g);
 	HOOK_VOID(g, discard);
 	outcome_publish(g);
 }

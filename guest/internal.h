@@ -34,6 +34,7 @@
 #include "guest/live.h"
 #include "guest/state.h"
 #include "guest/tables.h"
+#include "guest/uffd.h"
 #include "guest/undo.h"
 
 /* ---- the parts of a guest ---- */
@@ -102,6 +103,12 @@ struct outcome {
 	bool discarded;
 };
 
+/* What a worker leaves for its successor; kept until the next handover begins. Service thread. */
+struct memo {
+	uint8_t bytes[ATTACH_MEMO_MAX];
+	uint32_t len;
+};
+
 struct throttle {
 	unsigned int percent; /* 0: off */
 	uint64_t running_since_ns; /* when the last hold ends or ended */
@@ -147,6 +154,9 @@ struct migd_guest {
 	struct throttle throttle;
 	struct dirty_rate rate;
 	struct dirty_limit limit;
+	struct uffd uffd;         /* outlives workers, as do the next two */
+	struct received received;
+	struct memo memo;
 	uint8_t *body; /* ATTACH_BODY_MAX bytes: the reply being made */
 };
 

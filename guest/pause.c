@@ -198,8 +198,10 @@ static void expire(struct migd_guest *g, struct pause_wait *w, uint64_t now_ns)
 		return;
 	(void)merr_set(&err, -ETIMEDOUT,
 		       "vCPU %d did not stop within %" PRIu32
-		       " ms: its thread is busy in the VMM, or blocked in a page fault",
-		       gate_straggler(&g->gate), w->deadline_ms);
+		       " ms: its thread %s",
+		       gate_straggler(&g->gate), w->deadline_ms,
+		       uffd_is_open(g) ? "waits for a page that has not come yet, or is busy in the VMM" :
+					 "is busy in the VMM, or blocked in a page fault");
 	pause_cancel(g, w, &err);
 }
 

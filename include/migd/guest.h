@@ -19,6 +19,15 @@
  *     migd_guest_stop()               vCPU threads are told to leave
  *     migd_guest_free()
  *
+ * A guest that arrives by post-copy, or is restored lazily, runs before all of its memory is there. A thread of the
+ * VMM that touches a page of RAM that is missing waits, in the kernel, until the page has come: a vCPU, a device's
+ * thread, a callback. That can be long while the source is out of reach; the service thread does without guest memory then, so
+ * callbacks of a guest that runs (quiesce, unquiesce, activate) should as well. The library registers the RAM blocks with a
+ * userfaultfd and unmaps what of them the VMM has mapped so far (not what the file holds). Memory that something else than
+ * this process's page tables reaches (a vhost-user back-end, pages pinned for a device) is not covered. A VMM with a
+ * system call filter has to allow: madvise(), and ioctl() with USERFAULTFD_IOC_NEW, UFFDIO_API, UFFDIO_REGISTER and
+ * UFFDIO_UNREGISTER; and, for when the daemon cannot open it, open("/dev/userfaultfd") or userfaultfd().
+ *
  * Functions return 0 (or what they say) on success and a negative errno on failure;
  * migd_guest_error() then has the text. "Any thread" means that the call locks what it needs; none may be
  * called from a signal handler except migd_guest_mark_dirty*(). Callbacks run on the service thread unless
@@ -253,8 +262,8 @@ void migd_guest_cpr_free(struct migd_guest_cpr *cpr);
 int migd_guest_new(const struct migd_guest_options *options, struct migd_guest **ret_guest);
 
 /*
- * Stop the service thread, detach, free. All vCPU threads must have left migd_guest_vcpu_run(). NULL is
- * fine. Not from a callback.
+ * Stop the service thread, detach, free. All vCPU threads must have left migd_guest_vcpu_run(). If pages were still missing
+ * they read as zeros from here on: no thread may touch guest memory any more. NULL is fine. Not from a callback.
  */
 void migd_guest_free(struct migd_guest *guest);
 
@@ -386,7 +395,11 @@ int migd_guest_start(struct migd_guest *guest);
  */
 int migd_guest_vcpu_run(struct migd_guest_vcpu *vcpu);
 
-/* Wake every vCPU out of migd_guest_vcpu_run() for good. Any thread, not a callback. */
+/*
+ * Wake every vCPU out of migd_guest_vcpu_run() for good. Any thread, not a callback. A vCPU that waits for a missing page
+ * leaves where KVM can be interrupted there, else when the page comes: a VMM that ends should not join such a thread for
+ * ever; at exit() it goes with the process.
+ */
 void migd_guest_stop(struct migd_guest *guest);
 
 /*

@@ -319,13 +319,12 @@ enum handover_state peer_state(struct peer *p)
 	return HANDOVER_INVALID;
 }
 
-int peer_dirty_start(struct peer *p, const uint64_t *n_pages, size_t n)
+/* A request that is answered by one map for each block. */
+static int open_maps(struct peer *p, uint16_t type, const void *body, size_t len, const uint64_t *n_pages, size_t n)
 {
 	struct merr err = MERR_INIT;
 	struct conn_msg m;
-	uint8_t engine = 0;
-	int r = conn_call(p->channel, ATTACH_DIRTY_START, &engine, 1, NULL, 0, PEER_DEADLINE, -1,
-			  &m, &err);
+	int r = conn_call(p->channel, type, body, len, NULL, 0, PEER_DEADLINE, -1, &m, &err);
 
 	if (r < 0)
 		return result(p, r, &err);
@@ -335,6 +334,74 @@ int peer_dirty_start(struct peer *p, const uint64_t *n_pages, size_t n)
 		if (dirty_map_open(m.fds[i], n_pages[i], &p->maps[i], &err) < 0)
 			fail_msg("%s", merr_msg(&err));
 	p->n_maps = n;
+	conn_msg_done(&m);
+	return 0;
+}
+
+int peer_dirty_start(struct peer *p, const uint64_t *n_pages, size_t n)
+{
+	uint8_t engine = 0;
+
+	return open_maps(p, ATTACH_DIRTY_START, &engine, 1, n_pages, n);
+}
+
+int peer_received_maps(struct peer *p, const uint64_t *n_pages, size_t n)
+{
+	return open_maps(p, ATTACH_RECEIVED_MAPS, NULL, 0, n_pages, n);
+}
+
+int peer_uffd_open(struct peer *p, uint8_t mode, int device, struct peer_uffd *ret)
+{
+	struct attach_uffd_open_reply rep;
+	struct merr err = MERR_INIT;
+	struct conn_msg m;
+	int r = conn_call(p->channel, ATTACH_UFFD_OPEN, &mode, 1, &device, device >= 0, PEER_DEADLINE, -1, &m, &err);
+
+	if (r < 0)
+		return result(p, r, &err);
+	assert_int_equal(m.n_fds, 1);
+	if (attach_uffd_open_reply_decode(&m.body, &rep, &err) < 0)
+		fail_msg("%s", merr_msg(&err));
+	assert_int_equal(rep.vcpus.len, rep.n_vcpus * 4);
+	*ret = (struct peer_uffd){
+		.fd = conn_msg_take_fd(&m, 0),
+		.existing = rep.existing,
+		.n_vcpus = rep.n_vcpus,
+		.vcpu0_thread = rep.n_vcpus ? load_le32(rep.vcpus.data) : 0,
+	};
+	conn_msg_done(&m);
+	return 0;
+}
+
+int peer_memo_set(struct peer *p, const void *bytes, size_t len)
+{
+	struct attach_memo req = { .memo = { .data = bytes, .len = (uint32_t)len } };
+	static uint8_t body[ATTACH_BODY_MAX];
+	struct wcur w = wcur_of(body, sizeof(body));
+	struct merr err = MERR_INIT;
+	struct conn_msg m;
+	int r;
+
+	assert_int_equal(attach_memo_encode(&w, &req), 0);
+	r = conn_call(p->channel, ATTACH_MEMO_SET, body, w.len, NULL, 0, PEER_DEADLINE, -1, &m, &err);
+	if (r >= 0)
+		conn_msg_done(&m);
+	return result(p, r, &err);
+}
+
+int peer_memo_get(struct peer *p, uint8_t *bytes, size_t *ret_len)
+{
+	struct merr err = MERR_INIT;
+	struct attach_memo memo;
+	struct conn_msg m;
+	int r = conn_call(p->channel, ATTACH_MEMO_GET, NULL, 0, NULL, 0, PEER_DEADLINE, -1, &m, &err);
+
+	if (r < 0)
+		return result(p, r, &err);
+	assert_int_equal(attach_memo_decode(&m.body, &memo, &err), 0);
+	assert_true(memo.memo.len <= ATTACH_MEMO_MAX);
+	memcpy(bytes, memo.memo.data, memo.memo.len);
+	*ret_len = memo.memo.len;
 	conn_msg_done(&m);
 	return 0;
 }

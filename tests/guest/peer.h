@@ -6,6 +6,7 @@
 #ifndef MIGD_TESTS_GUEST_PEER_H
 #define MIGD_TESTS_GUEST_PEER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "attach/codec.h"
@@ -79,6 +80,19 @@ int peer_dirty_clear(struct peer *p, uint32_t block, uint64_t first_page, const 
 /* STATE_SAVE: the memfd, the caller's. */
 int peer_save(struct peer *p, int *ret_fd, struct attach_state_save_reply *ret);
 int peer_load(struct peer *p, int fd, uint64_t len);
+
+/* UFFD_OPEN with DEVICE or -1; ret->fd is the caller's. */
+struct peer_uffd {
+	int fd;
+	bool existing;
+	uint32_t n_vcpus, vcpu0_thread;
+};
+int peer_uffd_open(struct peer *p, uint8_t mode, int device, struct peer_uffd *ret);
+/* RECEIVED_MAPS, of blocks of these sizes, in p->maps. */
+int peer_received_maps(struct peer *p, const uint64_t *n_pages, size_t n);
+int peer_memo_set(struct peer *p, const void *bytes, size_t len);
+/* BYTES has ATTACH_MEMO_MAX. */
+int peer_memo_get(struct peer *p, uint8_t *bytes, size_t *ret_len);
 
 /* Read events on both connections until one of KIND was seen. */
 void peer_wait_event(struct peer *p, enum attach_event kind);

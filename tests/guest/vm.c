@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <linux/memfd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -256,9 +257,10 @@ static void add_slot(struct vm *vm, unsigned int block, uint32_t slot, uint64_t 
 	assert_int_equal(migd_guest_add_ram_slot(vm->guest, block, slot, gpa, offset, len), 0);
 }
 
-static int add_block(struct vm *vm, const char *name, uint32_t flags, uint64_t len, uint8_t **ret)
+static int add_block(struct vm *vm, const char *name, uint32_t flags, uint64_t len, unsigned int memfd,
+		     uint8_t **ret)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | memfd);
 	struct migd_guest_ram ram = {
 		.size = sizeof(ram), .name = name, .len = len, .fd = fd, .flags = flags
 	};
@@ -274,14 +276,20 @@ static int add_block(struct vm *vm, const char *name, uint32_t flags, uint64_t l
 
 static void make_memory(struct vm *vm)
 {
-	vm->ram_fd = add_block(vm, "ram", 0, VM_RAM_LEN, &vm->ram);
+	vm->ram_len = vm->o.huge ? 2 * VM_HUGE : VM_RAM_LEN;
+	vm->ram_fd = add_block(vm, "ram", 0, vm->ram_len, vm->o.huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0, &vm->ram);
 	vm->rom_fd = -1;
+	if (vm->o.huge) {
+		add_slot(vm, 0, 0, 0, 0, VM_RAM_LEN / 2);
+		add_slot(vm, 0, 1, VM_RAM_LEN / 2, VM_HUGE, VM_RAM_LEN / 2);
+		return;
+	}
 	if (!vm->o.split_slots) {
 		add_slot(vm, 0, 0, 0, 0, VM_RAM_LEN);
 		return;
 	}
 	/* Slots that begin off the bitmaps' words, of lengths that are no multiple of 64 pages. */
-	vm->rom_fd = add_block(vm, "rom", MIGD_GUEST_RAM_READONLY, 3 * VM_PAGE, &vm->rom);
+	vm->rom_fd = add_block(vm, "rom", MIGD_GUEST_RAM_READONLY, 3 * VM_PAGE, 0, &vm->rom);
 	add_slot(vm, 0, 0, 0, 0, 5 * VM_PAGE);
 	add_slot(vm, 0, 7, 5 * VM_PAGE, 5 * VM_PAGE, 100 * VM_PAGE);
 	add_slot(vm, 0, 3, 105 * VM_PAGE, 105 * VM_PAGE, VM_RAM_LEN - 105 * VM_PAGE);
@@ -417,7 +425,7 @@ void vm_end(struct vm *vm)
 	}
 	(void)close(vm->fd);
 	(void)close(vm->kvm);
-	(void)munmap(vm->ram, VM_RAM_LEN);
+	(void)munmap(vm->ram, vm->ram_len);
 	(void)close(vm->ram_fd);
 	if (vm->rom) {
 		(void)munmap(vm->rom, 3 * VM_PAGE);

@@ -20,6 +20,7 @@
 #define VM_FAILED    0x2100U /* u8: the guest saw something wrong */
 #define VM_GO        0x2200U /* u16: changed by the test to let the list program go again */
 #define VM_LIST      0x3000U /* u16 segments of pages to write, 0 ends */
+#define VM_HUGE      0x200000U
 #define VM_VCPUS_MAX 2
 
 /* What the guest does. */
@@ -61,6 +62,7 @@ struct vm_options {
 	const struct migd_live *live; /* registered, if there is one */
 	const struct migd_guest_device *device; /* the same */
 	uint32_t ring_entries; /* make the VM with KVM's dirty rings */
+	bool huge;             /* RAM in 2 MiB pages: its lower half in one, its upper half in another */
 	bool split_slots;      /* several slots at odd offsets, one block read-only */
 	bool stuck;            /* vCPU 0 never comes back to the gate once it did an OUT */
 	void (*kick)(void *opaque, unsigned int index, int tid);
@@ -82,6 +84,7 @@ struct vm {
 	struct migd_guest *guest;
 	int kvm, fd, ram_fd, rom_fd;
 	uint8_t *ram, *rom;
+	uint64_t ram_len; /* mapped */
 	size_t run_len;
 	struct vm_vcpu vcpus[VM_VCPUS_MAX];
 	pthread_barrier_t ready;
