@@ -192,8 +192,8 @@ enum attach_error {
 
 /*
  * Faults of the VMM's own mappings go to the worker. mode: enum attach_uffd_mode. With a descriptor of /dev/userfaultfd, if the
- * worker has one. The library keeps a duplicate until UFFD_END: as long as that is open, whoever waits for a page
- * waits, whatever becomes of the worker; a successor asks again, and gets the same one.
+ * worker has one. In post-copy the library keeps a duplicate until UFFD_END: as long as that is open, whoever waits for a page
+ * waits, whatever becomes of the worker; a successor asks again, and gets the same one. For a snapshot it keeps none.
  */
 #define ATTACH_UFFD_OPEN_FIELDS(F) F(u8, mode)
 /* With the userfaultfd. existing: a predecessor had it. n_vcpus times a u32 in `vcpus`: the vCPUs' thread ids, by index. */
@@ -347,7 +347,7 @@ enum attach_event {
 
 enum attach_uffd_mode {
 	ATTACH_UFFD_POSTCOPY = 1,	/* missing and minor faults of all blocks: pages are put into the files, then CONTINUE */
-	ATTACH_UFFD_SNAPSHOT = 2,	/* write protection; the worker's end lifts it at once */
+	ATTACH_UFFD_SNAPSHOT = 2,	/* source: blocks can be write-protected; the worker's end lifts that at once */
 };
 
 enum attach_live_flags {

@@ -41,6 +41,8 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(MULTIFD)] = true,
 	/* transport/zero-copy.c: multifd's channels send memory without copying it */
 	[CAP(ZERO_COPY_SEND)] = true,
+	/* engine/snapshot.h: the guest as it is at one instant, while it runs on */
+	[CAP(BACKGROUND_SNAPSHOT)] = true,
 	/* frees what post-copy has sent: nothing in pre-copy, in QEMU neither */
 	[CAP(RELEASE_RAM)] = true,
 };

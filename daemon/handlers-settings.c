@@ -116,14 +116,21 @@ void cmd_query_migrate_parameters(struct qmp_call *call,
 		qmp_return(call, migration_parameters_to_json(&g->parameters));
 }
 
-/* Newly set where a guest is to arrive: the host has to be able to. */
-static int check_postcopy(const struct guest *g, const bool *on, struct merr *err)
+static bool is_new(const struct guest *g, const bool *on, enum migration_capability c)
 {
-	if (!on[MIGRATION_CAPABILITY_POSTCOPY_RAM] ||
-	    g->capabilities[MIGRATION_CAPABILITY_POSTCOPY_RAM] ||
-	    guest_run_state(g) != RUN_STATE_INMIGRATE)
-		return 0;
-	return userfaultfd_check(err);
+	return on[c] && !g->capabilities[c];
+}
+
+/* What is newly set the host has to be able to: post-copy where a guest is to arrive. */
+static int check_host(const struct guest *g, const bool *on, struct merr *err)
+{
+	int r = 0;
+
+	if (is_new(g, on, MIGRATION_CAPABILITY_POSTCOPY_RAM) && guest_run_state(g) == RUN_STATE_INMIGRATE)
+		r = userfaultfd_check(USERFAULTFD_POSTCOPY, err);
+	if (r == 0 && is_new(g, on, MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT))
+		r = userfaultfd_check(USERFAULTFD_SNAPSHOT, err);
+	return r;
 }
 
 void cmd_migrate_set_capabilities(struct qmp_call *call,
@@ -153,7 +160,7 @@ void cmd_migrate_set_capabilities(struct qmp_call *call,
 						   .has_dirty_ring = g->has_dirty_ring,
 						   .listening = is_listening(g) },
 			       &err) < 0 ||
-	    check_postcopy(g, on, &err) < 0) {
+	    check_host(g, on, &err) < 0) {
 		qmp_fail(call, &err);
 		return;
 	}

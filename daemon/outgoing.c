@@ -63,6 +63,21 @@ static int check_idle(const struct guest *g, struct merr *err)
 	return 0;
 }
 
+static bool is_snapshot(const struct guest *g)
+{
+	return g->capabilities[MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT];
+}
+
+/* What others share changes with the guest, which runs on, and would be of another instant. */
+static int check_snapshot(const struct guest *g, struct merr *err)
+{
+	if (!is_snapshot(g) || !g->capabilities[MIGRATION_CAPABILITY_X_IGNORE_SHARED])
+		return 0;
+	return merr_set(err, -EINVAL,
+			"Capability 'background-snapshot' cannot leave shared memory where it is: turn capability "
+			"'x-ignore-shared' off, and all of it becomes part of the image");
+}
+
 /* Also when its turn has come. */
 static int check_guest(const struct guest *g, struct merr *err)
 {
@@ -78,7 +93,21 @@ static int check_guest(const struct guest *g, struct merr *err)
 		r = check_handover(g, err);
 	if (r == 0 && g->n_blockers > 0)
 		r = merr_set(err, -EPERM, "Guest '%s' cannot be migrated: %s", g->name, g->blockers[0]);
+	if (r == 0)
+		r = check_snapshot(g, err);
 	return r < 0 ? r : cpr_check_guest(g, err);
+}
+
+/* At the other end of a socket is most likely somebody who runs what comes. */
+static int check_snapshot_way(const struct migration *m, struct merr *err)
+{
+	if (!is_snapshot(m->guest) || !m->return_path || m->allow_weak_handover)
+		return 0;
+	return merr_set(err, -EPERM,
+			"a background snapshot of guest '%s' to '%s': the guest runs on here, and a destination that "
+			"loads it would run it a second time. Save it to a file, a pipe or a command; or allow the copy "
+			"with migrate's allow-weak-handover",
+			m->guest->name, m->uri);
 }
 
 static void on_started(struct migration *m, const struct merr *err)
@@ -132,6 +161,8 @@ static int open_way(struct migration *m, const char *cpr_path, struct qmp_call *
 	bool network = addr_is_network(&m->addr);
 	int r = network || m->stream_fd >= 0 ? 0 : stream_open(m, call, err);
 
+	if (r == 0)
+		r = check_snapshot_way(m, err);
 	if (r == 0)
 		r = tls_prepare(m, err);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/bitmap.h"
 #include "base/bytes.h"
@@ -191,6 +192,16 @@ static int pages(struct ram_sink *k, struct ram_file *b, uint64_t page, uint64_t
 	return mapped_pool_add(writer_of(k)->pool, &run, err);
 }
 
+/* On the migration thread itself: the pool's threads have nothing else to do then, and the first one's place is free. */
+static int copies(struct ram_sink *k, struct ram_file *b, uint64_t page, uint64_t n, const uint8_t *data,
+		  struct merr *err)
+{
+	const struct mapped_run run = { .b = b, .page = page, .n = n };
+	struct mapped_thread here = { .index = 0, .tid = gettid() };
+
+	return sort_out(writer_of(k), &here, &run, data, err);
+}
+
 static int zero(struct ram_sink *k, struct ram_file *b, uint64_t page, uint64_t n, struct merr *err)
 {
 	(void)err;
@@ -254,6 +265,7 @@ static void writer_free(struct ram_sink *k)
 static const struct ram_sink_ops ops = {
 	.list_block = list_block,
 	.pages = pages,
+	.copies = copies,
 	.zero = zero,
 	.drain = drain,
 	.end_pass = end_pass,

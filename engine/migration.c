@@ -41,6 +41,10 @@ static void apply_throttle(struct throttle_knobs *k, const struct migration_para
 
 bool migration_has_return_path(const struct migration *m)
 {
+	/* Whoever gets a snapshot gets a copy: there is nothing to be handed over. */
+	if (m->start.direction == WORKER_DIRECTION_OUTGOING &&
+	    migration_has_capability(m, MIGRATION_CAPABILITY_BACKGROUND_SNAPSHOT))
+		return false;
 	return !m->start.has_return_path || m->start.return_path;
 }
 

@@ -98,7 +98,7 @@ struct migration {
 };
 
 bool migration_has_capability(const struct migration *m, enum migration_capability c);
-/* The stream is bidirectional; files, pipes and commands are not. */
+/* The stream is bidirectional; files, pipes and commands are not, nor is a background snapshot wherever it goes. */
 bool migration_has_return_path(const struct migration *m);
 /* What the stream's head says, or has to say, about this side's guest. */
 struct configuration migration_configuration(const struct migration *m);

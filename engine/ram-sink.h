@@ -31,6 +31,9 @@ struct ram_sink_ops {
 	 */
 	int (*pages)(struct ram_sink *k, struct ram_file *b, uint64_t page, uint64_t n, bool dense,
 		     struct merr *err);
+	/* Send N pages (at most 64) that hold DATA until the call returns. NULL: only memory itself can be sent. */
+	int (*copies)(struct ram_sink *k, struct ram_file *b, uint64_t page, uint64_t n, const uint8_t *data,
+		      struct merr *err);
 	/* The same where all is known to be zero. NULL: they are told in the stream. */
 	int (*zero)(struct ram_sink *k, struct ram_file *b, uint64_t page, uint64_t n, struct merr *err);
 

@@ -36,6 +36,8 @@ struct ram_source {
 	struct ram_sink *sink;			/* owned; NULL: pages go into the stream */
 	ram_tick_fn tick;
 	void *tick_opaque;
+	ram_feed_fn feed;			/* NULL: pages are found in `todo` */
+	void *feed_opaque;
 	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
 	uint64_t data_first, data_end;		/* pages [first, end); of this pass */
 	bool named;				/* name_blocks() is done */
@@ -77,6 +79,12 @@ void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque)
 {
 	s->tick = fn;
 	s->tick_opaque = opaque;
+}
+
+void ram_source_use_feed(struct ram_source *s, ram_feed_fn fn, void *opaque)
+{
+	s->feed = fn;
+	s->feed_opaque = opaque;
 }
 
 void ram_source_detect_zeros(struct ram_source *s, bool on)
@@ -260,12 +268,24 @@ static int sink_pages(struct ram_source *s, struct ram_file *b, uint64_t page, u
 	return r < 0 && r != -EAGAIN ? r : ticked;
 }
 
-static int send_zeros(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n, struct merr *err)
+int ram_source_zeros(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n, struct merr *err)
 {
 	if (s->sink && s->sink->ops->zero)
 		return s->sink->ops->zero(s->sink, b, page, n, err);
 	ram_records_zero(&s->rec, b, page, n);
 	return 0;
+}
+
+int ram_source_copies(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n, const uint8_t *data,
+		      struct merr *err)
+{
+	int r = 0;
+
+	if (s->sink)
+		r = s->sink->ops->copies(s->sink, b, page, n, data, err);
+	else
+		ram_records_pages(&s->rec, b, page, n, data);
+	return r < 0 ? r : flush(s);
 }
 
 /* Send N pages; by reference only what has no holes, for populating a mapping allocates them. */
@@ -383,7 +403,7 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 		stop = st.data ? min_u64(run_end, page + WINDOW_PAGES) : run_end;
 		bitmap_clear_range(b->todo, page, stop - page);
 		if (!st.data)
-			r = send_zeros(s, b, page, stop - page, err);
+			r = ram_source_zeros(s, b, page, stop - page, err);
 		else if (s->sink)
 			r = sink_pages(s, b, page, stop - page, st.dense, err);
 		else
@@ -489,9 +509,20 @@ static int name_blocks(struct ram_source *s, struct merr *err)
 		return 0;
 	for (size_t i = 0; r == 0 && i < s->ram->n_blocks; i++)
 		if (!s->ram->blocks[i].ignored)
-			r = send_zeros(s, &s->ram->blocks[i], 0, 1, err);
+			r = ram_source_zeros(s, &s->ram->blocks[i], 0, 1, err);
 	s->named = true;
 	return r < 0 ? r : order_sink(s, err);
+}
+
+static int send_blocks(struct ram_source *s, bool stopped, struct merr *err)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < s->ram->n_blocks; i++) {
+		age_units(&s->ram->blocks[i]);
+		r = send_block(s, i, stopped, err);
+	}
+	return r;
 }
 
 int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
@@ -504,12 +535,9 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 	if (s->rec.delta)
 		ram_delta_pass(s->rec.delta);
 	s->buffered = 0;
-	for (unsigned int i = 0; i < s->ram->n_blocks; i++) {
-		age_units(&s->ram->blocks[i]);
-		r = send_block(s, i, stopped, err);
-		if (r < 0)
-			return r;
-	}
+	r = s->feed ? s->feed(s->feed_opaque, err) : send_blocks(s, stopped, err);
+	if (r < 0)
+		return r;
 	r = s->sink ? end_sink_pass(s, stopped, err) : 0;
 	out_be64(s->out, WIRE_RAM_EOS);
 	return r;

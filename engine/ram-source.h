@@ -67,6 +67,16 @@ int ram_source_found_damaged(struct ram_source *s, struct ram_file *b, uint64_t 
 int ram_source_found_unreadable(struct ram_source *s, struct ram_file *b, uint64_t page, int error, struct merr *err);
 
 /*
+ * In place of looking for pages in memory, a pass calls FN, which sends them by these two: N pages that hold DATA until the call
+ * returns, and N that are zero. 0 or -errno with ERR.
+ */
+typedef int (*ram_feed_fn)(void *opaque, struct merr *err);
+void ram_source_use_feed(struct ram_source *s, ram_feed_fn fn, void *opaque);
+int ram_source_copies(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n, const uint8_t *data,
+		      struct merr *err);
+int ram_source_zeros(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n, struct merr *err);
+
+/*
  * Send every page in `todo`: the body of one section. STOPPED: the guest is, so nothing needs re-protection. The caller
  * flushes before the next one.
  */

@@ -94,7 +94,8 @@ void source_stats_tick(struct source *s)
 	if (!s->stats.sending_ram)
 		return;
 	attribute(s);
-	stats_set(st, remaining_bytes, ram_todo_pages(&s->ram) * WIRE_PAGE_SIZE);
+	if (!s->stats.tells_remaining)
+		stats_set(st, remaining_bytes, ram_todo_pages(&s->ram) * WIRE_PAGE_SIZE);
 }
 
 static void publish_rate(struct source *s, uint64_t now)

@@ -14,6 +14,7 @@ struct source_stats {
 	uint64_t rate_ns, rate_pages;	/* at the last computation of dirty-pages-rate */
 	uint64_t ram_offset;	/* in the stream: RAM's bytes up to here are attributed */
 	bool sending_ram;
+	bool tells_remaining;	/* whoever sends says how much remains: not what is on `todo` */
 	bool stopped;		/* the guest did not run at the last sync */
 };
 

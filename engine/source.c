@@ -24,6 +24,7 @@
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
 #include "engine/timer.h"
+#include "engine/snapshot.h"
 #include "engine/switchover-ack.h"
 #include "engine/wait-unplug.h"
 
@@ -176,7 +177,8 @@ static int check_weak_handover(struct source *s)
 	struct stat st;
 	int r;
 
-	if (s->peer != PEER_NONE || (s->m->start.has_allow_weak_handover && s->m->start.allow_weak_handover))
+	/* Of a snapshot the guest itself is not given away. */
+	if (s->peer != PEER_NONE || snapshot_is_on(s->m) || (s->m->start.has_allow_weak_handover && s->m->start.allow_weak_handover))
 		return 0;
 	if (fstat(chan_fd(s->chan), &st) == 0 && S_ISREG(st.st_mode))
 		return 0;
@@ -261,6 +263,19 @@ void source_close_channels(struct source *s)
 	s->multifd = multifd_source_free(s->multifd);
 }
 
+static bool tracks_dirty_pages(const struct source *s)
+{
+	return !cpr_keeps_memory(s) && !snapshot_is_on(s->m);
+}
+
+/* What there is to send. */
+static int first_look(struct source *s)
+{
+	if (cpr_keeps_memory(s))
+		return cpr_send_ram(s);
+	return tracks_dirty_pages(s) ? source_sync(s) : 0;
+}
+
 /* 1: it was to compare only. */
 static int setup(struct source *s)
 {
@@ -293,15 +308,15 @@ static int setup(struct source *s)
 	r = register_handlers(s);
 	if (r == 0)
 		r = cpr_check(s);
-	if (r == 0 && !cpr_keeps_memory(s))
+	if (r == 0 && snapshot_is_on(s->m))
+		r = snapshot_check(s);
+	if (r == 0 && tracks_dirty_pages(s))
 		r = guest_dirty_start(&s->guest, &s->ram, &s->err);
 	if (r == 0)
 		r = live_begin(&s->live, &s->err);
 	if (r == 0)
 		r = handlers_setup(&s->handlers, s->out, &s->err);
-	if (r == 0)
-		r = cpr_keeps_memory(s) ? cpr_send_ram(s) : source_sync(s);
-	return r;
+	return r < 0 ? r : first_look(s);
 }
 
 int source_drain(struct source *s, uint64_t timeout_ms)
@@ -391,6 +406,8 @@ static enum source_end migrate(struct source *s)
 		return SOURCE_REVOKED;
 	stats_set(s->m->stats, setup_took_ms, (clock_now_ns() - start_ns) / NS_PER_MS);
 	report_status(s->m, MIGRATION_STATUS_ACTIVE);
+	if (snapshot_is_on(s->m))
+		return snapshot_take(s);
 	/* Without passes: make sure that the destination took what came before the guest is stopped. */
 	r = cpr_has_no_passes(s) ? source_drain(s, 0) : precopy(s);
 	return r < 0 ? SOURCE_REVOKED : source_switchover(s);
@@ -464,11 +481,16 @@ static void finish(struct source *s, enum source_end end)
 	case SOURCE_COMPARED:
 		report_status(s->m, MIGRATION_STATUS_NONE);
 		break;
+	case SOURCE_STAYS:
+		stats_set(s->m->stats, remaining_bytes, 0);
+		report_status(s->m, MIGRATION_STATUS_COMPLETED);
+		break;
 	case SOURCE_LOST:
 		report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
 		break;
 	}
-	report_done(s->m, end == SOURCE_REVOKED || end == SOURCE_RECLAIMED || end == SOURCE_COMPARED);
+	report_done(s->m, end == SOURCE_REVOKED || end == SOURCE_RECLAIMED || end == SOURCE_COMPARED ||
+				  end == SOURCE_STAYS);
 }
 
 static void source_done(struct source *s)

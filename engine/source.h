@@ -56,6 +56,8 @@ struct blackout {
 	struct buf devices;	/* descriptions of the engine's own sections */
 };
 
+/* Stop the guest, by the library's request; the blackout begins. */
+int source_pause_guest(struct source *s, struct blackout *b);
 /* Microseconds since the last mark; marks. */
 uint64_t blackout_lap_us(struct blackout *b);
 /* The library's sections, from its memfd. */
@@ -68,6 +70,7 @@ enum source_end {
 	SOURCE_RECLAIMED,	/* released, but it runs here again */
 	SOURCE_LOST,		/* released, and the VMM is gone */
 	SOURCE_COMPARED,	/* a preflight only: nothing was touched */
+	SOURCE_STAYS,		/* its image is whole, and it runs on here */
 };
 
 /*
@@ -115,6 +118,8 @@ enum source_end source_switchover(struct source *s);
  */
 int source_send_state_alone(struct source *s, struct blackout *b);
 enum source_end source_commit_alone(struct source *s, struct blackout *b);
+/* The end mark, and the stream's description of itself. */
+int source_send_end(struct source *s, const struct blackout *b);
 
 /* Released, and the peer did not say ACTIVE: ask until somebody knows. engine/source-settle.c. */
 enum source_end source_settle(struct source *s);

@@ -63,6 +63,8 @@
 	S(blackout_load_us)                                                                 \
 	S(blackout_commit_us)                                                               \
 	S(blackout_resume_us)                                                               \
+	S(snapshot_faults)	/* writes of the guest that waited for a background snapshot to copy their page */ \
+	S(snapshot_faults_us)	/* from when they were seen until it was copied */          \
 	S(limited_us)		/* spent waiting for a bandwidth limit, all threads */      \
 	/* Post-copy. */                                                                    \
 	S(postcopied)		/* 1: the guest runs, or ran, on the target before all of its memory was there */ \

@@ -81,7 +81,7 @@ static int describe(struct source *s, const struct blackout *b, struct buf *json
 }
 
 /* The commit: EOF, and the description with it. */
-static int send_end(struct source *s, const struct blackout *b)
+int source_send_end(struct source *s, const struct blackout *b)
 {
 	struct buf json = { .max = DESCRIPTION_MAX };
 	int r;
@@ -153,7 +153,7 @@ static enum source_end commit_to_qemu(struct source *s, struct blackout *b)
 	if (r < 0)
 		return SOURCE_REVOKED;
 	report_handover(s->m, HANDOVER_RELEASED, false);
-	(void)send_end(s, b);
+	(void)source_send_end(s, b);
 	return await_shut(s, b);
 }
 
@@ -182,7 +182,7 @@ static enum source_end commit_to_nobody(struct source *s, struct blackout *b)
 	/* The last moment at which a cancel counts. */
 	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
 		return SOURCE_REVOKED;
-	r = send_end(s, b);
+	r = source_send_end(s, b);
 	if (r == 0)
 		r = stream_commit(s->m, s->chan, source_tick, s, &s->err);
 	if (r < 0)

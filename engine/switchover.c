@@ -41,7 +41,7 @@ uint64_t blackout_lap_us(struct blackout *b)
 	return us;
 }
 
-static int pause_guest(struct source *s, struct blackout *b)
+int source_pause_guest(struct source *s, struct blackout *b)
 {
 	struct attach_mig_pause_reply rep;
 	int r;
@@ -205,7 +205,7 @@ static int prepare(struct source *s, struct blackout *b)
 {
 	int r;
 
-	r = pause_guest(s, b);
+	r = source_pause_guest(s, b);
 	if (r < 0)
 		return r;
 	r = wait_for_continue(s);

@@ -54,7 +54,7 @@ static const struct call_row rows[] = {
 	{ ATTACH_RAM_POISON, IN(PRECOPY) | IN(PAUSED), handle_ram_poison },
 	{ ATTACH_RAM_POISON_SET, IN(INCOMING), handle_ram_poison_set },
 	{ ATTACH_CPR_EXEC, IN(RUNNING) | IN(PRECOPY) | IN(RELEASED), handle_cpr_exec },
-	{ ATTACH_UFFD_OPEN, IN(INCOMING) | IN(LOADED) | IN(RUNNING), handle_uffd_open },
+	{ ATTACH_UFFD_OPEN, IN(PRECOPY) | IN(INCOMING) | IN(LOADED) | IN(RUNNING), handle_uffd_open },
 	{ ATTACH_RECEIVED_MAPS, IN(INCOMING) | IN(LOADED) | IN(RUNNING), handle_received_maps },
 	{ ATTACH_UFFD_END, IN(INCOMING) | IN(LOADED) | IN(RUNNING), handle_uffd_end },
 	{ ATTACH_MEMO_SET, IN_ANY, handle_memo_set },

@@ -28,15 +28,27 @@
 
 /* What a mode asks of the kernel: features for each kind of memory, and how blocks are registered. */
 static const struct mode {
+	uint32_t states;	/* of the handover, in which one is made */
+	bool is_kept;		/* by us, too: the worker's end lets nobody go on */
+	bool is_missing;	/* pages are still to come: none is in the mapping, but those of memory that was handed over */
 	uint64_t features, shmem, hugetlb, registered;
 	const char *needs; /* for people */
 } modes[] = {
 	[ATTACH_UFFD_POSTCOPY] = {
+		.states = IN(INCOMING) | IN(LOADED),
+		.is_kept = true,
+		.is_missing = true,
 		.features = UFFD_FEATURE_THREAD_ID,
 		.shmem = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
 		.hugetlb = UFFD_FEATURE_MISSING_HUGETLBFS | UFFD_FEATURE_MINOR_HUGETLBFS,
 		.registered = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
 		.needs = "post-copy needs Linux 5.14 or later",
+	},
+	[ATTACH_UFFD_SNAPSHOT] = {
+		.states = IN(PRECOPY),
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+		.registered = UFFDIO_REGISTER_MODE_WP,
+		.needs = "a background snapshot needs Linux 5.19 or later, x86-64 or arm64",
 	},
 };
 
@@ -140,21 +152,26 @@ static int unmap_pages(const struct ram_block *b, struct merr *err)
 }
 
 /* Memory that another VMM still uses has all of its pages. */
+static bool takes_part(const struct ram_block *b, const struct mode *mode)
+{
+	return !mode->is_missing || !b->handed;
+}
+
 static int register_blocks(struct migd_guest *g, int fd, const struct mode *mode, struct merr *err)
 {
 	const struct guest_tables *t = &g->tables;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < t->n_blocks; i++)
-		if (!t->blocks[i].handed)
+		if (takes_part(&t->blocks[i], mode))
 			r = register_block(fd, &t->blocks[i], mode, err);
-	for (size_t i = 0; r == 0 && i < t->n_blocks; i++)
-		if (!t->blocks[i].handed)
+	for (size_t i = 0; mode->is_missing && r == 0 && i < t->n_blocks; i++)
+		if (takes_part(&t->blocks[i], mode))
 			r = unmap_pages(&t->blocks[i], err);
 	return r;
 }
 
-static int open_new(struct migd_guest *g, unsigned int mode, int passed, struct merr *err)
+static int open_new(struct migd_guest *g, unsigned int mode, int passed, struct uffd *ret, struct merr *err)
 {
 	_cleanup_close_ int fd = open_any(passed, err);
 	uint64_t features;
@@ -167,7 +184,7 @@ static int open_new(struct migd_guest *g, unsigned int mode, int passed, struct 
 		r = register_blocks(g, fd, &modes[mode], err);
 	if (r < 0)
 		return r;
-	g->uffd = (struct uffd){ .fd = TAKE_FD(fd), .mode = mode, .features = features };
+	*ret = (struct uffd){ .fd = TAKE_FD(fd), .mode = mode, .features = features };
 	return 0;
 }
 
@@ -180,8 +197,8 @@ static int check_open(struct migd_guest *g, unsigned int mode, struct merr *err)
 		return merr_set(err, -EOPNOTSUPP, "UFFD_OPEN: field 'mode': %u", mode);
 	if (uffd_is_open(g) && g->uffd.mode != mode)
 		return merr_set(err, -EBUSY, "UFFD_OPEN: there is a userfaultfd in mode %u already", g->uffd.mode);
-	if (!uffd_is_open(g) && state == HANDOVER_RUNNING)
-		return merr_set(err, -EBADFD, "UFFD_OPEN: the guest runs, and does not wait for pages");
+	if (!uffd_is_open(g) && !(modes[mode].states & 1U << state))
+		return merr_set(err, -EBADFD, "UFFD_OPEN: none is made in handover state '%s'", handover_state_name(state));
 	return 0;
 }
 
@@ -206,6 +223,7 @@ static size_t vcpu_threads(const struct migd_guest *g, uint32_t threads[GUEST_VC
 int handle_uffd_open(struct migd_guest *g, struct call *c, struct merr *err)
 {
 	bool existing = uffd_is_open(g);
+	struct uffd u = g->uffd;
 	uint32_t threads[GUEST_VCPUS_MAX];
 	struct attach_uffd_open req;
 	size_t n;
@@ -215,12 +233,16 @@ int handle_uffd_open(struct migd_guest *g, struct call *c, struct merr *err)
 		return -EBADMSG;
 	r = check_open(g, req.mode, err);
 	if (r == 0 && !existing)
-		r = open_new(g, req.mode, c->msg->n_fds > 0 ? c->msg->fds[0] : -1, err);
+		r = open_new(g, req.mode, c->msg->n_fds > 0 ? c->msg->fds[0] : -1, &u, err);
 	if (r < 0)
 		return r;
-	c->fds[c->n_fds++] = g->uffd.fd;
+	c->fds[c->n_fds++] = u.fd;
+	if (modes[req.mode].is_kept)
+		g->uffd = u;
+	else
+		c->owns_fds = true;
 	n = vcpu_threads(g, threads);
-	return CALL_REPLY(c, uffd_open_reply, .existing = existing, .features = g->uffd.features, .n_vcpus = (uint32_t)n,
+	return CALL_REPLY(c, uffd_open_reply, .existing = existing, .features = u.features, .n_vcpus = (uint32_t)n,
 			  .vcpus = { .data = (const uint8_t *)threads, .len = (uint32_t)(n * sizeof(threads[0])) });
 }
 
@@ -232,7 +254,8 @@ void uffd_end(struct migd_guest *g)
 	for (size_t i = 0; uffd_is_open(g) && i < t->n_blocks; i++) {
 		struct uffdio_range range = { (uint64_t)(uintptr_t)t->blocks[i].host, t->blocks[i].len };
 
-		if (!t->blocks[i].handed && ioctl(g->uffd.fd, UFFDIO_UNREGISTER, &range) < 0)
+		if (takes_part(&t->blocks[i], &modes[g->uffd.mode]) &&
+		    ioctl(g->uffd.fd, UFFDIO_UNREGISTER, &range) < 0)
 			guest_log(g, 4, "RAM block '%s' stays registered with userfaultfd: %s", t->blocks[i].name,
 				  strerror(errno));
 	}

@@ -6,6 +6,9 @@
  * nobody can wait for a page any more: when the last one of a userfaultfd closes, the kernel lets go who waits, and the
  * guest reads zeros where its memory was to come. So neither a dead worker nor a dead daemon closes it.
  *
+ * For a background snapshot the worker's is the only one: what waits there waits for its old content to be copied, and when
+ * the worker ends, the kernel lets it write. That needs none of our threads, which may be among those who wait.
+ *
  * Not covered: what others (vhost-user back-ends) map of the same files, and what was pinned for a device.
  *
  * Service thread; and whoever frees the guest.

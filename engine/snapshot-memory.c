@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guest memory as it was at one instant. */
+#include "engine/snapshot-memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/bitmap.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "engine/snapshot-queue.h"
+#include "engine/uffd.h"
+
+/* Of one request to protect, and between two ticks: 1 GiB, some 15 ms. */
+#define PROTECT_PAGES 262144U
+
+/* What is copied along with a page that the guest writes to: the aligned group of so many pages that it is in. */
+#define NEIGHBOURS SNAPSHOT_COPY_PAGES
+
+/* The writer looks whether the maker has ended. */
+#define WAIT_NS (20 * NS_PER_MS)
+
+#define FAULTS_MAX 16U
+
+struct snapshot_memory {
+	struct ram *ram;
+	struct stats_page *stats;
+	int uffd;
+	int stop_fd;		/* wake: no more faults are to be served */
+	struct snapshot_queue *queue;
+	pthread_t thread;
+	uint64_t *zeros[ATTACH_RAM_BLOCKS_MAX];	/* holes to be told */
+};
+
+/* Of the two that save pages: where it copies to, and what it does with a copy. */
+struct saver {
+	struct snapshot_memory *m;
+	/* NULL: nobody wants a copy any more. */
+	struct snapshot_copy *(*room)(struct saver *s);
+	/* Takes C over, with or without a page in it. */
+	int (*done)(struct saver *s, struct snapshot_copy *c, struct merr *err);
+	const struct snapshot_sink *sink;	/* migration thread only, as `own` */
+	struct snapshot_copy own;
+};
+
+/* ---- one page, once ---- */
+
+/* Those pages of MASK that were still to be saved: from here on they are the caller's to save. */
+static uint64_t claim(struct ram_file *b, uint64_t page, uint64_t mask)
+{
+	return __atomic_fetch_and(&b->todo[page / BITMAP_WORD_BITS], ~mask, __ATOMIC_ACQ_REL) & mask;
+}
+
+/* The next run of set bits in MASK, from *FROM on: its length, or 0; *FROM is where it begins. */
+static unsigned int next_run(uint64_t mask, unsigned int *from)
+{
+	uint64_t rest = *from < BITMAP_WORD_BITS ? mask >> *from << *from : 0;
+	uint64_t behind;
+
+	if (rest == 0)
+		return 0;
+	*from = (unsigned int)__builtin_ctzll(rest);
+	behind = ~(rest >> *from);
+	return behind ? (unsigned int)__builtin_ctzll(behind) : BITMAP_WORD_BITS;
+}
+
+static int read_copy(const struct snapshot_copy *c, struct merr *err)
+{
+	const struct ram_file *b = c->block;
+	uint64_t page;
+	int r = 0;
+
+	for (unsigned int from = 0, n; r == 0 && (n = next_run(c->mask, &from)) > 0; from += n) {
+		page = c->page + from;
+		r = fd_pread_full(b->fd, c->data + (uint64_t)from * WIRE_PAGE_SIZE, (uint64_t)n * WIRE_PAGE_SIZE,
+				  b->fd_offset + page * WIRE_PAGE_SIZE);
+		if (r < 0)
+			return merr_set_errno(err, r, "reading guest memory '%s' at page %" PRIu64, b->name, page);
+	}
+	return r;
+}
+
+/* Pages that were copied may be written to again. A VMM that is gone (-ESRCH) writes nothing: its memory is still here. */
+static int let_write(struct snapshot_memory *m, const struct ram_file *b, uint64_t page, uint64_t n, struct merr *err)
+{
+	int r = uffd_protect(m->uffd, b->host_base + page * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE, false);
+
+	return r == 0 || r == -ESRCH ? 0 : merr_set_errno(err, r, "lifting the write protection of '%s' at page %" PRIu64,
+							  b->name, page);
+}
+
+static int save_pages(struct saver *s, struct ram_file *b, uint64_t page, uint64_t mask, struct merr *err)
+{
+	struct snapshot_copy *c = s->room(s);
+	int r;
+
+	if (!c)
+		return -ECANCELED;
+	c->block = b;
+	c->page = page;
+	c->mask = claim(b, page, mask);
+	r = read_copy(c, err);
+	for (unsigned int from = 0, n; r == 0 && (n = next_run(c->mask, &from)) > 0; from += n)
+		r = let_write(s->m, b, page + from, n, err);
+	return r < 0 ? r : s->done(s, c, err);
+}
+
+/* A huge page is protected as one: it belongs to whoever gets its first word, and is released when all of it was copied. */
+static int save_huge_page(struct saver *s, struct ram_file *b, uint64_t first, struct merr *err)
+{
+	uint64_t n = min_u64(b->page_size / WIRE_PAGE_SIZE, b->n_pages - first);
+	struct snapshot_copy *c;
+	bool mine = true;
+	int r = 0;
+
+	for (uint64_t page = first; r == 0 && mine && page < first + n; page += SNAPSHOT_COPY_PAGES) {
+		c = s->room(s);
+		if (!c)
+			return -ECANCELED;
+		c->block = b;
+		c->page = page;
+		c->mask = claim(b, page, UINT64_MAX);
+		mine = page > first || c->mask;
+		r = read_copy(c, err);
+		if (r == 0)
+			r = s->done(s, c, err);
+	}
+	return r == 0 && mine ? let_write(s->m, b, first, n, err) : r;
+}
+
+/* ---- faults ---- */
+
+static struct snapshot_copy *room_in_queue(struct saver *s)
+{
+	return snapshot_queue_room(s->m->queue);
+}
+
+static int into_queue(struct saver *s, struct snapshot_copy *c, struct merr *err)
+{
+	(void)err;
+	if (c->mask)
+		snapshot_queue_push(s->m->queue, c);
+	else
+		snapshot_queue_return(s->m->queue, c);
+	return 0;
+}
+
+static struct ram_file *find_block(struct ram *ram, uint64_t address)
+{
+	for (size_t i = 0; i < ram->n_blocks; i++)
+		if (address >= ram->blocks[i].host_base && address - ram->blocks[i].host_base < ram->blocks[i].len)
+			return &ram->blocks[i];
+	return NULL;
+}
+
+/* Who wrote there waits until its page is copied. It may be by now; then whoever did that has woken it. */
+static int serve(struct saver *s, const struct uffd_fault *f, struct merr *err)
+{
+	struct ram_file *b = find_block(s->m->ram, f->address);
+	uint64_t since_ns = clock_now_ns(), page, huge, group;
+	int r;
+
+	if (!b)
+		return merr_set(err, -EBADMSG, "a write to 0x%" PRIx64 ", where the VMM has no RAM block", f->address);
+	page = (f->address - b->host_base) / WIRE_PAGE_SIZE;
+	if (ram_is_huge(b)) {
+		huge = b->page_size / WIRE_PAGE_SIZE;
+		r = save_huge_page(s, b, page / huge * huge, err);
+	} else {
+		group = page % SNAPSHOT_COPY_PAGES / NEIGHBOURS * NEIGHBOURS;
+		r = save_pages(s, b, page / SNAPSHOT_COPY_PAGES * SNAPSHOT_COPY_PAGES,
+			       UINT64_MAX >> (BITMAP_WORD_BITS - NEIGHBOURS) << group, err);
+	}
+	stats_add(s->m->stats, snapshot_faults, 1);
+	stats_add(s->m->stats, snapshot_faults_us, (clock_now_ns() - since_ns) / NS_PER_US);
+	return r;
+}
+
+/* 0: go on; 1: that is enough. */
+static int serve_some(struct saver *s, struct merr *err)
+{
+	struct pollfd p[] = { { .fd = s->m->uffd, .events = POLLIN }, { .fd = s->m->stop_fd, .events = POLLIN } };
+	struct uffd_fault faults[FAULTS_MAX];
+	int n, r = 0;
+
+	if (poll(p, ARRAY_SIZE(p), -1) < 0)
+		return errno == EINTR ? 0 : merr_set_errno(err, -errno, "waiting for the guest's writes");
+	if (p[1].revents)
+		return 1;
+	n = uffd_read(s->m->uffd, faults, FAULTS_MAX);
+	if (n < 0)
+		return merr_set_errno(err, n, "waiting for the guest's writes");
+	for (int i = 0; i < n && r == 0; i++)
+		r = serve(s, &faults[i], err);
+	return r;
+}
+
+static void *fault_thread(void *opaque)
+{
+	struct saver s = { .m = opaque, .room = room_in_queue, .done = into_queue };
+	struct merr err = MERR_INIT;
+
+	(void)pthread_setname_np(pthread_self(), "mig/snap/fault");
+	while (serve_some(&s, &err) == 0)
+		;
+	snapshot_queue_end(s.m->queue, &err);
+	return NULL;
+}
+
+/* ---- the instant ---- */
+
+/* Holes [first, end): those in the same unit as memory that was touched are told as zeros. Returns how many are not. */
+static uint64_t note_hole(const struct ram_file *b, uint64_t *zeros, uint64_t first, uint64_t end)
+{
+	uint64_t head_end = min_u64(end, round_up(first, RAM_UNIT_PAGES)), tail = end / RAM_UNIT_PAGES * RAM_UNIT_PAGES;
+
+	bitmap_set_range(zeros, first, head_end - first);
+	tail = end < b->n_pages ? max_u64(tail, head_end) : end;
+	bitmap_set_range(zeros, tail, end - tail);
+	return tail - head_end;
+}
+
+/* Pages [first, end) hold something. They are on the list before anybody can fault there. */
+static int protect_run(struct snapshot_memory *m, struct ram_file *b, uint64_t first, uint64_t end,
+		       int (*tick)(void *opaque), void *opaque, struct merr *err)
+{
+	uint64_t n;
+	int r = 0;
+
+	for (; r == 0 && first < end; first += n) {
+		n = min_u64(end - first, PROTECT_PAGES);
+		bitmap_atomic_or_range(b->todo, first, n);
+		stats_add(m->stats, remaining_bytes, n * WIRE_PAGE_SIZE);
+		r = uffd_protect(m->uffd, b->host_base + first * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE, true);
+		r = r < 0 ? merr_set_errno(err, r, "write-protecting RAM block '%s'", b->name) : tick(opaque);
+	}
+	return r;
+}
+
+int snapshot_memory_protect(struct snapshot_memory *m, int (*tick)(void *opaque), void *opaque, struct merr *err)
+{
+	uint64_t skipped = 0, page, end;
+	struct ram_file *b;
+	int r = 0;
+
+	stats_set(m->stats, remaining_bytes, 0);
+	for (size_t i = 0; r == 0 && i < m->ram->n_blocks; i++) {
+		b = &m->ram->blocks[i];
+		for (page = 0; r == 0 && page < b->n_pages; page = end) {
+			if (ram_is_data(b, page, &end))
+				r = protect_run(m, b, page, end, tick, opaque, err);
+			else
+				skipped += note_hole(b, m->zeros[i], page, end);
+		}
+	}
+	stats_set(m->stats, hole_pages, skipped);
+	return r;
+}
+
+/* ---- saving: migration thread ---- */
+
+static int hand_on(const struct saver *s, const struct snapshot_copy *c, struct merr *err)
+{
+	int r = 0;
+
+	for (unsigned int from = 0, n; r == 0 && (n = next_run(c->mask, &from)) > 0; from += n)
+		r = s->sink->copies(s->sink->opaque, c->block, c->page + from, n,
+				    c->data + (uint64_t)from * WIRE_PAGE_SIZE, err);
+	stats_add(s->m->stats, remaining_bytes, -(uint64_t)__builtin_popcountll(c->mask) * WIRE_PAGE_SIZE);
+	return r;
+}
+
+/* Hand on what waits in the queue, and what comes until DEADLINE_NS. 0; -ENODATA: nothing more will come. */
+static int drain(const struct saver *s, uint64_t deadline_ns, struct merr *err)
+{
+	struct snapshot_copy *c;
+	int r;
+
+	while ((r = snapshot_queue_take(s->m->queue, deadline_ns, &c, err)) > 0) {
+		r = hand_on(s, c, err);
+		snapshot_queue_return(s->m->queue, c);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static struct snapshot_copy *room_of_own(struct saver *s)
+{
+	return &s->own;
+}
+
+/* What the guest waited for goes first: it needs the room. */
+static int send_own(struct saver *s, struct snapshot_copy *c, struct merr *err)
+{
+	int r = drain(s, 0, err);
+
+	return r < 0 ? r : hand_on(s, c, err);
+}
+
+static int tell_zeros(const struct saver *s, struct merr *err)
+{
+	const struct ram *ram = s->m->ram;
+	uint64_t page, end;
+	int r = 0;
+
+	for (size_t i = 0; i < ram->n_blocks; i++) {
+		const uint64_t *zeros = s->m->zeros[i];
+		struct ram_file *b = &s->m->ram->blocks[i];
+
+		for (page = 0; r == 0 && (page = bitmap_next_set(zeros, b->n_pages, page)) < b->n_pages; page = end) {
+			end = bitmap_next_clear(zeros, b->n_pages, page);
+			r = s->sink->zeros(s->sink->opaque, b, page, end - page, err);
+		}
+	}
+	return r;
+}
+
+/* From what the fault thread takes away meanwhile, 0 is final. */
+static bool is_saved(const struct ram_file *b, uint64_t page)
+{
+	return __atomic_load_n(&b->todo[page / BITMAP_WORD_BITS], __ATOMIC_RELAXED) == 0;
+}
+
+static int save_block(struct saver *s, struct ram_file *b, struct merr *err)
+{
+	uint64_t step = max_u64(SNAPSHOT_COPY_PAGES, b->page_size / WIRE_PAGE_SIZE);
+	int r = 0;
+
+	for (uint64_t page = 0; r == 0 && page < b->n_pages; page += step) {
+		if (is_saved(b, page))
+			continue;
+		r = ram_is_huge(b) ? save_huge_page(s, b, page, err) : save_pages(s, b, page, UINT64_MAX, err);
+	}
+	return r;
+}
+
+int snapshot_memory_save(struct snapshot_memory *m, const struct snapshot_sink *sink, struct merr *err)
+{
+	_cleanup_free_ uint8_t *buffer = aligned_alloc(WIRE_PAGE_SIZE, SNAPSHOT_COPY_BYTES);
+	struct saver s = { .m = m, .room = room_of_own, .done = send_own, .sink = sink, .own = { .data = buffer } };
+	int r = buffer ? tell_zeros(&s, err) : merr_set_errno(err, -ENOMEM, "a copy of guest memory");
+
+	for (size_t i = 0; r == 0 && i < m->ram->n_blocks; i++)
+		r = save_block(&s, &m->ram->blocks[i], err);
+	if (r < 0)
+		return r;
+	/* Each page has somebody who saved it: the fault thread may just be at it. */
+	wake_raise(m->stop_fd);
+	while (r == 0)
+		r = drain(&s, clock_now_ns() + WAIT_NS, err);
+	return r == -ENODATA ? 0 : r;
+}
+
+/* ---- beginning and end ---- */
+
+static void free_parts(struct snapshot_memory *m)
+{
+	/* The last one: protection ends with it. */
+	(void)close_fd(m->uffd);
+	(void)close_fd(m->stop_fd);
+	(void)snapshot_queue_free(m->queue);
+	for (size_t i = 0; i < m->ram->n_blocks; i++)
+		(void)ram_bits_free(m->zeros[i], m->ram->blocks[i].n_pages);
+	free(m);
+}
+
+static int make_parts(struct snapshot_memory *m)
+{
+	m->stop_fd = wake_new();
+	m->queue = snapshot_queue_new(SNAPSHOT_QUEUE_BYTES / SNAPSHOT_COPY_BYTES);
+	if (m->stop_fd < 0 || !m->queue)
+		return m->stop_fd < 0 ? m->stop_fd : -ENOMEM;
+	for (size_t i = 0; i < m->ram->n_blocks; i++) {
+		m->zeros[i] = ram_bits_new(m->ram->blocks[i].n_pages);
+		if (!m->zeros[i])
+			return -ENOMEM;
+	}
+	return -pthread_create(&m->thread, NULL, fault_thread, m);
+}
+
+int snapshot_memory_new(struct ram *ram, int uffd, struct stats_page *stats, struct snapshot_memory **ret,
+			struct merr *err)
+{
+	struct snapshot_memory *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m) {
+		(void)close_fd(uffd);
+		return merr_set_errno(err, -ENOMEM, "background snapshot");
+	}
+	*m = (struct snapshot_memory){ .ram = ram, .stats = stats, .uffd = uffd, .stop_fd = -1 };
+	r = make_parts(m);
+	if (r < 0) {
+		free_parts(m);
+		return merr_set_errno(err, r, "background snapshot");
+	}
+	*ret = m;
+	return 0;
+}
+
+struct snapshot_memory *snapshot_memory_free(struct snapshot_memory *m)
+{
+	if (!m)
+		return NULL;
+	snapshot_queue_give_up(m->queue);
+	wake_raise(m->stop_fd);
+	(void)pthread_join(m->thread, NULL);
+	free_parts(m);
+	return NULL;
+}
