@@ -48,6 +48,15 @@ void bitmap_atomic_or_range(uint64_t *map, uint64_t first, uint64_t n)
 		(void)__atomic_fetch_or(&map[w], m, __ATOMIC_RELEASE);
 }
 
+uint64_t bitmap_atomic_claim_range(uint64_t *map, uint64_t first, uint64_t n)
+{
+	uint64_t fresh = 0;
+
+	FOR_EACH_MASKED_WORD(w, m, first, n)
+		fresh += (uint64_t)__builtin_popcountll(m & ~__atomic_fetch_or(&map[w], m, __ATOMIC_SEQ_CST));
+	return fresh;
+}
+
 void bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n)
 {
 	FOR_EACH_MASKED_WORD(w, m, first, n)

@@ -41,6 +41,15 @@ uint64_t bitmap_count_range(const uint64_t *map, uint64_t first, uint64_t n);
 /* OR the bits into a map that other threads or processes write too; release order. */
 void bitmap_atomic_or_range(uint64_t *map, uint64_t first, uint64_t n);
 
+/* The same, sequentially consistent: how many of them were not set before. */
+uint64_t bitmap_atomic_claim_range(uint64_t *map, uint64_t first, uint64_t n);
+
+/* Sequentially consistent, too. */
+static inline bool bitmap_atomic_test(const uint64_t *map, uint64_t bit)
+{
+	return __atomic_load_n(&map[bit / BITMAP_WORD_BITS], __ATOMIC_SEQ_CST) >> (bit % BITMAP_WORD_BITS) & 1;
+}
+
 /* Clear them there. */
 void bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n);
 

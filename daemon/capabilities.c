@@ -23,6 +23,12 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(LATE_BLOCK_ACTIVATE)] = true,
 	/* no effect, in QEMU neither */
 	[CAP(ZERO_BLOCKS)] = true,
+	/* engine/postcopy-target.h: the guest runs on the target before all of its memory is there */
+	[CAP(POSTCOPY_RAM)] = true,
+	/* engine/fault-waits.h: always measured */
+	[CAP(POSTCOPY_BLOCKTIME)] = true,
+	/* engine/urgent-channel.h: a connection for pages that the guest waits for */
+	[CAP(POSTCOPY_PREEMPT)] = true,
 	/* engine/ram-delta.c: deltas of pages sent before */
 	[CAP(XBZRLE)] = true,
 	/* engine/source-throttle.c: vCPUs run less while the migration does not converge */

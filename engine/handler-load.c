@@ -93,11 +93,13 @@ int handlers_load(struct handlers *hs, struct in *in, const struct section_head 
 	return load_body(h, in, head->type);
 }
 
-int handlers_load_done(struct handlers *hs, struct in *in)
+int handlers_load_done(struct handlers *hs, struct in *in, bool in_postcopy)
 {
 	int r;
 
 	for (struct handler *h = hs->list; h < hs->list + hs->n; h++) {
+		if (in_postcopy && h->ops->postcopy)
+			continue;
 		r = h->ops->load_done ? h->ops->load_done(h->opaque, in, h->announced) : 0;
 		if (r < 0)
 			return r;

@@ -50,6 +50,8 @@ struct handler_ops {
 	int (*iterate)(void *opaque, struct out *out, struct merr *err);
 	/* The guest is stopped: send the rest, all of it. */
 	int (*complete)(void *opaque, struct out *out, struct merr *err);
+	/* In post-copy that may come when the guest runs on the target. */
+	bool postcopy;
 
 	/* Source, whole state: append the body. */
 	int (*save)(void *opaque, struct buf *body, struct merr *err);
@@ -134,7 +136,7 @@ void section_head_put(struct buf *b, const struct section_head *head);
  */
 int handlers_load(struct handlers *hs, struct in *in, const struct section_head *head);
 int section_footer_check(struct in *in, const char *idstr, uint32_t id);
-/* The stream's sections are over. */
-int handlers_load_done(struct handlers *hs, struct in *in);
+/* The stream's sections are over; IN_POSTCOPY: but for those that may come when the guest runs here. */
+int handlers_load_done(struct handlers *hs, struct in *in, bool in_postcopy);
 
 #endif

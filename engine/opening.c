@@ -205,6 +205,20 @@ static int receive_ping(struct in *in, struct chan *chan, uint16_t len, struct h
 	return r < 0 ? in_fail(in, r, "answering the source: %s", strerror(-r)) : 0;
 }
 
+/* A QEMU announces post-copy before its first section. */
+static int receive_advice(struct in *in, uint16_t len, struct hello *ret)
+{
+	if (ret->peer != PEER_QEMU || ret->advised)
+		return in_fail(in, -EBADMSG, "command POSTCOPY_ADVISE %s", ret->advised ? "comes twice" :
+			       "before a return path was opened");
+	if (command_expect(in, WIRE_CMD_POSTCOPY_ADVISE, len, 16) < 0)
+		return in_error(in);
+	ret->advised = true;
+	ret->page_sizes = in_be64(in);
+	ret->page_size = in_be64(in);
+	return in_error(in);
+}
+
 static int receive_first_command(struct in *in, struct chan *chan, bool bidirectional, struct hello *ret)
 {
 	uint16_t command, len;
@@ -220,6 +234,8 @@ static int receive_first_command(struct in *in, struct chan *chan, bool bidirect
 		return command_expect(in, command, len, 0);
 	case WIRE_CMD_PING:
 		return receive_ping(in, chan, len, ret);
+	case WIRE_CMD_POSTCOPY_ADVISE:
+		return receive_advice(in, len, ret);
 	default:
 		return in_fail(in, -EPROTONOSUPPORT, "command 0x%x in the opening: nothing that this side knows "
 			       "begins so", command);

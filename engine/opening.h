@@ -41,6 +41,8 @@ struct hello {
 	enum peer_kind peer;
 	struct configuration configuration;
 	struct section_head head;	/* peer is no migd: its first section, whose body comes next */
+	bool advised;			/* likewise: POSTCOPY_ADVISE, and what it says */
+	uint64_t page_sizes, page_size;
 	/* PEER_MIGD */
 	uint16_t version;
 	uint64_t features;

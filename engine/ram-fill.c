@@ -20,6 +20,19 @@ int ram_fill_punch(const struct ram_file *b, uint64_t offset, uint64_t len)
 	return 0;
 }
 
+int ram_fill_populate(const struct ram_file *b, uint64_t offset)
+{
+	void *p = mmap(NULL, b->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, (off_t)(b->fd_offset + offset));
+	int r;
+
+	if (p == MAP_FAILED)
+		return -errno;
+	/* When none is left it fails here, not by SIGBUS. */
+	r = madvise(p, b->page_size, MADV_POPULATE_WRITE) < 0 ? -errno : 0;
+	(void)munmap(p, b->page_size);
+	return r;
+}
+
 /* Where the bytes come from that fill_huge() writes. */
 enum from { FROM_STREAM, FROM_ZEROS, FROM_BUFFER };
 

@@ -19,6 +19,9 @@ int ram_fill_bytes(struct in *in, struct ram_file *b, uint64_t offset, const uin
 /* Zeros. They cost nothing where nothing was received yet; elsewhere the pages are given back. */
 int ram_fill_zero(struct in *in, struct ram_file *b, uint64_t offset, uint64_t len);
 
+/* hugetlbfs: the huge page at OFFSET is there afterwards, zero if it was not before. 0 or -errno. */
+int ram_fill_populate(const struct ram_file *b, uint64_t offset);
+
 /* Give the memory back, whatever is there: it reads as zeros. 0 or -errno. */
 int ram_fill_punch(const struct ram_file *b, uint64_t offset, uint64_t len);
 

@@ -87,6 +87,7 @@ static const struct handler_ops target_ops = {
 	.load_setup = load_setup,
 	.load = load,
 	.load_done = load_done,
+	.postcopy = true,
 };
 
 static int add(struct handlers *hs, const struct handler_ops *ops, void *opaque, struct merr *err)

@@ -76,11 +76,11 @@ static int receive_poison(struct ram_target *t, struct ram_file *b, uint64_t pag
 }
 
 /* A ZERO record: one of a single page has a fill byte, which is 0. */
-static int receive_fill(struct ram_target *t, struct ram_file *b, uint64_t offset, uint64_t len, bool run)
+static int receive_fill_byte(struct ram_target *t, bool run)
 {
 	if (!run && in_u8(t->in) != 0 && !in_error(t->in))
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'fill' is not 0");
-	return in_error(t->in) ? in_error(t->in) : ram_fill_zero(t->in, b, offset, len);
+	return in_error(t->in);
 }
 
 /* Of a block that both sides have, the guest must see the same at the same place. */
@@ -91,6 +91,17 @@ static int receive_address(struct ram_target *t, const struct ram_file *b)
 	if (!in_error(t->in) && b->ignored && gpa != b->gpa)
 		return in_fail(t->in, -EINVAL, "section 'ram': shared block '%s' is at address 0x%" PRIx64
 			       " at the source and at 0x%" PRIx64 " here", b->name, gpa, b->gpa);
+	return in_error(t->in);
+}
+
+/* Of a block in huge pages, they must be the same: what is waited for is one of them. */
+static int receive_page_size(struct ram_target *t, const struct ram_file *b)
+{
+	uint64_t size = in_be64(t->in);
+
+	if (!in_error(t->in) && size != b->page_size)
+		return in_fail(t->in, -EINVAL, "section 'ram': block '%s' is in pages of %" PRIu64 " bytes at the source and of %"
+			       PRIu64 " here: with post-copy they must be the same", b->name, size, b->page_size);
 	return in_error(t->in);
 }
 
@@ -120,6 +131,8 @@ static int receive_list(struct ram_target *t, uint64_t total)
 				       name, len, b->len);
 		if (seen[b - t->ram->blocks])
 			return in_fail(t->in, -EBADMSG, "section 'ram': block '%s' is listed twice", name);
+		if (t->page_sizes && ram_is_huge(b) && receive_page_size(t, b) < 0)
+			return in_error(t->in);
 		if (t->ram->ignore_shared && receive_address(t, b) < 0)
 			return in_error(t->in);
 		if (t->mapped && mapped_reader_block(t->mapped, t->in, b) < 0)
@@ -163,10 +176,35 @@ static int record_block(struct ram_target *t, uint64_t flags)
 static bool is_page_kind(const struct ram_target *t, uint64_t kind, bool run)
 {
 	if (kind == WIRE_RAM_XBZRLE)
-		return !run;
+		return !run && !t->placer;
 	if (kind == WIRE_RAM_POISON)
-		return run && t->guest;
+		return run && t->guest && !t->placer;
 	return (kind == WIRE_RAM_PAGE || kind == WIRE_RAM_ZERO) && (!run || t->runs);
+}
+
+/* What a record that was checked says, in pre-copy. */
+static int fill_pages(struct ram_target *t, uint64_t offset, uint64_t len, uint64_t kind, bool run)
+{
+	switch (kind) {
+	case WIRE_RAM_PAGE:
+		return ram_fill_stream(t->in, t->last, offset, len);
+	case WIRE_RAM_XBZRLE:
+		return receive_xbzrle(t, t->last, offset);
+	case WIRE_RAM_POISON:
+		return receive_poison(t, t->last, offset / WIRE_PAGE_SIZE, len / WIRE_PAGE_SIZE);
+	default:
+		return receive_fill_byte(t, run) < 0 ? in_error(t->in) : ram_fill_zero(t->in, t->last, offset, len);
+	}
+}
+
+/* The same in post-copy. */
+static int place_pages(struct ram_target *t, uint64_t offset, uint64_t len, uint64_t kind, bool run)
+{
+	if (kind == WIRE_RAM_PAGE)
+		return placer_stream(t->placer, t->last, offset, len);
+	if (receive_fill_byte(t, run) < 0)
+		return in_error(t->in);
+	return placer_zero(t->placer, t->last, offset, len);
 }
 
 /* A page record, of one page or of a run. */
@@ -181,7 +219,8 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 			       "mapped-ram there are none", flags);
 	if (!is_page_kind(t, kind, run))
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'flags': 0x%" PRIx64
-			       " is not a kind of record this side knows", flags);
+			       " is not a kind of record this side knows%s", flags,
+			       t->placer ? " in post-copy" : "");
 	if (!t->listed)
 		return in_fail(t->in, -EBADMSG, "section 'ram': a page before the block list");
 	if (record_block(t, flags) < 0)
@@ -201,16 +240,7 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 			       t->last->name, t->last->len);
 	if (in_error(t->in))
 		return in_error(t->in);
-	switch (kind) {
-	case WIRE_RAM_PAGE:
-		return ram_fill_stream(t->in, t->last, offset, len);
-	case WIRE_RAM_XBZRLE:
-		return receive_xbzrle(t, t->last, offset);
-	case WIRE_RAM_POISON:
-		return receive_poison(t, t->last, offset / WIRE_PAGE_SIZE, n);
-	default:
-		return receive_fill(t, t->last, offset, len, run);
-	}
+	return t->placer ? place_pages(t, offset, len, kind, run) : fill_pages(t, offset, len, kind, run);
 }
 
 /* Whatever came over the channels before is in memory afterwards. A channel's own error is better than that there was one. */
@@ -223,6 +253,8 @@ static int sync_channels(struct ram_target *t)
 
 static int receive_flush(struct ram_target *t)
 {
+	if (t->placer)
+		return in_fail(t->in, -EBADMSG, "section 'ram': a sync point of multifd in post-copy");
 	if (!t->multifd || t->sync_by_section)
 		return in_fail(t->in, -EBADMSG, "section 'ram': a sync point of multifd, which %s",
 			       t->multifd ? "the source has at the end of sections" : "is off here");
@@ -236,34 +268,38 @@ static int receive_end(struct ram_target *t, bool setup, bool flushed)
 		return in_fail(t->in, -EBADMSG, "section 'ram': no block list");
 	if (setup && t->multifd)
 		t->sync_by_section = !flushed;
-	return t->sync_by_section ? sync_channels(t) : 0;
+	return t->sync_by_section && !t->placer ? sync_channels(t) : 0;
+}
+
+int ram_target_record(struct ram_target *t, uint64_t w, bool setup)
+{
+	uint64_t flags = w & ~WIRE_PAGE_MASK;
+
+	if (flags == WIRE_RAM_MULTIFD_FLUSH)
+		return receive_flush(t);
+	if (flags != WIRE_RAM_MEM_SIZE)
+		return receive_pages(t, w & WIRE_PAGE_MASK, flags);
+	if (!setup || t->listed)
+		return in_fail(t->in, -EBADMSG, "section 'ram': a second block list");
+	return receive_list(t, w & WIRE_PAGE_MASK);
 }
 
 int ram_target_receive(struct ram_target *t, bool setup)
 {
 	bool flushed = false;
-	uint64_t w, flags;
+	uint64_t w;
 	int r;
 
 	for (;;) {
 		w = in_be64(t->in);
 		if (in_error(t->in))
 			return in_error(t->in);
-		flags = w & ~WIRE_PAGE_MASK;
-		if (flags == WIRE_RAM_EOS)
+		if ((w & ~WIRE_PAGE_MASK) == WIRE_RAM_EOS)
 			return receive_end(t, setup, flushed);
-		if (flags == WIRE_RAM_MULTIFD_FLUSH) {
-			flushed = true;
-			r = receive_flush(t);
-		} else if (flags == WIRE_RAM_MEM_SIZE) {
-			if (!setup || t->listed)
-				return in_fail(t->in, -EBADMSG, "section 'ram': a second block list");
-			r = receive_list(t, w & WIRE_PAGE_MASK);
-		} else {
-			r = receive_pages(t, w & WIRE_PAGE_MASK, flags);
-		}
+		r = ram_target_record(t, w, setup);
 		if (r < 0)
 			return r;
+		flushed |= (w & ~WIRE_PAGE_MASK) == WIRE_RAM_MULTIFD_FLUSH;
 	}
 }
 

@@ -16,6 +16,7 @@
 #include "engine/in.h"
 #include "engine/mapped-reader.h"
 #include "engine/multifd-target.h"
+#include "engine/ram-place.h"
 #include "engine/ram.h"
 
 struct ram_target {
@@ -25,6 +26,8 @@ struct ram_target {
 	bool handed;		/* the blocks are the source's own memory: no page comes (engine/cpr.h) */
 	struct mapped_reader *mapped;	/* pages are in their places, no records; or NULL. Borrowed */
 	struct guest_link *guest;	/* is told of damaged pages; NULL: WIRE_RAM_POISON was not agreed on */
+	struct placer *placer;	/* post-copy: from LISTEN on pages go by it; NULL: before. Borrowed */
+	bool page_sizes;	/* post-copy was announced: the block list has the sizes of huge pages */
 	struct multifd_target *multifd;	/* pages come over its channels; NULL: they do not */
 	bool sync_by_section;	/* multifd: the source is an old one, the end of each section is a sync point */
 	bool listed;		/* MEM_SIZE came */
@@ -39,6 +42,9 @@ int ram_target_clear(struct ram *ram, struct merr *err);
 
 /* One section body, up to its EOS. Errors are IN's. SETUP: of a START section, where MEM_SIZE must come. */
 int ram_target_receive(struct ram_target *t, bool setup);
+
+/* The record W and what belongs to it, which is no end of a section. Errors are IN's. */
+int ram_target_record(struct ram_target *t, uint64_t w, bool setup);
 
 /* Before LOADED: with x-ignore-shared, a block that is not shared here must have come. Errors are IN's. */
 int ram_target_check_named(const struct ram_target *t);

@@ -18,6 +18,7 @@
 #include "engine/migration.h"
 #include "engine/multifd-packet.h"
 #include "engine/return-path.h"
+#include "engine/urgent-channel.h"
 #include "engine/wire.h"
 #include "transport/greeting.h"
 
@@ -45,6 +46,7 @@ struct reception {
 	int epoll_fd;
 	bool listening;
 	bool shared;	/* connections come by M's arrivals */
+	bool keep_silent;
 	unsigned int n;
 	TAILQ_HEAD(, visitor) visitors;	/* in the order they came */
 	reception_refuse_fn refuse;
@@ -154,17 +156,34 @@ static bool look_past_preamble(struct reception *r, struct visitor *v)
 	return res == 0;
 }
 
+/* What N bytes begin, and how many of them must be there. */
+static enum arrival kind_of(const uint8_t *head, ssize_t n, ssize_t *ret_needs)
+{
+	uint32_t magic = n >= MAGIC_LEN ? load_be32(head) : 0;
+
+	*ret_needs = MAGIC_LEN;
+	if (magic == WIRE_MULTIFD_MAGIC) {
+		*ret_needs = MULTIFD_HELLO_LEN;
+		return ARRIVAL_MULTIFD;
+	}
+	if (magic == WIRE_PREEMPT_MAGIC) {
+		*ret_needs = URGENT_HELLO_LEN;
+		return ARRIVAL_URGENT;
+	}
+	return ARRIVAL_MAIN;
+}
+
 /* The first bytes, or what can be said without them. */
 static void look(struct reception *r, struct visitor *v)
 {
 	uint8_t head[MULTIFD_HELLO_LEN];
-	bool multifd;
-	ssize_t n;
+	ssize_t n, needs;
 
+	_Static_assert(sizeof(head) >= URGENT_HELLO_LEN, "any hello fits");
 	do {
 		n = chan_peek(v->chan, head, sizeof(head));
-		multifd = n >= MAGIC_LEN && load_be32(head) == WIRE_MULTIFD_MAGIC;
-		if (n == -EAGAIN || (n > 0 && n < (multifd ? (ssize_t)sizeof(head) : MAGIC_LEN)))
+		v->kind = kind_of(head, n, &needs);
+		if (n == -EAGAIN || (n > 0 && n < needs))
 			return;
 		if (v->greeted || n < MAGIC_LEN || load_be32(head) != GREETING_MAGIC)
 			break;
@@ -172,7 +191,6 @@ static void look(struct reception *r, struct visitor *v)
 			return;
 	} while (true);
 	/* A closed or broken one too: the opening says what is wrong with it. */
-	v->kind = multifd ? ARRIVAL_MULTIFD : ARRIVAL_MAIN;
 	v->progress = PROGRESS_KNOWN;
 	(void)epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, chan_fd(v->chan), NULL);
 }
@@ -314,7 +332,7 @@ uint64_t reception_deadline(const struct reception *r)
 	const struct visitor *v;
 
 	TAILQ_FOREACH(v, &r->visitors, entry)
-		if (v->progress != PROGRESS_KNOWN)
+		if (v->progress != PROGRESS_KNOWN && !(v->progress == PROGRESS_HEAD && r->keep_silent))
 			first = min_u64(first, v->deadline_ns);
 	return first;
 }
@@ -342,7 +360,8 @@ static void drop_late(struct reception *r)
 
 	for (v = TAILQ_FIRST(&r->visitors); v; v = next) {
 		next = TAILQ_NEXT(v, entry);
-		if (v->progress == PROGRESS_KNOWN || v->deadline_ns > now)
+		if (v->progress == PROGRESS_KNOWN || v->deadline_ns > now ||
+		    (v->progress == PROGRESS_HEAD && r->keep_silent))
 			continue;
 		if (v->progress == PROGRESS_LEAVING) {
 			dismiss(r, v);
@@ -398,6 +417,27 @@ struct chan *reception_take(struct reception *r, enum arrival kind)
 
 	if (!v)
 		return NULL;
+	chan = TAKE_PTR(v->chan);
+	dismiss(r, v);
+	return chan;
+}
+
+void reception_keep_silent(struct reception *r)
+{
+	r->keep_silent = true;
+}
+
+struct chan *reception_take_silent(struct reception *r)
+{
+	struct visitor *v;
+	struct chan *chan;
+
+	TAILQ_FOREACH(v, &r->visitors, entry)
+		if (v->progress == PROGRESS_HEAD)
+			break;
+	if (!v)
+		return NULL;
+	(void)epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, chan_fd(v->chan), NULL);
 	chan = TAKE_PTR(v->chan);
 	dismiss(r, v);
 	return chan;

@@ -4,7 +4,8 @@
  * the first byte on the main one comes only after the others are connected (WIRE.md 5.1), and none may hold up another.
  *
  *     accept, or passed on > handshake > preamble, if any
- *         > first four bytes: multifd's magic, and then the rest of its hello, or else the main stream
+ *         > first four bytes: the magic of multifd, or of the urgent channel, and then the rest of its hello; or else the
+ *           main stream
  *
  * Those that come by the host's shared port were accepted by the daemon, and say which guest they are for
  * (transport/greeting.h). A preamble is read here, on whatever way it comes: it has to name the guest that waits.
@@ -35,6 +36,7 @@ struct reception;
 enum arrival {
 	ARRIVAL_MAIN = 1,	/* or anything else: the opening will tell */
 	ARRIVAL_MULTIFD,	/* its hello is there to be read: engine/multifd-packet.h */
+	ARRIVAL_URGENT,		/* a migd's; its hello, too: engine/urgent-channel.h */
 };
 
 /* Told about a connection that is dropped. WHY may be changed. */
@@ -62,6 +64,13 @@ void reception_work(struct reception *r);
 
 /* The longest waiting connection of KIND, whose first bytes are still to be read; the caller's. NULL: there is none. */
 struct chan *reception_take(struct reception *r, enum arrival kind);
+
+/*
+ * A QEMU's urgent channel says nothing for as long as nobody needs it (WIRE.md 7.4): keep those that are silent, however long.
+ * reception_take_silent(): the first of them, after its handshake; the caller's. NULL: there is none.
+ */
+void reception_keep_silent(struct reception *r);
+struct chan *reception_take_silent(struct reception *r);
 
 /* How many of KIND there are to take. */
 unsigned int reception_count(const struct reception *r, enum arrival kind);

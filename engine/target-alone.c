@@ -9,8 +9,25 @@
 #include <errno.h>
 #include <poll.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "engine/return-path.h"
+
+/*
+ * The rest comes while the guest runs. A connection that breaks is waited for again: nobody else has what is missing. Only
+ * the end of the VMM makes that pointless.
+ */
+static void run_in_postcopy(struct target *t)
+{
+	postcopy_target_started(t);
+	while (postcopy_target_serve(t) < 0) {
+		target_disconnect(t);
+		if (t->m->vmm_fd >= 0 && fd_wait(t->m->vmm_fd, POLLIN, -1, DEADLINE_NONE) > 0) {
+			postcopy_target_lost(t);
+			return;
+		}
+	}
+}
 
 int target_take_over(struct target *t)
 {
@@ -27,6 +44,10 @@ int target_take_over(struct target *t)
 		return r;
 	report_handover(t->m, HANDOVER_RUNNING, false);
 	stats_set(t->m->stats, blackout_resume_us, us);
+	if (postcopy_target_listens(t)) {
+		run_in_postcopy(t);
+		return 0;
+	}
 	/* Whether this arrives or not: the guest runs here. */
 	if (t->hello.peer == PEER_QEMU)
 		(void)rp_send_be32(t->chan, WIRE_RP_SHUT, 0);

@@ -25,7 +25,7 @@
 /* A source that has nothing to say for so long may have lost this connection and be trying another one. */
 #define SILENCE_MS 3000
 
-/* A command with our id and nothing else. */
+/* A command with our id and nothing else; or POSTCOPY_RUN, which a QEMU knows, too, and which has none. */
 static int receive_id_command(struct target *t, uint16_t *ret_command)
 {
 	uint8_t id[ATTACH_ID_LEN];
@@ -33,6 +33,8 @@ static int receive_id_command(struct target *t, uint16_t *ret_command)
 
 	if (in_u8(t->in) != WIRE_COMMAND || command_read(t->in, ret_command, &len) < 0)
 		return in_fail(t->in, -EBADMSG, "a command of the handover was expected");
+	if (*ret_command == WIRE_CMD_POSTCOPY_RUN && postcopy_target_listens(t))
+		return command_expect(t->in, *ret_command, len, 0);
 	if (command_expect(t->in, *ret_command, len, ATTACH_ID_LEN) < 0 ||
 	    in_bytes(t->in, id, sizeof(id)) < 0)
 		return in_error(t->in);
@@ -41,7 +43,7 @@ static int receive_id_command(struct target *t, uint16_t *ret_command)
 	return 0;
 }
 
-/* LOADED > RUNNING. Only a COMMIT or an operator gets here. */
+/* LOADED > RUNNING. Only a COMMIT, in post-copy a RUN, or an operator gets here. */
 static int activate(struct target *t, uint64_t *ret_us)
 {
 	int r;
@@ -53,7 +55,10 @@ static int activate(struct target *t, uint64_t *ret_us)
 		return r;
 	report_handover(t->m, HANDOVER_RUNNING, false);
 	stats_set(t->m->stats, blackout_resume_us, *ret_us);
-	report_status(t->m, MIGRATION_STATUS_COMPLETED);
+	if (postcopy_target_listens(t))
+		postcopy_target_started(t);
+	else
+		report_status(t->m, MIGRATION_STATUS_COMPLETED);
 	return 0;
 }
 
@@ -78,6 +83,9 @@ static enum verdict decide(struct target *t)
 {
 	struct merr why = MERR_INIT;
 
+	/* In post-copy it could be stuck in a page that will not come. */
+	if (!decision_runs(t->m->decision_fd, t->guest.id))
+		postcopy_target_let_go(t);
 	if (guest_abort(&t->guest, NULL, &why) == 0)
 		return VERDICT_NEVER;
 	if (decision_runs(t->m->decision_fd, t->guest.id))
@@ -118,6 +126,16 @@ static enum talk answer_commit(struct target *t, struct settlement *s)
 	return rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) == 0 ? TALK_GOES_ON : TALK_BROKEN;
 }
 
+/* The commit of post-copy. The connection then belongs to the pages until all are here. */
+static enum talk answer_run(struct target *t, struct settlement *s)
+{
+	enum talk talk = answer_commit(t, s);
+
+	if (talk == TALK_GOES_ON && postcopy_target_runs(t) && postcopy_target_serve(t) < 0)
+		return TALK_BROKEN;
+	return talk;
+}
+
 static enum talk answer_ask(struct target *t, struct settlement *s)
 {
 	enum verdict v = s->runs ? VERDICT_RUNS : decide(t);
@@ -126,6 +144,10 @@ static enum talk answer_ask(struct target *t, struct settlement *s)
 	if (v == VERDICT_UNKNOWN)
 		return TALK_BROKEN;
 	s->runs = v == VERDICT_RUNS;
+	if (s->runs && postcopy_target_runs(t)) {
+		r = rp_send_id(t->chan, WIRE_RP_INCOMPLETE, t->guest.id);
+		return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
+	}
 	if (s->runs) {
 		r = rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
 		return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
@@ -150,16 +172,20 @@ static enum talk answer_abort(struct target *t, struct settlement *s)
 	return rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id) == 0 ? TALK_SETTLED : TALK_BROKEN;
 }
 
-/* One command of the handover. */
+/* One command of the handover; or, before RUN, pages that the loading of the guest's state asked for. */
 static enum talk converse(struct target *t, struct settlement *s)
 {
 	uint16_t command;
 
+	if (postcopy_target_listens(t) && !s->runs && !s->told && in_peek(t->in) == WIRE_SECTION_PART)
+		return target_receive_one(t) == 0 ? TALK_GOES_ON : TALK_BROKEN;
 	if (receive_id_command(t, &command) < 0)
 		return TALK_BROKEN;
 	switch (command) {
 	case WIRE_CMD_COMMIT:
-		return answer_commit(t, s);
+		return postcopy_target_listens(t) ? TALK_BROKEN : answer_commit(t, s);
+	case WIRE_CMD_POSTCOPY_RUN:
+		return postcopy_target_runs(t) ? TALK_BROKEN : answer_run(t, s);
 	case WIRE_CMD_ASK:
 		return answer_ask(t, s);
 	case WIRE_CMD_ABORT:
@@ -177,11 +203,21 @@ static bool operator_decided(struct target *t, struct settlement *s)
 	uint64_t us;
 	int word = atomic_exchange(&t->m->resolve, RESOLVE_NONE);
 
+	if (word == RESOLVE_RUN && !s->runs && postcopy_target_listens(t)) {
+		log_warning("the guest cannot be run without the source: pages of it are missing guest=\"%s\"", t->m->start.guest);
+		return false;
+	}
 	if (word == RESOLVE_RUN && !s->runs && activate(t, &us) == 0)
 		s->runs = true;
 	else if (word == RESOLVE_DISCARD && !s->runs && decide(t) == VERDICT_NEVER)
 		discarded(t, "an operator decided so by migrate-resolve");
 	return word != RESOLVE_NONE;
+}
+
+/* The end of the VMM matters: the guest is not decided yet, or pages of it are missing. */
+static bool is_open(const struct target *t, const struct settlement *s)
+{
+	return (!s->told && !s->runs) || postcopy_target_runs(t);
 }
 
 /* What settle() may wait for. */
@@ -202,7 +238,7 @@ static struct waiting settle_wait(struct target *t, const struct settlement *s, 
 		{ .fd = t->chan ? chan_fd(t->chan) : -1, .events = POLLIN },
 		{ .fd = listens ? reception_fd(t->reception) : -1, .events = POLLIN },
 		{ .fd = t->m->answer_fd, .events = POLLIN },
-		{ .fd = s->told || s->runs ? -1 : t->m->vmm_fd, .events = POLLIN },
+		{ .fd = is_open(t, s) ? t->m->vmm_fd : -1, .events = POLLIN },
 	};
 
 	/* What was read ahead with the opening does not show in poll(). */
@@ -216,17 +252,25 @@ static struct waiting settle_wait(struct target *t, const struct settlement *s, 
 				 .arrivals = listens && reception_count(t->reception, ARRIVAL_MAIN) > 0 };
 }
 
-/* The VMM is gone before anybody activated its guest: nobody can any more. The source may still have to hear that. */
-static void check_vmm(struct target *t, struct settlement *s)
+/*
+ * The VMM is gone before anybody activated its guest: nobody can any more, and the source may still have to hear that. If the
+ * guest ran, and pages were missing, they are of no use now: true.
+ */
+static bool check_vmm(struct target *t, struct settlement *s)
 {
-	if (s->told || s->runs || t->m->vmm_fd < 0 || fd_wait(t->m->vmm_fd, POLLIN, -1, 0) < 0)
-		return;
+	if (!is_open(t, s) || t->m->vmm_fd < 0 || fd_wait(t->m->vmm_fd, POLLIN, -1, 0) < 0)
+		return false;
+	if (postcopy_target_runs(t)) {
+		postcopy_target_lost(t);
+		return true;
+	}
 	if (decide(t) == VERDICT_RUNS) {
 		s->runs = true;
-		return;
+		return false;
 	}
 	s->told = true;
 	discarded(t, "its VMM is gone");
+	return false;
 }
 
 /* What came is dealt with; true if that settled the matter. */
@@ -266,12 +310,13 @@ static void settle(struct target *t, struct settlement *s)
 	else if (!s->runs)
 		report_handover(t->m, HANDOVER_LOADED, true);
 	for (;;) {
-		if ((s->runs || s->told) && s->deadline_ns == DEADLINE_NONE)
+		if (!is_open(t, s) && s->deadline_ns == DEADLINE_NONE)
 			s->deadline_ns = clock_now_ns() + LINGER_NS;
 		w = settle_wait(t, s, silent_ns);
 		if (clock_now_ns() >= s->deadline_ns)
 			return;
-		check_vmm(t, s);
+		if (check_vmm(t, s))
+			return;
 		wake_drain(t->m->answer_fd);
 		if (operator_decided(t, s) || settle_step(t, s, w))
 			return;

@@ -6,6 +6,7 @@
 #include "engine/target.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -15,6 +16,7 @@
 #include "engine/cpr.h"
 #include "engine/return-path.h"
 #include "engine/switchover-ack.h"
+#include "engine/urgent-channel.h"
 
 /* A source that sends nothing for so long, while it should, is taken for dead. */
 #define IDLE_TIMEOUT_MS 60000
@@ -76,6 +78,8 @@ static int receive_section(struct target *t, uint8_t type)
 {
 	struct section_head head;
 
+	if (postcopy_target_listens(t) && (type == WIRE_SECTION_START || type == WIRE_SECTION_FULL))
+		return in_fail(t->in, -EBADMSG, "section type 0x%02x in post-copy, behind the package", type);
 	if (section_head_read(t->in, type, &head) < 0)
 		return in_error(t->in);
 	return load_section(t, &head);
@@ -121,50 +125,6 @@ static int64_t package_left(struct target *t, uint64_t start, uint32_t len)
 	return (int64_t)(len - used);
 }
 
-/* One section in a package. 1: a handler took it; 0: it is the library's first, its head is in UNREAD. */
-static int receive_packaged(struct target *t, struct buf *unread)
-{
-	uint8_t type = in_u8(t->in);
-	struct section_head head;
-	int r;
-
-	if (!in_error(t->in) && (type < WIRE_SECTION_START || type > WIRE_SECTION_FULL))
-		return in_fail(t->in, -EBADMSG, "package: section type 0x%02x", type);
-	if (section_head_read(t->in, type, &head) < 0)
-		return in_error(t->in);
-	r = handlers_load(&t->handlers, t->in, &head);
-	if (r == 0)
-		section_head_put(unread, &head);
-	return r;
-}
-
-/* PACKAGED: sections of the engine's, sections of the library's, EOF. */
-static int receive_package(struct target *t)
-{
-	uint32_t len = in_be32(t->in);
-	uint64_t start = in_offset(t->in);
-	struct buf unread = { 0 };
-	int64_t left;
-	int r = 1;
-
-	if (!in_error(t->in) && (len > WIRE_PACKAGE_MAX || len == 0))
-		return in_fail(t->in, -EBADMSG, "package: field 'length': %u bytes (1 to %u)", len,
-			       WIRE_PACKAGE_MAX);
-	for (;;) {
-		left = package_left(t, start, len);
-		if (left <= 1 || r <= 0)
-			break;
-		r = receive_packaged(t, &unread);
-	}
-	if (left < 1 && !in_error(t->in))
-		(void)in_fail(t->in, -EBADMSG, "package: no end mark");
-	if (!in_error(t->in) && unread.error)
-		(void)in_fail(t->in, unread.error, "package: out of memory");
-	r = in_error(t->in) ? in_error(t->in) : give_state(t, &unread, (uint64_t)left - 1);
-	buf_done(&unread);
-	return r;
-}
-
 /* The source waits until all before the PING is in memory. */
 static int answer_ping(struct target *t, uint16_t len)
 {
@@ -182,9 +142,105 @@ static int answer_ping(struct target *t, uint16_t len)
 	return r < 0 ? in_fail(t->in, r, "answering the source: %s", strerror(-r)) : 0;
 }
 
+/* What is being read of a package. */
+struct package {
+	struct buf unread;	/* the head of the library's first section */
+	bool runs;		/* POSTCOPY_RUN came, which ends it */
+};
+
+/* In post-copy. A QEMU's ends with RUN, between migds that comes later, alone. */
+static int receive_packaged_command(struct target *t, struct package *p)
+{
+	uint16_t command, len;
+
+	if (command_read(t->in, &command, &len) < 0)
+		return in_error(t->in);
+	if (command == WIRE_CMD_POSTCOPY_LISTEN)
+		return postcopy_target_listen(t, len);
+	if (command == WIRE_CMD_PING)
+		return answer_ping(t, len);
+	if (command != WIRE_CMD_POSTCOPY_RUN || t->hello.peer == PEER_MIGD || !postcopy_target_listens(t))
+		return in_fail(t->in, -EBADMSG, "package: command 0x%x out of place", command);
+	p->runs = true;
+	return command_expect(t->in, command, len, 0);
+}
+
+/* One section or command in a package. 1: go on; 0: it ended, or the library's first section begins. */
+static int receive_packaged(struct target *t, struct package *p)
+{
+	uint8_t type = in_u8(t->in);
+	struct section_head head;
+	int r;
+
+	if (!in_error(t->in) && type == WIRE_COMMAND) {
+		r = receive_packaged_command(t, p);
+		return r < 0 ? r : !p->runs;
+	}
+	if (!in_error(t->in) && (type < WIRE_SECTION_START || type > WIRE_SECTION_FULL))
+		return in_fail(t->in, -EBADMSG, "package: section type 0x%02x", type);
+	if (section_head_read(t->in, type, &head) < 0)
+		return in_error(t->in);
+	r = handlers_load(&t->handlers, t->in, &head);
+	if (r != 0)
+		return r;
+	if (t->hello.peer != PEER_MIGD) {
+		r = feed_section(t, &head);
+		return r < 0 ? r : 1;
+	}
+	section_head_put(&p->unread, &head);
+	return 0;
+}
+
+/* A package that RUN ended: there is nothing behind, and the library says what is missing. */
+static int end_run_package(struct target *t, int64_t left)
+{
+	if (left != 0)
+		return in_fail(t->in, -EBADMSG, "package: %" PRIi64 " bytes behind its POSTCOPY_RUN", left);
+	return guest_state_feed_end(&t->guest, !t->state_fed, &t->load_us, &t->err);
+}
+
+/* PACKAGED: sections of the engine's, sections of the library's, EOF; a QEMU's in post-copy: sections, RUN. */
+static int receive_package(struct target *t)
+{
+	uint32_t len = in_be32(t->in);
+	uint64_t start = in_offset(t->in);
+	struct package p = { .runs = false };
+	int64_t left;
+	int r = 1;
+
+	if (!in_error(t->in) && (len > WIRE_PACKAGE_MAX || len == 0))
+		return in_fail(t->in, -EBADMSG, "package: field 'length': %u bytes (1 to %u)", len,
+			       WIRE_PACKAGE_MAX);
+	for (;;) {
+		left = package_left(t, start, len);
+		if (left <= 1 || r <= 0)
+			break;
+		r = receive_packaged(t, &p);
+	}
+	if (left < 1 && !p.runs && !in_error(t->in))
+		(void)in_fail(t->in, -EBADMSG, "package: no end mark");
+	if (!in_error(t->in) && p.unread.error)
+		(void)in_fail(t->in, p.unread.error, "package: out of memory");
+	if (r >= 0)
+		r = in_error(t->in);
+	if (r == 0)
+		r = p.runs ? end_run_package(t, left) : give_state(t, &p.unread, (uint64_t)left - 1);
+	buf_done(&p.unread);
+	return r;
+}
+
+/* All but memory came, for a guest that is to run while that still comes. */
+static int end_of_package(struct target *t)
+{
+	if (!postcopy_target_listens(t))
+		return 0;
+	return handlers_load_done(&t->handlers, t->in, true) < 0 ? in_error(t->in) : 1;
+}
+
 static int receive_command(struct target *t)
 {
 	uint16_t command, len;
+	int r;
 
 	if (command_read(t->in, &command, &len) < 0)
 		return in_error(t->in);
@@ -197,10 +253,15 @@ static int receive_command(struct target *t)
 	case WIRE_CMD_CPR_RAM:
 		return cpr_receive_ram(&t->receiver, len);
 	case WIRE_CMD_PACKAGED:
-		if (t->state_given || t->state_fed || command_expect(t->in, command, len, 4) < 0)
+		if (t->state_given || t->state_fed || postcopy_target_listens(t) || command_expect(t->in, command, len, 4) < 0)
 			return in_fail(t->in, -EBADMSG, "a second package");
 		stats_set(t->m->stats, blackout_ram_us, target_lap_us(t));
-		return receive_package(t);
+		r = receive_package(t);
+		return r < 0 ? r : end_of_package(t);
+	case WIRE_CMD_POSTCOPY_ADVISE:
+		return postcopy_target_advise(t, len);
+	case WIRE_CMD_POSTCOPY_RAM_DISCARD:
+		return postcopy_target_discard(t, len);
 	default:
 		return in_fail(t->in, -EBADMSG, "command 0x%x out of place", command);
 	}
@@ -208,8 +269,16 @@ static int receive_command(struct target *t)
 
 static int receive_end(struct target *t)
 {
-	if (handlers_load_done(&t->handlers, t->in) < 0)
+	int r;
+
+	/* The end of post-copy is looked at there. */
+	if (postcopy_target_listens(t))
+		return 0;
+	if (handlers_load_done(&t->handlers, t->in, false) < 0)
 		return in_error(t->in);
+	r = postcopy_target_unused(t);
+	if (r < 0)
+		return r;
 	if (t->state_given)
 		return 0;
 	if (t->hello.peer == PEER_MIGD)
@@ -237,43 +306,52 @@ static void skip_description(struct target *t)
 		(void)in_skip(t->in, len);
 }
 
-int target_receive_stream(struct target *t)
+/* The type byte of what comes next. */
+static uint8_t next_type(struct target *t)
+{
+	if (postcopy_target_awaits_urgent(t) && urgent_channel_watch(t) < 0)
+		return 0;
+	return in_u8(t->in);
+}
+
+int target_receive_one(struct target *t)
 {
 	uint8_t type;
 	int r;
 
-	in_timeout(t->in, IDLE_TIMEOUT_MS);
-	r = t->hello.peer == PEER_MIGD ? 0 : load_section(t, &t->hello.head);
+	r = guest_link_poll(&t->guest, &t->err);
+	if (r == 0)
+		r = switchover_ack_check(t);
 	if (r < 0)
 		return r;
-	for (;;) {
-		r = guest_link_poll(&t->guest, &t->err);
-		if (r == 0)
-			r = switchover_ack_check(t);
-		if (r < 0)
-			return r;
-		type = in_u8(t->in);
-		if (in_error(t->in))
-			return in_error(t->in);
-		switch (type) {
-		case WIRE_SECTION_START:
-		case WIRE_SECTION_PART:
-		case WIRE_SECTION_END:
-		case WIRE_SECTION_FULL:
-			r = receive_section(t, type);
-			break;
-		case WIRE_COMMAND:
-			r = receive_command(t);
-			break;
-		case WIRE_EOF:
-			r = receive_end(t);
-			if (r == 0 && t->hello.peer != PEER_MIGD)
-				skip_description(t);
-			return r;
-		default:
-			return in_fail(t->in, -EBADMSG, "section type 0x%02x is unknown", type);
-		}
-		if (r < 0)
-			return r;
+	type = next_type(t);
+	if (in_error(t->in))
+		return in_error(t->in);
+	switch (type) {
+	case WIRE_SECTION_START:
+	case WIRE_SECTION_PART:
+	case WIRE_SECTION_END:
+	case WIRE_SECTION_FULL:
+		return receive_section(t, type);
+	case WIRE_COMMAND:
+		return receive_command(t);
+	case WIRE_EOF:
+		r = receive_end(t);
+		if (r == 0 && t->hello.peer != PEER_MIGD && !postcopy_target_listens(t))
+			skip_description(t);
+		return r < 0 ? r : 1;
+	default:
+		return in_fail(t->in, -EBADMSG, "section type 0x%02x is unknown", type);
 	}
+}
+
+int target_receive_stream(struct target *t)
+{
+	int r;
+
+	in_timeout(t->in, IDLE_TIMEOUT_MS);
+	r = t->hello.peer == PEER_MIGD ? 0 : load_section(t, &t->hello.head);
+	while (r == 0)
+		r = target_receive_one(t);
+	return r < 0 ? r : 0;
 }

@@ -44,6 +44,7 @@ uint64_t target_lap_us(struct target *t)
 
 void target_disconnect(struct target *t)
 {
+	postcopy_target_disconnected(t);
 	t->in = in_free(t->in);
 	t->chan = chan_free(t->chan);
 }
@@ -176,7 +177,12 @@ static int begin(struct target *t)
 	if (r < 0)
 		return merr_set_errno(&t->err, r, "bitmaps");
 	r = register_handlers(t);
-	return r < 0 ? r : ram_target_clear(&t->ram, &t->err);
+	if (r == 0)
+		r = ram_target_clear(&t->ram, &t->err);
+	/* A QEMU says so in its opening, when nobody was asked yet. */
+	if (r == 0 && t->hello.advised)
+		r = postcopy_target_advised(t, t->hello.page_sizes, t->hello.page_size);
+	return r;
 }
 
 /* From here on pages come. A channel's failure is to be noticed whatever is waited for. */
@@ -189,8 +195,7 @@ static int start_channels(struct target *t)
 	return multifd_target_start(t->multifd, &t->err);
 }
 
-/* All pages are in memory; what came that does not belong to them is refused. */
-static int end_channels(struct target *t)
+int target_end_channels(struct target *t)
 {
 	int r = t->multifd ? multifd_target_end(t->multifd) : 0;
 
@@ -325,8 +330,8 @@ static int receive(struct target *t)
 		r = start_channels(t);
 	if (r == 0)
 		r = target_receive_stream(t);
-	if (r == 0)
-		r = end_channels(t);
+	if (r == 0 && !postcopy_target_listens(t))
+		r = target_end_channels(t);
 	if (r == 0)
 		r = guest_loaded(&t->guest, !t->run_state.live, &t->err);
 	if (r < 0)
@@ -350,6 +355,7 @@ static void fail(struct target *t)
 		multifd_target_stop(t->multifd);
 		(void)multifd_target_why(t->multifd, &t->err);
 	}
+	postcopy_target_let_go(t);
 	if (t->begun && guest_abort(&t->guest, NULL, &ignored) == 0)
 		report_handover(t->m, HANDOVER_DISCARDED, false);
 	if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0) {
@@ -383,6 +389,7 @@ static int open_guest(struct target *t)
 
 static void target_done(struct target *t)
 {
+	postcopy_target_done(t);
 	handlers_done(&t->handlers);
 	t->receiver.mapped = mapped_reader_free(t->receiver.mapped);
 	live_close(&t->live);

@@ -9,6 +9,7 @@
 #include "engine/live.h"
 #include "engine/migration.h"
 #include "engine/opening.h"
+#include "engine/postcopy-target.h"
 #include "engine/ram-target.h"
 #include "engine/reception.h"
 
@@ -22,6 +23,7 @@ struct target {
 	struct live live;		/* the VMM's large devices */
 	struct globalstate run_state;
 	struct multifd_target *multifd;	/* its channels; NULL: there are none */
+	struct postcopy_target *postcopy;	/* NULL: it was not announced */
 	struct reception *reception;	/* of connections that nobody knows yet */
 	struct merr refusal;		/* why the last of them was refused */
 	struct chan *chan;
@@ -49,8 +51,15 @@ void target_note_refusal(void *target, struct merr *why);
 /* Microseconds since the last mark of the blackout, which is set anew; 0 if there was none. */
 uint64_t target_lap_us(struct target *t);
 
-/* Everything from the description up to the stream's EOF: engine/target-stream.c. */
+/*
+ * Everything from the description up to the stream's EOF, or, in post-copy, the end of the package: engine/target-stream.c.
+ */
 int target_receive_stream(struct target *t);
+/* Its next section or command. 1: that was its end, or the package of post-copy; 0: more comes; -errno. */
+int target_receive_one(struct target *t);
+
+/* No page comes over parallel channels any more; what came that no sync point counted is refused. */
+int target_end_channels(struct target *t);
 
 /*
  * Loaded, from a source that is no migd: run it, and tell the source. 0: it runs here. -errno: it does not, and the source

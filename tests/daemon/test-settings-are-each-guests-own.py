@@ -6,7 +6,8 @@
 import migdtest
 from attach_peer import attached
 
-SUPPORTED = {"auto-converge", "events", "mapped-ram", "background-snapshot", "multifd", "late-block-activate", "pause-before-switchover", "release-ram", "return-path",
+SUPPORTED = {"auto-converge", "background-snapshot", "events", "mapped-ram", "multifd", "late-block-activate",
+             "pause-before-switchover", "postcopy-blocktime", "postcopy-ram", "release-ram", "return-path",
              "switchover-ack", "validate-uuid", "x-ignore-shared", "xbzrle", "zero-blocks"}
 
 # What a capability is refused without.

@@ -202,7 +202,7 @@ static void test_live_handlers_take_turns(void **state)
 	assert_int_equal(big2.received, 5);
 	assert_int_equal(small2.received, 1);
 	assert_true(big2.complete && small2.complete);
-	assert_int_equal(handlers_load_done(&to, s.in), 0);
+	assert_int_equal(handlers_load_done(&to, s.in, false), 0);
 	small.unplugging = true;
 	assert_true(handlers_unplug_pending(&from));
 	small.unplugging = false;

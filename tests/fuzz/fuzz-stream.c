@@ -65,7 +65,7 @@ static void parse_sections(struct in *in, struct ram_target *t, const struct sec
 	if (!first || handlers_load(&hs, in, first) == 1)
 		while (next_section(in, &head) && handlers_load(&hs, in, &head) == 1)
 			;
-	(void)handlers_load_done(&hs, in);
+	(void)handlers_load_done(&hs, in, false);
 	handlers_done(&hs);
 }
 
