@@ -6,7 +6,8 @@
  *	gapwatch SOURCE TARGET OFFSET	until SIGTERM; then one JSON object
  *
  * The counter's value is the larger of the two files' 32-bit words: while pre-copy runs the
- *target's is an older copy. It is read with pread(), which allocates nothing in the target's file
+ *target's is an older copy, and is read first; so once it is ahead, the guest runs there. "switch" is the gap
+ *in which that happened, however short. It is read with pread(), which allocates nothing in the target's file
  *(a mapped read would), every 100 us at real-time priority where that is allowed. A gap is counted
  *from the poll that last saw the counter move to the next one that does: at most one poll too long.
  *"absent_ms" is how long the watcher itself did not run during the gap (polls more than 1 ms
@@ -46,6 +47,7 @@ struct watch {
 	double absent_s;      /* since moved_at */
 	double most_absent_s; /* of all polls */
 	bool has_switched;    /* the target's counter was ahead */
+	struct gap at_switch; /* until it was seen to be */
 	size_t n_gaps, n_dropped;
 	struct gap gaps[MOST_GAPS];
 };
@@ -73,23 +75,28 @@ static uint32_t counter_read(int fd, off_t offset)
 	return pread(fd, &value, sizeof(value), offset) == (ssize_t)sizeof(value) ? value : 0;
 }
 
+static struct gap watch_gap(const struct watch *w, double now)
+{
+	return (struct gap){ w->moved_at, now - w->moved_at, w->absent_s };
+}
+
 static void watch_keep_gap(struct watch *w, double now)
 {
-	double length = now - w->moved_at;
+	struct gap gap = watch_gap(w, now);
 
-	if (length < GAP_S)
+	if (gap.length_s < GAP_S)
 		return;
 	if (w->n_gaps == MOST_GAPS) {
 		w->n_dropped++;
 		return;
 	}
-	w->gaps[w->n_gaps++] = (struct gap){ w->moved_at, length, w->absent_s };
+	w->gaps[w->n_gaps++] = gap;
 }
 
 static void watch_poll(struct watch *w)
 {
-	uint32_t source = counter_read(w->source, w->offset),
-		 target = counter_read(w->target, w->offset);
+	uint32_t target = counter_read(w->target, w->offset),
+		 source = counter_read(w->source, w->offset);
 	uint32_t value = source > target ? source : target;
 	double now = clock_now(), since = now - w->polled_at;
 
@@ -98,8 +105,10 @@ static void watch_poll(struct watch *w)
 		w->most_absent_s = since;
 	if (since > ABSENT_S)
 		w->absent_s += since;
-	if (target > source)
+	if (target > source && !w->has_switched) {
 		w->has_switched = true;
+		w->at_switch = watch_gap(w, now);
+	}
 	if (value == w->value)
 		return;
 	watch_keep_gap(w, now);
@@ -108,16 +117,24 @@ static void watch_poll(struct watch *w)
 	w->absent_s = 0;
 }
 
+static void gap_print(const struct gap *g)
+{
+	printf("{\"at_s\": %.6f, \"length_ms\": %.3f, \"absent_ms\": %.3f}", g->at_s,
+	       g->length_s * 1e3, g->absent_s * 1e3);
+}
+
 /* The gap that has not ended counts as well. */
 static void watch_report(struct watch *w)
 {
 	watch_keep_gap(w, clock_now());
-	printf("{\"switched\": %s, \"most_absent_ms\": %.3f, \"dropped\": %zu, \"gaps\": [",
-	       w->has_switched ? "true" : "false", w->most_absent_s * 1e3, w->n_dropped);
-	for (size_t i = 0; i < w->n_gaps; i++)
-		printf("%s{\"at_s\": %.6f, \"length_ms\": %.3f, \"absent_ms\": %.3f}",
-		       i > 0 ? ", " : "", w->gaps[i].at_s, w->gaps[i].length_s * 1e3,
-		       w->gaps[i].absent_s * 1e3);
+	printf("{\"switched\": %s, \"switch\": ", w->has_switched ? "true" : "false");
+	gap_print(&w->at_switch);
+	printf(", \"most_absent_ms\": %.3f, \"dropped\": %zu, \"gaps\": [", w->most_absent_s * 1e3,
+	       w->n_dropped);
+	for (size_t i = 0; i < w->n_gaps; i++) {
+		printf("%s", i > 0 ? ", " : "");
+		gap_print(&w->gaps[i]);
+	}
 	printf("]}\n");
 }
 

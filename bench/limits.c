@@ -6,6 +6,7 @@
  *
  *	limits xfer FILE [-c CONNECTIONS] [METHOD...]	one connection, all methods if none is named
  *	limits zero FILE
+ *	limits fault [FAULTS]	limits-fault.c
  *
  * FILE is guest RAM in tmpfs. One JSON object a line and method. GB is 1e9 bytes, GiB 2^30. The sender is always write()
  * from a mapping whose pages are faulted in before the clock starts; the clock stops when all receivers have said that
@@ -42,7 +43,7 @@ struct receipt {
 	double cpu_s;
 };
 
-static double clock_now(void)
+double clock_now(void)
 {
 	struct timespec t;
 
@@ -61,7 +62,7 @@ static double cpu_now(void)
 
 /* --- one transfer --- */
 
-static int connect_loopback(int ret_socks[2])
+int connect_loopback(int ret_socks[2])
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET,
 				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -82,7 +83,7 @@ static int connect_loopback(int ret_socks[2])
 	return 0;
 }
 
-static int memory_open_fresh(struct memory *ret, uint64_t len)
+int memory_open_fresh(struct memory *ret, uint64_t len)
 {
 	*ret = (struct memory){ .len = len };
 	ret->fd = memfd_create("limits-destination", MFD_CLOEXEC);
@@ -92,7 +93,7 @@ static int memory_open_fresh(struct memory *ret, uint64_t len)
 	return ret->map == MAP_FAILED ? -errno : 0;
 }
 
-static void memory_close(struct memory *m)
+void memory_close(struct memory *m)
 {
 	munmap(m->map, m->len);
 	close(m->fd);
@@ -326,7 +327,8 @@ static bool parse_connections(int *argc, char ***argv, unsigned int *ret)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: limits xfer FILE [-c 1..%u] [METHOD...] | limits zero FILE\n",
+	fprintf(stderr,
+		"usage: limits xfer FILE [-c 1..%u] [METHOD...] | limits zero FILE | limits fault [FAULTS]\n",
 		CONNECTIONS_MAX);
 	return 2;
 }
@@ -339,6 +341,8 @@ int main(int argc, char **argv)
 	struct memory src;
 	int e;
 
+	if ((argc == 2 || argc == 3) && strcmp(argv[1], "fault") == 0)
+		return fault_main(argc == 3 ? argv[2] : NULL);
 	if (argc < 3 || (strcmp(argv[1], "xfer") != 0 && strcmp(argv[1], "zero") != 0) ||
 	    !parse_connections(&n_names, &names, &n_connections))
 		return usage();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the raw transfer's two halves share: memory, and the table of ways to move it. */
+/* What the limits share: memory, connections, and the table of ways to move one through the other. */
 #ifndef MIGD_BENCH_LIMITS_H
 #define MIGD_BENCH_LIMITS_H
 
@@ -27,6 +27,15 @@ struct method {
 extern const struct method methods[];
 extern const size_t n_methods;
 
+double clock_now(void); /* s, monotonic */
+
+/* 0 or -errno. */
 int read_exact(int fd, void *buf, size_t len);
+int connect_loopback(int ret_socks[2]); /* the first has TCP_NODELAY */
+int memory_open_fresh(struct memory *ret, uint64_t len);
+
+void memory_close(struct memory *m);
+
+int fault_main(const char *n_faults); /* limits-fault.c; NULL: as many as are good. Exit status */
 
 #endif

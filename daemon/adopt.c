@@ -56,7 +56,7 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 	/*
 	 * A guess until ADOPT; without a worker, the guest's handover decides what becomes of it.
 	 */
-	m->status = MIGRATION_STATUS_ACTIVE;
+	m->status = j->postcopy ? MIGRATION_STATUS_POSTCOPY_PAUSED : MIGRATION_STATUS_ACTIVE;
 	*ret = m;
 	return 0;
 }

@@ -29,6 +29,7 @@ int journal_write(struct migration *m, struct merr *err)
 		.waits = m->waits,
 		.allow_weak_handover = m->allow_weak_handover,
 		.arrival = m->arrival,
+		.postcopy = migration_in_postcopy(m),
 	};
 
 	if (m->has_listen_addr)

@@ -19,6 +19,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
+#include "daemon/journal.h"
 #include "daemon/preflight.h"
 #include "daemon/publication.h"
 #include "daemon/queue.h"
@@ -288,6 +289,15 @@ static bool has_arrived(const struct migration *m, enum migration_status before)
 	return m->status == MIGRATION_STATUS_COMPLETED && stats_get(m->stats, postcopied) == 0;
 }
 
+/* Whoever comes after this daemon, and finds no worker, has to know. */
+static void note_postcopy(struct migration *m)
+{
+	struct merr err = MERR_INIT;
+
+	if (m->journaled && journal_write(m, &err) < 0)
+		log_err("%s guest='%s' mig=%s", merr_msg(&err), m->guest->name, m->id);
+}
+
 int migration_set_status(struct migration *m, enum migration_status status)
 {
 	enum migration_status before = m->status;
@@ -300,6 +310,8 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	if (status == MIGRATION_STATUS_NONE && !m->preflight_only)
 		return -EINVAL;
 	m->status = status;
+	if (migration_in_postcopy(m) && !migration_is_postcopy(before))
+		note_postcopy(m);
 	if (status_in(m, ENDED) && stats_get(m->stats, end_ns) == 0)
 		stats_set(m->stats, end_ns, clock_now_ns());
 	if (has_arrived(m, before))

@@ -92,15 +92,22 @@ static void on_vmm_gone(struct migration *m)
 {
 	enum handover_phase phase = migration_phase(m);
 	struct merr err = MERR_INIT;
-	bool completed =
-		phase == HANDOVER_PHASE_RETIRED ||
-		(phase == HANDOVER_PHASE_RUNNING && m->direction == WORKER_DIRECTION_INCOMING);
+	bool runs = phase == HANDOVER_PHASE_RUNNING && m->direction == WORKER_DIRECTION_INCOMING;
 
-	if (completed) {
+	if (phase == HANDOVER_PHASE_RETIRED || (runs && !migration_in_postcopy(m))) {
 		finish(m, MIGRATION_STATUS_COMPLETED);
 		return;
 	}
-	if (phase == HANDOVER_PHASE_RELEASED)
+	if (runs)
+		(void)merr_set(&err, -EIO,
+			       "the VMM of guest '%s' ended here before all of the guest's memory had come from the source",
+			       m->guest->name);
+	else if (phase == HANDOVER_PHASE_RELEASED && migration_in_postcopy(m))
+		(void)merr_set(&err, -EIO,
+			       "the VMM of guest '%s' and the migration's worker ended before all memory was sent to %s: what was "
+			       "not sent is lost. The guest runs there, and stops where it needs one of those pages: end it there",
+			       m->guest->name, m->peer);
+	else if (phase == HANDOVER_PHASE_RELEASED)
 		(void)merr_set(&err, -EIO,
 			       "the VMM of guest '%s' ended after it had released the guest to %s: "
 			       "it can only run "
@@ -154,8 +161,8 @@ static void start_successor(struct migration *m)
 
 	m->mode = WORKER_MODE_SETTLE;
 	m->on_started = on_successor_started;
-	/* The outcome is known here, only the peer has to hear it. */
-	if (phase == HANDOVER_PHASE_RUNNING)
+	/* The outcome is known here, only the peer has to hear it. But in post-copy pages are missing, or the successor tells. */
+	if (phase == HANDOVER_PHASE_RUNNING && !migration_in_postcopy(m))
 		(void)migration_set_status(m, MIGRATION_STATUS_COMPLETED);
 	if (phase == HANDOVER_PHASE_DISCARDED)
 		(void)migration_set_status(m, MIGRATION_STATUS_FAILED);
@@ -281,6 +288,18 @@ static bool is_missed(const struct migration *m)
 	       (m->direction == WORKER_DIRECTION_INCOMING && m->reached_loaded);
 }
 
+/* In post-copy its successor goes on. */
+static void note_loss(struct migration *m, const char *how)
+{
+	enum handover_phase phase = migration_phase(m);
+
+	if (migration_in_postcopy(m) && (phase == HANDOVER_PHASE_RELEASED || phase == HANDOVER_PHASE_RUNNING)) {
+		merr_clear(&m->error);
+		(void)migration_set_status(m, MIGRATION_STATUS_POSTCOPY_PAUSED);
+	}
+	migration_note_error(m, how);
+}
+
 void settle_worker_exited(struct migration *m, const char *how)
 {
 	m->worker = worker_free(m->worker);
@@ -293,10 +312,10 @@ void settle_worker_exited(struct migration *m, const char *how)
 		migration_retire(m);
 		return;
 	}
-	if (migration_running(m))
-		migration_note_error(m, how);
 	/* What the library said until now decides. */
 	guest_drain(m->guest);
+	if (migration_running(m))
+		note_loss(m, how);
 	m->orphaned = true;
 	m->lost_ns = clock_now_ns();
 	queue_review(m->guest->daemon);

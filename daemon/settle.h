@@ -8,6 +8,8 @@
  *   released, loaded, or the peer may have to be told: a successor in mode `settle` finds out
  *       with the peer
  *   retired: it was all over
+ *
+ * In post-copy (journaled: daemon/journal.h) the successor goes on with it, once the guest was given away.
  */
 #ifndef MIGD_DAEMON_SETTLE_H
 #define MIGD_DAEMON_SETTLE_H

@@ -41,6 +41,7 @@ struct journal {
 	bool waits;	       /* in the queue: no worker was started yet */
 	bool allow_weak_handover;
 	uint64_t arrival;      /* its number in the queue, or 0 */
+	bool postcopy;	       /* it got so far */
 };
 
 /*

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine's limit: what the raw transfer of bench/limits.c reaches; and the kernels of bench/kernels.c."""
+"""The machine's limit: what bench/limits.c reaches, which does as little as possible; and the kernels of bench/kernels.c."""
 import json
 import subprocess
 
@@ -54,6 +54,11 @@ def kernels(program):
 
 def zero_scan(program, ram):
     return _run(program, "zero", ram)[0]
+
+
+def fault(program, n_faults=None):
+    """{"p50_us", "p99_us", ...} of a page fault that another process answers over loopback TCP, and nothing else going on."""
+    return _run(program, "fault", *([] if n_faults is None else [str(n_faults)]))[0]
 
 
 def by_method(results, metric, framing=FRAMING):

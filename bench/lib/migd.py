@@ -48,7 +48,7 @@ class MigdPair(pair.Pair):
             time.sleep(0.02)
 
     def start(self):
-        sector = self.images.boot_sector(self.spec.working_set)
+        sector = self.images.boot_sector(self.spec.working_set, self.spec.guest)
         self.source = self._start_daemon("source")
         self.target = self._start_daemon("target")
         vmms = (self._start_vmm("source", self.source_ram, ["--boot-sector", sector]),

@@ -9,6 +9,7 @@ from lib import disk, guest, proc, qmp
 SAMPLE_S = 0.02  # how often the workers' CPU and memory are looked at
 TIMEOUT_S = 120
 LISTEN_TIMEOUT_S = 20
+PASS_POLL_S = 0.002
 
 
 class MigrationError(Exception):
@@ -21,6 +22,7 @@ class Spec(NamedTuple):
     contents: str  # file with what the guest's memory is to hold
     target_ram: str  # file, nothing but holes
     working_set: int = 0  # bytes that the guest dirties in a loop; 0: it is idle
+    guest: str = "dirty"  # which one, of guest.GUESTS
     downtime_limit_ms: int = 300
     bandwidth: int = 0  # bytes/s; 0: no limit
     capabilities: tuple = ()  # names, on both sides, beside `events`
@@ -36,6 +38,8 @@ class Outcome(NamedTuple):
     daemon_mib: Optional[float]  # RssAnon of the source's daemon before, the guest attached
     downtime_ms: Optional[int]  # as the source says
     passes: Optional[int]
+    ended: float  # when both had said "completed", by time.monotonic()
+    infos: tuple  # query-migrate of each end, afterwards
 
 
 class Pair(ABC):
@@ -195,23 +199,45 @@ def run(pair, sessions, go, n_cpus, watcher_pids=()):
     cpu = meter.cpu_s()
     others = quiet.others(cpu, n_cpus)
     _check(pair, sessions, ends)
-    info = sessions[0].execute("query-migrate")
+    infos = tuple(session.execute("query-migrate") for session in sessions)
+    info = infos[0]
+    ended = max(when for _, when in ends)
     return Outcome(
-        seconds=max(when for _, when in ends) - began,
+        seconds=ended - began,
         cpu_s=cpu,
         others=others,
         worker_mib=meter.worker_kib / 1024 if meter.worker_kib else None,
         daemon_mib=daemon_mib,
         downtime_ms=info.get("downtime"),
         passes=info.get("ram", {}).get("dirty-sync-count"),
+        ended=ended,
+        infos=infos,
     ), began
 
 
-def migrate(pair, n_cpus, watcher_pids=()):
-    """Migrate a started pair over TCP."""
+def _passes(session):
+    return session.execute("query-migrate").get("ram", {}).get("dirty-sync-count", 0)
+
+
+def start_postcopy(session, after_passes):
+    """Of a migration that was just started: switch to post-copy after that many whole passes, 0: at once."""
+    session.wait_status(("active", *qmp.FINAL), TIMEOUT_S)
+    while after_passes and not session.final_status() and _passes(session) <= after_passes:
+        time.sleep(PASS_POLL_S)
+    if not session.final_status():
+        session.execute("migrate-start-postcopy")
+
+
+def migrate(pair, n_cpus, watcher_pids=(), postcopy_after=None):
+    """Migrate a started pair over TCP; by post-copy after that many passes."""
     uri = pair.listen()
-    return run(pair, [pair.source, pair.target], lambda: pair.source.execute("migrate", {"uri": uri}), n_cpus,
-               watcher_pids)
+
+    def go():
+        pair.source.execute("migrate", {"uri": uri})
+        if postcopy_after is not None:
+            start_postcopy(pair.source, postcopy_after)
+
+    return run(pair, [pair.source, pair.target], go, n_cpus, watcher_pids)
 
 
 def save(pair, path, n_cpus):
@@ -233,12 +259,8 @@ def load(pair, path, n_cpus):
 def wait_heartbeat(ram, timeout_s=30):
     """Until the loaded guest's counter moves."""
     deadline = time.monotonic() + timeout_s
-    with open(ram, "rb", buffering=0) as f:
-        def read():
-            f.seek(guest.HEARTBEAT)
-            return f.read(4)
-        first = read()
-        while read() == first:
-            if time.monotonic() > deadline:
-                raise MigrationError(f"the guest's counter in '{ram}' did not move within {timeout_s} s")
-            time.sleep(0.01)
+    first = guest.heartbeat(ram)
+    while guest.heartbeat(ram) == first:
+        if time.monotonic() > deadline:
+            raise MigrationError(f"the guest's counter in '{ram}' did not move within {timeout_s} s")
+        time.sleep(0.01)

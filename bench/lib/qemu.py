@@ -47,13 +47,14 @@ class QemuPair(pair.Pair):
                 "-object", f"memory-backend-file,id=ram,size={size},mem-path={ram},share=on",
                 "-qmp", f"unix:{self.directory}/qemu-{name}.qmp,server=on,wait=off"]
         if self.spec.working_set:
-            return argv + ["-M", "pc,memory-backend=ram", "-bios", self.images.firmware(self.spec.working_set)]
+            return argv + ["-M", "pc,memory-backend=ram", "-bios", self.images.firmware(self.spec.working_set, self.spec.guest)]
         return argv + ["-M", "none,memory-backend=ram", "-S"]
 
     def _start_one(self, name, ram, more):
         process = self.run(f"qemu-{name}", self._argv(name, ram) + more)
         session = self.connect(f"{self.directory}/qemu-{name}.qmp", f"QEMU's {name}", process)
-        self.configure(session, name, return_path=bool(self.spec.working_set))
+        wants_answers = self.spec.working_set and "background-snapshot" not in self.spec.capabilities
+        self.configure(session, name, return_path=bool(wants_answers))
         return session
 
     def start(self):

@@ -5,7 +5,7 @@ import select
 import socket
 import time
 
-FINAL = ("completed", "failed", "cancelled")
+FINAL = ("completed", "failed", "cancelled", "postcopy-paused")  # of a benchmark: nobody recovers it
 
 
 class QmpError(Exception):
@@ -104,12 +104,26 @@ class Qmp:
                 return
             self._keep(message)
 
-    def final_status(self):
-        """(status, when) of the first final MIGRATION event, or None."""
+    def first_status(self, wanted):
+        """(status, when) of the first MIGRATION event with one of these states, or None."""
         for when, event in self.events:
-            if event["event"] == "MIGRATION" and event["data"]["status"] in FINAL:
+            if event["event"] == "MIGRATION" and event["data"]["status"] in wanted:
                 return event["data"]["status"], when
         return None
+
+    def final_status(self):
+        return self.first_status(FINAL)
+
+    def wait_status(self, wanted, timeout_s):
+        """Until there was a MIGRATION event with one of these states: (status, when)."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self.drain()
+            found = self.first_status(wanted)
+            if found:
+                return found
+            if not select.select([self], [], [], max(deadline - time.monotonic(), 0))[0]:
+                raise QmpError(f"{self.name}: not {' or '.join(wanted)} within {timeout_s:g} s")
 
 
 def wait_final(sessions, timeout_s, every_s, tick):

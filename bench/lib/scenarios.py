@@ -1,111 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is run: each scenario prepares guest memory once, and then measures one side at a time in fresh processes."""
+"""What is run: each scenario by its name."""
 import os
 import shutil
-import tempfile
-import time
-from typing import NamedTuple
 
-from lib import credentials, disk, limits, memory, migd, pair, qemu, watch
-
-GB = 1e9
-GIB = 1 << 30
-SETTLE_S = 1.0  # the loaded guest runs before, and is watched after, the migration
-ABSENT_MOST = 0.2  # of a gap: beyond it the watcher was away too long to tell
-
-
-GBIT_S = 125_000_000
-
-
-class Sizes(NamedTuple):
-    idle: int
-    loaded: int
-    sparse: int
-    used: int
-    saved: int
-
-
-FULL = Sizes(idle=4 * GIB, loaded=GIB // 2, sparse=64 * GIB, used=GIB // 4, saved=2 * GIB)
-QUICK = Sizes(idle=GIB // 4, loaded=GIB // 4, sparse=4 * GIB, used=GIB // 16, saved=GIB // 4)
-
-
-class Context(NamedTuple):
-    directory: str  # in tmpfs
-    disk: str  # a directory on a disk
-    images: object  # guest.Images
-    programs: dict  # {name: path}
-    sizes: Sizes
-    n_cpus: int
-
-    def path(self, name):
-        return os.path.join(self.directory, name)
-
-
-class Scenario:
-    """PREPARE, then MEASURE(side) any number of times, then CLEAN. A sample is a dict of numbers by metric."""
-    sides = ("ours", "peer", "limit")
-
-    def __init__(self, context):
-        self.context = context
-        self.contents = context.path("contents.ram")
-
-    def prepare(self):
-        raise NotImplementedError
-
-    def clean(self):
-        if os.path.exists(self.contents):
-            os.unlink(self.contents)
-
-    def measure(self, side):
-        return {"ours": self.ours, "peer": self.peer, "limit": self.limit}[side]()
-
-    def ours(self):
-        return self.migrated(self._migd)
-
-    def peer(self):
-        return self.migrated(self._qemu)
-
-    def limit(self):
-        raise NotImplementedError
-
-    def migrated(self, new_pair):
-        raise NotImplementedError
-
-    def _migd(self, spec, directory):
-        return migd.MigdPair(spec, self.context.images, directory, self.context.programs)
-
-    def _qemu(self, spec, directory):
-        return qemu.QemuPair(spec, self.context.images, directory)
-
-    def one(self, new_pair, size, watched=False, **spec):
-        """One migration of CONTENTS to a fresh file: (Outcome, bytes allocated before, after at the target, what the watcher saw)."""
-        target_ram = memory.hole_file(self.context.path("target.ram"), size)
-        directory = tempfile.mkdtemp(prefix="run-", dir=self.context.directory)
-        try:
-            with new_pair(pair.Spec(size, self.contents, target_ram, **spec), directory) as p:
-                before = memory.allocated(p.source_ram)
-                if watched:
-                    outcome, gap = self._watched(p, directory)
-                else:
-                    outcome, gap = pair.migrate(p, self.context.n_cpus)[0], None
-                    self._check_contents(p)
-                return outcome, before, memory.allocated(target_ram), gap
-        finally:
-            shutil.rmtree(directory)
-            os.unlink(target_ram)
-
-    def _check_contents(self, p):
-        at = memory.first_difference(p.source_ram, p.spec.target_ram)
-        if at is not None:
-            raise pair.MigrationError(f"the page at {at:#x} did not arrive as it was sent")
-
-    def _watched(self, p, directory):
-        pair.wait_heartbeat(p.source_ram)
-        with watch.Watcher(self.context.programs["gapwatch"], p.source_ram, p.spec.target_ram, directory) as w:
-            time.sleep(SETTLE_S)
-            outcome, began = pair.migrate(p, self.context.n_cpus, [w.pid])
-            time.sleep(SETTLE_S)
-            return outcome, watch.longest_gap(w.stop(), began)
+from lib import credentials, disk, limits, memory, pair, postcopy, snapshot
+from lib.base import GB, GBIT_S, GIB, Scenario, is_absent
 
 
 def multifd(channels, **parameters):
@@ -211,16 +110,12 @@ class Mapped(Scenario):
         size = self.context.sizes.saved
         spec = multifd(2, **{"direct-io": self.direct})
         spec["capabilities"] += ("mapped-ram",)
-        target_ram = memory.hole_file(self.context.path("target.ram"), size)
-        directory = tempfile.mkdtemp(prefix="run-", dir=self.context.directory)
         try:
-            with new_pair(pair.Spec(size, self.contents, target_ram, **spec), directory) as p:
+            with self.started(new_pair, size, **spec) as p:
                 saved = pair.save(p, self.file, self.context.n_cpus)
                 loaded = pair.load(p, self.file, self.context.n_cpus)
-                self._check_contents(p)
+                self.check_contents(p)
         finally:
-            shutil.rmtree(directory)
-            os.unlink(target_ram)
             self._remove()
         return {"save_gbps": size / saved.seconds / GB, "load_gbps": size / loaded.seconds / GB,
                 "save_cpu_s_per_gib": saved.cpu_s / (size / GIB), "load_cpu_s_per_gib": loaded.cpu_s / (size / GIB),
@@ -319,7 +214,7 @@ class Blackout(Scenario):
             "passes": outcome.passes,
             "seconds": outcome.seconds,
             "others": outcome.others,
-            "is_noisy": absent > 1 and absent > ABSENT_MOST * length,
+            "is_noisy": is_absent(length, absent),
         }
 
 
@@ -353,5 +248,11 @@ SCENARIOS = {
     "blackout-128m": _blackout(128),
     "blackout-16m-50ms": _blackout(16, 50),
     "blackout-128m-50ms": _blackout(128, 50),
+    "postcopy": lambda context: postcopy.Postcopy(context, after_passes=0),
+    "postcopy-pass1": lambda context: postcopy.Postcopy(context, after_passes=1),
+    "postcopy-125m": lambda context: postcopy.Postcopy(context, after_passes=0, bandwidth=GBIT_S),
+    "postcopy-random": postcopy.Random,
+    "postcopy-stream": postcopy.Stream,
+    "background-snapshot": snapshot.Snapshot,
     "kernels": Kernels,
 }

@@ -33,24 +33,24 @@ def best_method(runs, better):
     return best, medians[best]
 
 
-def side_value(row, values):
-    """The median of one side's runs; of its best method, where a run measured several."""
+def side_values(row, values):
+    """One side's runs as numbers; those of its best method, where a run measured several."""
     if values and isinstance(values[0], dict):
-        return best_method(values, row.better)[1]
-    return median(values)
+        best = best_method(values, row.better)[0]
+        return [v.get(best) for v in values]
+    return values
 
 
 def row_json(row, samples):
     """A row of rows.py and {side: [value of one run, ...]} to the form that --json writes."""
-    ours = samples.get("ours", [])
-    numbers = ours or samples.get("peer", [])
+    values = {side: side_values(row, samples.get(side, [])) for side in SIDES}
     return {
         "name": row.name,
         "unit": row.unit,
         "better": row.better,
-        **{side: significant(side_value(row, samples.get(side, []))) for side in SIDES},
-        "runs": max((len(samples.get(side, [])) for side in SIDES), default=0),
-        "spread": significant(spread(numbers), 2),
+        **{side: significant(median(values[side])) for side in SIDES},
+        "runs": max(len(values[side]) for side in SIDES),
+        "spread": significant(spread(values["ours"] or values["peer"]), 2),
     }
 
 

@@ -11,11 +11,12 @@ ROOT = os.environ.get("MIGD_SOURCE_DIR") or os.path.dirname(os.path.dirname(os.p
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 sys.dont_write_bytecode = True
 
-from lib import rows, scenarios, stats  # noqa: E402
+from lib import postcopy, rows, scenarios, stats  # noqa: E402
 
 ISSUE_ROWS = ("idle-tcp", "cpu-per-gib-tcp", "zero-tcp", "sparse-64g", "blackout-1m", "blackout-16m", "blackout-128m",
               "worker-rss", "daemon-rss", "multifd2-tcp", "tls1", "tls2", "cpu-per-gib-tls", "zstd-1g", "mapped-save",
-              "mapped-load", "mapped-load-dio")
+              "mapped-load", "mapped-load-dio", "postcopy-blackout", "postcopy-blackout-pass1", "fault-p50", "fault-p99",
+              "stall-full", "stall-125m", "postcopy-stream", "bgsnap-slowdown")
 
 
 def row(name):
@@ -43,6 +44,12 @@ class Statistics(unittest.TestCase):
         self.assertEqual(stats.best_method([], "higher"), (None, None))
 
 
+    def test_percentile(self):
+        self.assertEqual(postcopy.percentile(list(range(1000)), 99), 990)
+        self.assertEqual(postcopy.percentile([7], 99), 7)
+        self.assertIsNone(postcopy.percentile([], 50))
+
+
 class Json(unittest.TestCase):
     def test_row_has_exactly_the_promised_keys(self):
         made = stats.row_json(row("idle-tcp"), {"ours": [2.0, 2.2, 2.1], "peer": [1.0, 1.1], "limit": [{"splice": 2.4}]})
@@ -57,6 +64,15 @@ class Json(unittest.TestCase):
     def test_spread_is_of_ours_and_else_of_the_peer(self):
         self.assertEqual(stats.row_json(row("blackout-1m"), {"peer": [10, 20]})["spread"], 0.67)
         self.assertEqual(stats.row_json(row("blackout-1m"), {"ours": [10, 10], "peer": [10, 20]})["spread"], 0)
+
+    def test_the_better_of_the_peers_methods_counts(self):
+        samples = [{"stall_ms": plain, "others": 0.1, "is_noisy": False} for plain in (20, 40)]
+        preempt = [{"stall_ms": stall, "others": 0.3, "is_noisy": stall > 9} for stall in (8, 10)]
+        runs = [postcopy.by_method({"plain": a, "preempt": b}) for a, b in zip(samples, preempt)]
+        self.assertEqual([run["others"] for run in runs], [0.3, 0.3])
+        self.assertEqual([run["is_noisy"] for run in runs], [False, True])
+        made = stats.row_json(row("stall-full"), {"peer": [run["stall_ms"] for run in runs]})
+        self.assertEqual((made["peer"], made["runs"], made["spread"]), (9, 2, 0.22))
 
 
 class Rows(unittest.TestCase):

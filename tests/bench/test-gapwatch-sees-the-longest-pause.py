@@ -50,6 +50,27 @@ class Gapwatch(unittest.TestCase):
         length, _ = watch.longest_gap(watcher.stop(), began)
         self.assertGreaterEqual(length, PAUSE_S * 1e3)
 
+    def test_pause_at_the_switch_is_told_from_one_after_it(self):
+        watcher = self.start()
+        self.count(self.files[0], 1, 50)
+        time.sleep(PAUSE_S)
+        self.count(self.files[1], 50, 100)
+        time.sleep(2 * PAUSE_S)
+        self.count(self.files[1], 100, 150)
+        seen = watcher.stop()
+        self.assertGreaterEqual(watch.switch_gap(seen)[0], PAUSE_S * 1e3)
+        self.assertGreaterEqual(watch.longest_gap_after_switch(seen)[0], 2 * PAUSE_S * 1e3)
+
+    def test_older_copy_in_the_target_is_no_switch(self):
+        watcher = self.start()
+        self.count(self.files[0], 1, 50)
+        self.count(self.files[1], 20, 21)
+        self.count(self.files[0], 50, 100)
+        seen = watcher.stop()
+        for told in (watch.switch_gap, watch.longest_gap_after_switch):
+            with self.assertRaisesRegex(watch.WatchError, "does not run there"):
+                told(seen)
+
     def test_target_that_never_ran_is_an_error(self):
         watcher = self.start()
         self.count(self.files[0], 1, 50)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # LABELS: quick
-"""bench/limits: each receive method delivers what was sent, the zero scan counts, and a bad file is refused."""
+"""bench/limits: each receive method delivers what was sent, the zero scan counts, faults are timed, bad input is refused."""
 import os
 import sys
 import tempfile
@@ -59,6 +59,18 @@ class Limits(unittest.TestCase):
             f.seek(SIZE - 1)
             f.write(b"\1")
         self.assertEqual(limits.zero_scan(self.program, self.ram)["zero_pages"], SIZE // 4096 - 1)
+
+    def test_faults_are_answered_and_timed(self):
+        if os.geteuid() != 0:
+            self.skipTest("userfaultfd for kernel faults needs a privilege: run as root")
+        result = limits.fault(self.program, 100)
+        self.assertEqual(result["faults"], 100)
+        self.assertTrue(0 < result["p50_us"] <= result["p99_us"], result)
+
+    def test_number_of_faults_is_checked(self):
+        for n in (0, 1000001, "many"):
+            with self.assertRaisesRegex(limits.LimitError, "is no number of faults: 1 to 1000000"):
+                limits.fault(self.program, n)
 
     def test_file_of_partial_pages_is_refused(self):
         memory.random_file(self.ram, 4097)
