@@ -195,7 +195,7 @@ static int measure(struct fault_limit *f)
 {
 	uint64_t end = END;
 	pthread_t handler;
-	pid_t pid;
+	pid_t pid = -1;
 	int e, status;
 
 	if ((e = serve_start(f, &pid)) < 0)
