@@ -49,7 +49,7 @@ static const bool supported[MIGRATION_CAPABILITY__MAX] = {
 	[CAP(ZERO_COPY_SEND)] = true,
 	/* engine/snapshot.h: the guest as it is at one instant, while it runs on */
 	[CAP(BACKGROUND_SNAPSHOT)] = true,
-	/* frees what post-copy has sent: nothing in pre-copy, in QEMU neither */
+	/* engine/page-server.h: frees what post-copy has sent: nothing in pre-copy, in QEMU neither */
 	[CAP(RELEASE_RAM)] = true,
 };
 

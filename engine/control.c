@@ -91,7 +91,7 @@ static int apply_start(struct migration *m, struct conn_msg *msg, struct merr *e
 		return merr_set_errno(err, r, "statistics page");
 	migration_apply(m, &m->start.parameters);
 	if (m->start.has_share)
-		atomic_store(&m->rate.share_bps, m->start.share);
+		migration_apply_share(m, m->start.share);
 	m->rate.waited_us = &m->stats->limited_us;
 	return 0;
 }
@@ -367,7 +367,7 @@ static int take_share(struct control *c, struct conn_msg *msg, json_t *body, str
 	r = worker_share_from_json(body, &s, err);
 	if (r < 0)
 		return r;
-	atomic_store(&c->m->rate.share_bps, s.max_bandwidth);
+	migration_apply_share(c->m, s.max_bandwidth);
 	worker_share_done(&s);
 	return 0;
 }

@@ -3,9 +3,9 @@
 #include "engine/dialect.h"
 
 static const struct dialect dialects[PEER_VERSION__MAX] = {
-	[PEER_VERSION_NEWEST] = { .switchover_start = true, .zero_lists = true, .sync_records = true },
-	[PEER_VERSION_QEMU_9] = { .zero_lists = true, .sync_records = true },
-	[PEER_VERSION_QEMU_8] = { .sync_records = true },
+	[PEER_VERSION_NEWEST] = { .switchover_start = true, .zero_lists = true, .sync_records = true, .late_preempt = true },
+	[PEER_VERSION_QEMU_9] = { .zero_lists = true, .sync_records = true, .late_preempt = true },
+	[PEER_VERSION_QEMU_8] = { .sync_records = true, .late_preempt = true },
 	[PEER_VERSION_QEMU_7] = { .switchover_start = false },
 };
 

@@ -15,6 +15,7 @@
 struct dialect {
 	bool switchover_start;	/* from 10.0: the switchover is announced */
 	bool zero_lists;	/* from 9.0: packets of multifd list pages of zeros; before, they are dropped without a word */
+	bool late_preempt;	/* from 8.0: the channel for urgent pages is opened at the switch to post-copy, not at the start */
 	bool sync_records;	/* from 8.1: a record is multifd's sync point; before, the end of each section is (WIRE.md 3.4) */
 };
 

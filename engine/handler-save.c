@@ -33,7 +33,7 @@ void section_head_put(struct buf *b, const struct section_head *head)
 	buf_be32(b, head->version);
 }
 
-static void section_begin(struct out *out, const struct handler *h, enum wire_section type)
+void section_begin(struct out *out, const struct handler *h, enum wire_section type)
 {
 	out_u8(out, (uint8_t)type);
 	out_be32(out, h->section_id);
@@ -44,7 +44,7 @@ static void section_begin(struct out *out, const struct handler *h, enum wire_se
 	out_be32(out, h->version);
 }
 
-static void section_end(struct out *out, const struct handler *h)
+void section_end(struct out *out, const struct handler *h)
 {
 	out_u8(out, WIRE_FOOTER);
 	out_be32(out, h->section_id);
@@ -124,18 +124,19 @@ int handlers_iterate(struct handlers *hs, struct out *out, int (*between)(void *
 	return 0;
 }
 
-int handlers_complete(struct handlers *hs, struct out *out, struct merr *err)
+int handlers_complete(struct handlers *hs, struct out *out, bool postcopy, struct merr *err)
 {
 	int r;
 
 	for (struct handler *h = hs->list; h < hs->list + hs->n; h++) {
-		if (!is_live(h))
+		if (!is_live(h) || h->ended || (postcopy && h->ops->postcopy))
 			continue;
 		section_begin(out, h, WIRE_SECTION_END);
 		r = h->ops->complete ? h->ops->complete(h->opaque, out, err) : 0;
 		if (r < 0)
 			return explain(h, r, "sending the rest", out, err);
 		section_end(out, h);
+		h->ended = true;
 		r = out_flush(out);
 		if (r < 0)
 			return r;

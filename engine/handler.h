@@ -84,7 +84,8 @@ struct handler {
 	/* The registry's. */
 	uint32_t section_id;		/* source: ours; destination: the peer's, once announced */
 	uint32_t loaded_version;
-	bool announced, ended;		/* destination: START or FULL came; END or FULL came */
+	bool announced;			/* destination: START or FULL came */
+	bool ended;			/* END or FULL came; source: END was sent */
 };
 
 struct handlers {
@@ -121,7 +122,11 @@ int handlers_pending(struct handlers *hs, bool exact, uint64_t *ret_bytes, struc
 /* One pass: every live handler has turns until each has sent what it had. Between turns BETWEEN is called: 0 to go on. */
 int handlers_iterate(struct handlers *hs, struct out *out, int (*between)(void *), void *opaque,
 		     struct merr *err);
-int handlers_complete(struct handlers *hs, struct out *out, struct merr *err);
+/* Each that is not complete yet. POSTCOPY: but for those whose rest may come later. */
+int handlers_complete(struct handlers *hs, struct out *out, bool postcopy, struct merr *err);
+/* A section of H, for what is sent outside of its turns: head, then the body (the caller's), then the footer. */
+void section_begin(struct out *out, const struct handler *h, enum wire_section type);
+void section_end(struct out *out, const struct handler *h);
 /* All FULL sections, in order, into SECTIONS; DEVICES, unless NULL, gets their descriptions, separated by ", ". */
 int handlers_save(struct handlers *hs, struct buf *sections, struct buf *devices, struct merr *err);
 bool handlers_unplug_pending(struct handlers *hs);

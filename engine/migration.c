@@ -66,6 +66,8 @@ void migration_apply(struct migration *m, const struct migration_parameters *p)
 {
 	if (p->has_max_bandwidth)
 		atomic_store(&m->rate.limit_bps, p->max_bandwidth);
+	if (p->has_max_postcopy_bandwidth)
+		atomic_store(&m->background.limit_bps, p->max_postcopy_bandwidth);
 	if (p->has_downtime_limit)
 		atomic_store(&m->downtime_limit_ms, p->downtime_limit);
 	if (p->has_reconnect_timeout)
@@ -77,6 +79,12 @@ void migration_apply(struct migration *m, const struct migration_parameters *p)
 	if (p->has_avail_switchover_bandwidth)
 		atomic_store(&m->switchover_bps, p->avail_switchover_bandwidth);
 	apply_throttle(&m->throttle, p);
+}
+
+void migration_apply_share(struct migration *m, uint64_t bps)
+{
+	atomic_store(&m->rate.share_bps, bps);
+	atomic_store(&m->background.share_bps, bps);
 }
 
 /* Queue a report of the state as it is now. Lock held. */

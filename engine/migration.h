@@ -59,6 +59,7 @@ struct migration {
 
 	/* Both threads, atomic. */
 	struct rate rate;			/* its limit only */
+	struct rate background;			/* the same, of post-copy: pages that nobody asked for */
 	_Atomic uint64_t downtime_limit_ms;
 	_Atomic uint64_t switchover_bps;	/* avail-switchover-bandwidth; 0: estimate */
 	_Atomic uint64_t reconnect_timeout_ms;	/* after a lost connection; 0: there is no other one */
@@ -104,6 +105,8 @@ bool migration_has_return_path(const struct migration *m);
 struct configuration migration_configuration(const struct migration *m);
 /* Take over new parameters; those that matter to a running migration take effect at once. Control thread. */
 void migration_apply(struct migration *m, const struct migration_parameters *p);
+/* What the host's budget leaves this migration, bytes/s; 0: no limit. Any thread. */
+void migration_apply_share(struct migration *m, uint64_t bps);
 
 /*
  * From the migration thread, for the daemon. Each is sent once, in this order, to whoever is the daemon then.

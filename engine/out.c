@@ -89,6 +89,7 @@ static int write_queued(struct out *o)
 		r = o->on_input(o->on_input_opaque);
 		if (r < 0)
 			return r;
+		mind_input = r == 0;
 	}
 }
 

@@ -17,7 +17,7 @@
 
 struct out;
 
-/* Called when the peer said something while the stream was stuck; 0 to go on, -errno to stop. */
+/* Called when the peer said something while the stream was stuck; 0: go on; 1: and leave the rest of it for later; -errno: stop. */
 typedef int (*out_input_fn)(void *opaque);
 
 /* CHAN, RATE, STATS are borrowed. NULL: no memory. */

@@ -56,6 +56,7 @@ static const struct handler_ops source_ops = {
 	.pending_exact = pending_exact,
 	.iterate = iterate,
 	.complete = complete,
+	.postcopy = true,
 	.cleanup = cleanup,
 };
 

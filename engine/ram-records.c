@@ -16,6 +16,8 @@ void ram_records_list_block(struct ram_records *rec, const struct ram *ram, cons
 {
 	out_str8(rec->out, b->name);
 	out_be64(rec->out, b->len);
+	if (ram->postcopy && ram_is_huge(b))
+		out_be64(rec->out, b->page_size);
 	if (ram->ignore_shared)
 		out_be64(rec->out, b->gpa);
 }

@@ -80,6 +80,8 @@ int ram_settings_source(struct source *s, struct merr *err)
 	enum zero_page_detection detection =
 		p->has_zero_page_detection ? p->zero_page_detection : ZERO_PAGE_DETECTION_MULTIFD;
 
+	if (s->peer == PEER_QEMU && s->ram.postcopy)
+		ram_source_ignore_hints(s->sender);
 	if (s->features & HELLO_FEATURE_POISON)
 		ram_source_tell_poison(s->sender);
 	/* "multifd" without multifd is "legacy". */

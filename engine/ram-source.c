@@ -41,6 +41,8 @@ struct ram_source {
 	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
 	uint64_t data_first, data_end;		/* pages [first, end); of this pass */
 	bool named;				/* name_blocks() is done */
+	bool enough;				/* the pass is to end early */
+	bool ignore_hints;
 	uint64_t n_syncs;
 	uint64_t dirtied_pages;			/* by all syncs but the first */
 	uint32_t buffered;			/* pages of the buffer that `out` refers to */
@@ -195,17 +197,6 @@ static int cannot_read(const struct ram_source *s, const struct ram_file *b, uin
 			      (unsigned long long)page);
 }
 
-static int read_pages(const struct ram_file *b, uint64_t page, uint64_t n, uint8_t *data)
-{
-	return fd_pread_full(b->fd, data, n * WIRE_PAGE_SIZE, b->fd_offset + page * WIRE_PAGE_SIZE);
-}
-
-/* What tmpfs and hugetlbfs say of a page that the hardware has lost. */
-static bool is_damage(int r)
-{
-	return r == -EIO || r == -EHWPOISON;
-}
-
 /* Send N pages (at most BUFFER_PAGES) by way of the buffer; *ret_n: as many as had room. */
 static int send_copied(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n,
 		       uint64_t *ret_n, struct merr *err)
@@ -220,12 +211,12 @@ static int send_copied(struct ram_source *s, struct ram_file *b, uint64_t page, 
 	}
 	*ret_n = min_u64(n, BUFFER_PAGES - s->buffered);
 	data = s->buffer + (size_t)s->buffered * WIRE_PAGE_SIZE;
-	r = read_pages(b, page, *ret_n, data);
-	if (is_damage(r) && *ret_n > 1) {
+	r = ram_read(b, page, *ret_n, data);
+	if (ram_is_damage(r) && *ret_n > 1) {
 		*ret_n = 1;
-		r = read_pages(b, page, 1, data);
+		r = ram_read(b, page, 1, data);
 	}
-	if (is_damage(r))
+	if (ram_is_damage(r))
 		return ram_poison_found(&s->poison, b, page, err);
 	if (r < 0)
 		return cannot_read(s, b, page, r, err);
@@ -391,7 +382,7 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 	struct stretch st = { .end = first };
 	int r;
 
-	while ((page = bitmap_next_set(b->todo, end, page)) < end) {
+	while (!s->enough && (page = bitmap_next_set(b->todo, end, page)) < end) {
 		if (s->n_syncs != n_syncs) {
 			n_syncs = s->n_syncs;
 			see_units(s, b, page, end);
@@ -468,12 +459,13 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 	r = tell_poison(s, b, err);
 	if (r < 0)
 		return r;
-	for (;;) {
+	while (!s->enough) {
 		first = bitmap_next_set(b->todo, b->n_pages, first) / RAM_UNIT_PAGES * RAM_UNIT_PAGES;
 		if (bitmap_next_set(b->todo, b->n_pages, first) == b->n_pages)
 			break;
 		end = min_u64(b->n_pages, first + ATTACH_CLEAR_PAGES_MAX);
-		stats_add(s->stats, hinted_pages, ram_hints_skip(b, first, end));
+		if (!s->ignore_hints)
+			stats_add(s->stats, hinted_pages, ram_hints_skip(b, first, end));
 		if (!stopped) {
 			r = guest_dirty_clear(s->guest, index, first,
 					      b->todo + first / BITMAP_WORD_BITS, end - first, err);
@@ -532,6 +524,7 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 	if (r < 0)
 		return r;
 	s->data_block = NULL;
+	s->enough = false;
 	if (s->rec.delta)
 		ram_delta_pass(s->rec.delta);
 	s->buffered = 0;
@@ -541,6 +534,53 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 	r = s->sink ? end_sink_pass(s, stopped, err) : 0;
 	out_be64(s->out, WIRE_RAM_EOS);
 	return r;
+}
+
+void ram_source_end_pass(struct ram_source *s)
+{
+	s->enough = true;
+}
+
+void ram_source_ignore_hints(struct ram_source *s)
+{
+	s->ignore_hints = true;
+}
+
+/* Of a huge page that is not all there over there all is sent again: it is placed as a whole. */
+static void round_todo(struct ram_file *b)
+{
+	uint64_t page_pages = b->page_size / WIRE_PAGE_SIZE, page = 0, end;
+
+	while (ram_is_huge(b) && (page = bitmap_next_set(b->todo, b->n_pages, page)) < b->n_pages) {
+		page -= page % page_pages;
+		end = min_u64(page + page_pages, b->n_pages);
+		bitmap_set_range(b->todo, page, end - page);
+		page = end;
+	}
+}
+
+bool ram_source_leave(struct ram_source *s)
+{
+	struct ram_file *b;
+
+	for (size_t i = 0; i < s->ram->n_blocks; i++) {
+		b = &s->ram->blocks[i];
+		if (!s->ignore_hints)
+			stats_add(s->stats, hinted_pages, ram_hints_skip(b, 0, b->n_pages));
+		round_todo(b);
+	}
+	ram_poison_skip(s->ram);
+	if (s->sink)
+		s->sink->ops->free(s->sink);
+	s->sink = NULL;
+	return is_poison_unsent(s);
+}
+
+void ram_source_tell_damage(struct ram_source *s)
+{
+	for (size_t i = 0; i < s->ram->n_blocks; i++)
+		put_poison(s, &s->ram->blocks[i]);
+	out_be64(s->out, WIRE_RAM_EOS);
 }
 
 /* Take the units of [first, end) off `todo` that were never looked at; all are holes. */

@@ -82,4 +82,18 @@ int ram_source_zeros(struct ram_source *s, struct ram_file *b, uint64_t page, ui
  */
 int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err);
 
+/* In mid-pass (the tick function): the pass ends here, what is left stays in `todo`. */
+void ram_source_end_pass(struct ram_source *s);
+
+/*
+ * The guest is stopped for good and synced: all that is left goes another way (engine/postcopy-source.h). Nothing is skipped
+ * that a destination may wait for, `todo` holds whole pages of the memory, and the sink is freed. True: the destination does
+ * not know of damaged pages, of which ram_source_tell_damage() writes it a section's body.
+ */
+bool ram_source_leave(struct ram_source *s);
+void ram_source_tell_damage(struct ram_source *s);
+
+/* Before the first pass: the destination may ask for any page that was not sent, so free-page hints are not taken. */
+void ram_source_ignore_hints(struct ram_source *s);
+
 #endif

@@ -13,6 +13,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 
 static int check_row(const struct ram *ram, const struct attach_ram_block *row, int fd,
 		     uint64_t *ret_file_len, struct merr *err)
@@ -216,4 +217,27 @@ bool ram_is_data(const struct ram_file *b, uint64_t page, uint64_t *ret_end)
 		*ret_end = min_u64(b->n_pages, round_up((uint64_t)next - b->fd_offset,
 							WIRE_PAGE_SIZE) / WIRE_PAGE_SIZE);
 	return data;
+}
+
+int ram_read(const struct ram_file *b, uint64_t page, uint64_t n, uint8_t *data)
+{
+	return fd_pread_full(b->fd, data, n * WIRE_PAGE_SIZE, b->fd_offset + page * WIRE_PAGE_SIZE);
+}
+
+bool ram_is_damage(int r)
+{
+	return r == -EIO || r == -EHWPOISON;
+}
+
+void ram_recall_untouched(struct ram_file *b, uint64_t page, uint64_t n)
+{
+	uint64_t first;
+
+	for (uint64_t unit = page / RAM_UNIT_PAGES; unit * RAM_UNIT_PAGES < page + n; unit++) {
+		if (b->units[unit] != RAM_UNIT_UNSEEN)
+			continue;
+		b->units[unit] = RAM_UNIT_MIXED;
+		first = unit * RAM_UNIT_PAGES;
+		bitmap_set_range(b->todo, first, min_u64(RAM_UNIT_PAGES, b->n_pages - first));
+	}
 }

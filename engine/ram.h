@@ -60,6 +60,7 @@ struct ram {
 	uint64_t total_bytes;
 	uint64_t ignored_bytes;	/* of it */
 	bool ignore_shared;	/* the capability: the list has addresses */
+	bool postcopy;		/* advised: the list has the page sizes of blocks that are not of WIRE_PAGE_SIZE */
 };
 
 /* hugetlbfs: no write(), no holes, and memory comes in huge pages. */
@@ -111,5 +112,13 @@ uint64_t ram_todo_pages(const struct ram *ram);
  * *ret_end: the first page that is not like it, at most n_pages. A hugetlbfs file is all data.
  */
 bool ram_is_data(const struct ram_file *b, uint64_t page, uint64_t *ret_end);
+
+/* Units of [page, page + n) that were never sent, since they were never touched: put into `todo` after all. */
+void ram_recall_untouched(struct ram_file *b, uint64_t page, uint64_t n);
+
+/* Read N pages into DATA. 0 or -errno; a hole gives zeros and stays one. */
+int ram_read(const struct ram_file *b, uint64_t page, uint64_t n, uint8_t *data);
+/* R is what tmpfs and hugetlbfs say of a page that the hardware has lost. */
+bool ram_is_damage(int r);
 
 #endif

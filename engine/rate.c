@@ -61,8 +61,7 @@ static bool next_window(struct rate *r, uint64_t limit)
 	return r->window_bytes < max_u64(allowance(limit), 1);
 }
 
-/* Spend BYTES if there is room; else *ret_until is when to try again. */
-static bool try_spend(struct rate *r, uint64_t bytes, uint64_t *ret_until)
+bool rate_try_spend(struct rate *r, uint64_t bytes, uint64_t *ret_until_ns)
 {
 	LOCK_SCOPE(&r->lock);
 	uint64_t limit = limit_of(r);
@@ -72,7 +71,7 @@ static bool try_spend(struct rate *r, uint64_t bytes, uint64_t *ret_until)
 		return true;
 	}
 	if (!next_window(r, limit)) {
-		*ret_until = r->window_start_ns + WINDOW_NS;
+		*ret_until_ns = r->window_start_ns + WINDOW_NS;
 		return false;
 	}
 	r->window_bytes += bytes;
@@ -96,7 +95,7 @@ int rate_spend(struct rate *r, uint64_t bytes, int cancel_fd)
 	uint64_t until_ns;
 	int res;
 
-	while (!try_spend(r, bytes, &until_ns)) {
+	while (!rate_try_spend(r, bytes, &until_ns)) {
 		res = wait_for_window(r, until_ns, cancel_fd);
 		if (res != -ETIMEDOUT)
 			return res;

@@ -26,6 +26,9 @@ int rate_init(struct rate *r);
 /* What the limit allows in one window; UINT64_MAX without a limit. */
 uint64_t rate_allowance(const struct rate *r);
 
+/* Account for BYTES if there is room now; else *ret_until_ns is when there may be. Does not wait. */
+bool rate_try_spend(struct rate *r, uint64_t bytes, uint64_t *ret_until_ns);
+
 /*
  * Account for BYTES about to be written, after waiting for a new window if this one is used up. Ends with
  * -ECANCELED when CANCEL_FD becomes readable. A change of the limit takes effect within one window.

@@ -167,7 +167,7 @@ static int send_memory(struct snapshot *n)
 	ram_source_on_tick(s->sender, tick, n);
 	ram_source_use_feed(s->sender, feed, n);
 	source_stats_ram_begin(s);
-	r = handlers_complete(&s->handlers, s->out, &s->err);
+	r = handlers_complete(&s->handlers, s->out, false, &s->err);
 	source_stats_ram_end(s);
 	return r;
 }
@@ -180,7 +180,7 @@ static int send_state(struct snapshot *n)
 	out_bytes(s->out, n->own.data, n->own.len);
 	r = out_flush(s->out);
 	if (r == 0)
-		r = source_send_library_state(s, &n->blackout);
+		r = switchover_send_library_state(s, &n->blackout);
 	return r;
 }
 

@@ -12,7 +12,7 @@
 #ifndef MIGD_ENGINE_SNAPSHOT_H
 #define MIGD_ENGINE_SNAPSHOT_H
 
-#include "engine/source.h"
+#include "engine/switchover.h"
 
 /* Source, with the capability. */
 bool snapshot_is_on(const struct migration *m);

@@ -5,6 +5,7 @@
  *
  *     ACTIVE       it runs there: retire here
  *     NOT_ACTIVE   it does not and never will: take it back
+ *     INCOMPLETE   it runs there, and waits for pages
  *
  * or an operator decides by migrate-resolve.
  *
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "engine/postcopy-source.h"
 #include "engine/reconnect.h"
 
 /* The target's answer takes a message to its library and back. */
@@ -32,6 +34,7 @@ enum answer {
 	ANSWER_NONE = 0,
 	ANSWER_ACTIVE,
 	ANSWER_NOT_ACTIVE,
+	ANSWER_INCOMPLETE,
 	ANSWER_RUN,	/* the operator's */
 	ANSWER_DISCARD,
 };
@@ -77,9 +80,16 @@ static enum answer ask(struct source *s, uint16_t command)
 	in_timeout(s->in, ANSWER_TIMEOUT_MS);
 	if (rp_read(s->in, &m) < 0 || rp_check_id(s->in, &m, s->m->handover_id) < 0)
 		return ANSWER_NONE;
-	if (m.type == WIRE_RP_ACTIVE)
+	switch (m.type) {
+	case WIRE_RP_ACTIVE:
 		return ANSWER_ACTIVE;
-	return m.type == WIRE_RP_NOT_ACTIVE ? ANSWER_NOT_ACTIVE : ANSWER_NONE;
+	case WIRE_RP_NOT_ACTIVE:
+		return ANSWER_NOT_ACTIVE;
+	case WIRE_RP_INCOMPLETE:
+		return ANSWER_INCOMPLETE;
+	default:
+		return ANSWER_NONE;
+	}
 }
 
 /* Ask, again and again, until there is an answer. An operator's word ends a pause early. */
@@ -138,7 +148,7 @@ enum source_end source_reclaim(struct source *s, const char *because)
 	return SOURCE_RECLAIMED;
 }
 
-static enum source_end retire(struct source *s)
+enum source_end source_retire(struct source *s)
 {
 	struct merr ignored = MERR_INIT;
 
@@ -155,9 +165,11 @@ enum source_end source_settle(struct source *s)
 	switch (find_out(s)) {
 	case ANSWER_NOT_ACTIVE:
 		return source_reclaim(s, "the target does not run the guest");
+	case ANSWER_INCOMPLETE:
+		return postcopy_interrupted(s);
 	case ANSWER_RUN:
 		return source_reclaim(s, "an operator decided so by migrate-resolve");
 	default:
-		return retire(s);
+		return source_retire(s);
 	}
 }

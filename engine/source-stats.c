@@ -60,7 +60,9 @@ static void attribute(struct source *s)
 	uint64_t at = main_bytes(s), bytes = at - s->stats.ram_offset;
 
 	s->stats.ram_offset = at;
-	if (s->guest_paused || s->stats.stopped)
+	if (s->stats.postcopy)
+		stats_add(s->m->stats, postcopy_bytes, bytes);
+	else if (s->guest_paused || s->stats.stopped)
 		stats_add(s->m->stats, downtime_bytes, bytes);
 	else
 		stats_add(s->m->stats, precopy_bytes, bytes);

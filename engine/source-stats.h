@@ -16,6 +16,7 @@ struct source_stats {
 	bool sending_ram;
 	bool tells_remaining;	/* whoever sends says how much remains: not what is on `todo` */
 	bool stopped;		/* the guest did not run at the last sync */
+	bool postcopy;		/* it runs on the target */
 };
 
 /* Before the first byte of RAM. */

@@ -16,10 +16,13 @@
 
 #include <migd/guest.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
 #include "engine/multifd-gather.h"
+#include "engine/page-server.h"
+#include "engine/postcopy-source.h"
 #include "engine/preflight.h"
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
@@ -41,6 +44,7 @@ int source_connect(struct source *s, int fd, bool cancellable)
 {
 	int cancel_fd = cancellable ? s->m->cancel_fd : -1, r;
 
+	s->server = page_server_free(s->server);
 	s->out = out_free(s->out);
 	s->in = in_free(s->in);
 	s->chan = chan_free(s->chan);
@@ -78,6 +82,11 @@ int source_take_message(struct source *s, const struct rp_msg *m)
 			return in_fail(s->in, -EBADMSG, "return path: SWITCHOVER_ACK of %u bytes", m->len);
 		s->switchover_acked = true;
 		return 0;
+	case WIRE_RP_REQ_PAGES:
+	case WIRE_RP_REQ_PAGES_ID:
+		if (s->server)
+			return page_server_take(s->server, m);
+		/* fall through */
 	default:
 		return in_fail(s->in, -EBADMSG, "return path: message 0x%x out of place", m->type);
 	}
@@ -89,7 +98,9 @@ int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp
 
 	in_timeout(s->in, timeout_ms);
 	do {
-		r = rp_read(s->in, ret);
+		r = s->server ? page_server_answer(s->server) : 0;
+		if (r == 0)
+			r = rp_read(s->in, ret);
 		if (r == 0 && ret->type != type)
 			r = source_take_message(s, ret);
 	} while (r == 0 && ret->type != type);
@@ -97,15 +108,18 @@ int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp
 	return r;
 }
 
-/* The peer said something while pages are sent. */
-static int on_input(void *opaque)
+int source_take_input(void *opaque)
 {
 	struct source *s = opaque;
 	struct rp_msg m;
 	int r;
 
+	if (s->server && !page_server_has_room(s->server))
+		return 1;
 	r = rp_read(s->in, &m);
-	return r < 0 ? r : source_take_message(s, &m);
+	if (r == 0)
+		r = source_take_message(s, &m);
+	return r == 0 && s->server ? page_server_answer_at_once(s->server) : r;
 }
 
 int source_tick(void *opaque)
@@ -119,7 +133,7 @@ int source_tick(void *opaque)
 		return 0;
 	s->last_tick_ns = now;
 	while (s->peer != PEER_NONE && in_ready(s->in)) {
-		r = on_input(s);
+		r = source_take_input(s);
 		if (r < 0)
 			return r;
 	}
@@ -133,7 +147,7 @@ int source_tick(void *opaque)
 int source_stream_failed(struct source *s, int r)
 {
 	while (s->peer != PEER_NONE && !merr_is_set(&s->err) && r != -ECANCELED && in_ready(s->in))
-		if (on_input(s) < 0)
+		if (source_take_input(s) != 0)
 			break;
 	if (r == -ECANCELED)
 		return merr_set(&s->err, r, "cancelled");
@@ -217,9 +231,12 @@ static int open_guest(struct source *s)
 /* In mid-pass. A ram_tick_fn. */
 static int pass_tick(void *opaque)
 {
-	int r = source_tick(opaque);
+	struct source *s = opaque;
+	int r = source_tick(s);
 
-	return r < 0 ? r : source_throttle_tick(opaque);
+	if (postcopy_is_wanted(s))
+		ram_source_end_pass(s->sender);
+	return r < 0 ? r : source_throttle_tick(s);
 }
 
 /* What the stream consists of, but for the library's sections. */
@@ -281,7 +298,9 @@ static int setup(struct source *s)
 {
 	int r;
 
-	r = open_guest(s);
+	r = postcopy_check(s);
+	if (r == 0)
+		r = open_guest(s);
 	if (r < 0)
 		return r;
 	r = source_connect(s, s->m->stream_fd, true);
@@ -294,10 +313,12 @@ static int setup(struct source *s)
 	if (r < 0)
 		return r;
 	if (s->peer != PEER_NONE)
-		out_on_input(s->out, on_input, s);
+		out_on_input(s->out, source_take_input, s);
 	r = s->peer == PEER_MIGD ? preflight_source(s) : preflight_impossible(s);
 	if (r == 0 && s->peer != PEER_MIGD)
 		r = check_weak_handover(s);
+	if (r == 0)
+		r = postcopy_advise(s);
 	if (r != 0)
 		return r;
 	r = guest_begin(&s->guest, &s->err);
@@ -369,8 +390,9 @@ static int pass(struct source *s)
 static bool converged(struct source *s)
 {
 	uint64_t given = atomic_load(&s->m->switchover_bps);
+	uint64_t later_bytes = postcopy_is_wanted(s) ? ram_todo_pages(&s->ram) * WIRE_PAGE_SIZE : 0;
 	struct convergence_input in = {
-		.left_bytes = s->left_bytes,
+		.left_bytes = s->left_bytes - min_u64(later_bytes, s->left_bytes),
 		.bandwidth_bps = given ? given : s->bandwidth_bps,
 		.limit_us = atomic_load(&s->m->downtime_limit_ms) * 1000,
 	};
@@ -410,7 +432,9 @@ static enum source_end migrate(struct source *s)
 		return snapshot_take(s);
 	/* Without passes: make sure that the destination took what came before the guest is stopped. */
 	r = cpr_has_no_passes(s) ? source_drain(s, 0) : precopy(s);
-	return r < 0 ? SOURCE_REVOKED : source_switchover(s);
+	if (r < 0)
+		return SOURCE_REVOKED;
+	return postcopy_is_wanted(s) ? source_postcopy(s) : source_switchover(s);
 }
 
 /* If it was a channel that failed, that is the reason, whatever came of it; and the peer's last words are better still. */
@@ -424,7 +448,7 @@ static void channel_failed(struct source *s)
 	merr_clear(&s->err);
 	while (s->in && s->peer != PEER_NONE && !merr_is_set(&s->err) &&
 	       (in_ready(s->in) || fd_wait(chan_fd(s->chan), POLLIN, s->m->cancel_fd, deadline_ns) > 0))
-		if (on_input(s) < 0)
+		if (source_take_input(s) != 0)
 			break;
 	if (s->err.code != -EREMOTEIO)
 		s->err = why;
@@ -497,6 +521,7 @@ static void source_done(struct source *s)
 {
 	handlers_done(&s->handlers);
 	live_close(&s->live);
+	s->server = page_server_free(s->server);
 	s->out = out_free(s->out);
 	s->in = in_free(s->in);
 	s->chan = chan_free(s->chan);

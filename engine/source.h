@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The outgoing side's state, shared by its phases: engine/source.c, engine/switchover.c, engine/source-settle.c. */
+/*
+ * The outgoing side's state, shared by its phases: engine/source.c, engine/switchover.c, engine/postcopy-source.c,
+ * engine/source-settle.c.
+ */
 #ifndef MIGD_ENGINE_SOURCE_H
 #define MIGD_ENGINE_SOURCE_H
 
@@ -19,6 +22,8 @@
 #include "engine/source-stats.h"
 #include "engine/source-throttle.h"
 
+struct page_server;
+
 /* Migration thread only. */
 struct source {
 	struct migration *m;
@@ -30,6 +35,7 @@ struct source {
 	struct handlers handlers;	/* all that is sent in sections */
 	struct ram_source *sender;
 	struct multifd_source *multifd;	/* its channels; NULL: none, or none any more */
+	struct page_server *server;	/* post-copy: the target may ask for pages; else NULL */
 	struct live live;		/* the VMM's large devices */
 	struct globalstate run_state;
 	struct convergence convergence;
@@ -46,22 +52,6 @@ struct source {
 	bool stream_ended;		/* between sections: the peer takes handover commands */
 	struct merr err;		/* the first failure */
 };
-
-/* A switchover's progress. */
-struct blackout {
-	uint64_t start_ns;	/* the library's request to park */
-	uint64_t mark_ns;	/* the end of the last measured part */
-	struct attach_state_save_reply state;
-	int state_fd;
-	struct buf devices;	/* descriptions of the engine's own sections */
-};
-
-/* Stop the guest, by the library's request; the blackout begins. */
-int source_pause_guest(struct source *s, struct blackout *b);
-/* Microseconds since the last mark; marks. */
-uint64_t blackout_lap_us(struct blackout *b);
-/* The library's sections, from its memfd. */
-int source_send_library_state(struct source *s, const struct blackout *b);
 
 /* How a side's part ended. */
 enum source_end {
@@ -103,7 +93,13 @@ void source_close_channels(struct source *s);
 /* Wait for message TYPE on the return path; others that may come are dealt with. TIMEOUT_MS 0: for ever. */
 int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp_msg *ret);
 
-/* What may come unasked on the return path: a failure, or nothing of note. */
+/*
+ * The peer said something: take one message, and do what it asks for if that can be done here. 1: there is no room for more
+ * now. An out_input_fn.
+ */
+int source_take_input(void *source);
+
+/* What may come unasked on the return path: a failure, in post-copy requests for pages, or nothing of note. */
 int source_take_message(struct source *s, const struct rp_msg *m);
 
 /* Writing failed with R: the source's error is the peer's last words, if there are any. */
@@ -112,19 +108,12 @@ int source_stream_failed(struct source *s, int r);
 /* From pause to the end: engine/switchover.c. Before RELEASE a failure gives SOURCE_REVOKED. */
 enum source_end source_switchover(struct source *s);
 
-/*
- * For a peer that is no migd, in place of the package and of COMMIT: all sections one by one; then the end of the stream.
- * engine/switchover-alone.c.
- */
-int source_send_state_alone(struct source *s, struct blackout *b);
-enum source_end source_commit_alone(struct source *s, struct blackout *b);
-/* The end mark, and the stream's description of itself. */
-int source_send_end(struct source *s, const struct blackout *b);
-
 /* Released, and the peer did not say ACTIVE: ask until somebody knows. engine/source-settle.c. */
 enum source_end source_settle(struct source *s);
 /* Released, and it is certain that the guest runs nowhere else: take it back. BECAUSE says how that is known. */
 enum source_end source_reclaim(struct source *s, const char *because);
+/* The target runs it, and has all there is of it: the library is told, as far as it is there, and the target. */
+enum source_end source_retire(struct source *s);
 
 /*
  * The guest stays here, and the target may have loaded it: tell it, for as long as an hour. After all has been reported:

@@ -9,7 +9,7 @@
  * PONG says that all was loaded: from there on nothing of the guest can be refused any more. What is lost between a
  * QEMU's end of stream and its SHUT leaves the guest stopped here, for an operator to decide.
  */
-#include "engine/source.h"
+#include "engine/switchover.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -39,7 +39,7 @@ int source_send_state_alone(struct source *s, struct blackout *b)
 		r = out_flush(s->out);
 	}
 	buf_done(&own);
-	return r < 0 ? r : source_send_library_state(s, b);
+	return r < 0 ? r : switchover_send_library_state(s, b);
 }
 
 /* The entries of the library's sections, as it made them. */
@@ -102,7 +102,7 @@ int source_send_end(struct source *s, const struct blackout *b)
 static void publish_downtime(struct source *s, struct blackout *b)
 {
 	stats_set(s->m->stats, blackout_commit_us, blackout_lap_us(b));
-	stats_set(s->m->stats, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
+	blackout_over(s, b);
 }
 
 static enum source_end retire(struct source *s, struct blackout *b)
@@ -123,11 +123,8 @@ static enum source_end await_shut(struct source *s, struct blackout *b)
 	int r;
 
 	r = source_await(s, WIRE_RP_SHUT, SHUT_TIMEOUT_MS, &m);
-	if (r < 0) {
-		report_error(s->m, MIGRATION_STATUS_DEVICE, &s->err);
-		merr_clear(&s->err);
-		return source_settle(s);
-	}
+	if (r < 0)
+		return switchover_in_doubt(s);
 	c = rcur_of(m.body, m.len);
 	if (rcur_be32(&c) != 0 || c.bad)
 		return source_reclaim(s, "the destination could not load the guest; its log says why");
@@ -142,17 +139,11 @@ static enum source_end commit_to_qemu(struct source *s, struct blackout *b)
 	if (r < 0)
 		return SOURCE_REVOKED;
 	stats_set(s->m->stats, blackout_transfer_us, blackout_lap_us(b));
-	/* The last moment at which a cancel counts. */
-	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
-		return SOURCE_REVOKED;
-	guest_link_no_cancel(&s->guest);
-	chan_set_cancel(s->chan, -1);
-	r = guest_release(&s->guest, &s->err);
-	if (r == -ETIMEDOUT || r == -ENOTCONN)
-		return source_reclaim(s, "its library did not answer, and the stream was not ended");
+	r = switchover_release(s);
 	if (r < 0)
 		return SOURCE_REVOKED;
-	report_handover(s->m, HANDOVER_RELEASED, false);
+	if (r > 0)
+		return source_reclaim(s, "its library did not answer, and the stream was not ended");
 	(void)source_send_end(s, b);
 	return await_shut(s, b);
 }

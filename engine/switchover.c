@@ -6,10 +6,9 @@
  *     RELEASE (the library gives the guest away)                                    point of no return
  *     COMMIT > ACTIVE > RETIRE > SETTLED                                            in doubt in between
  */
-#include "engine/source.h"
+#include "engine/switchover.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,14 +23,17 @@
 /* vCPUs park within microseconds; a VMM whose device code holds one longer than this fails the attempt. */
 #define PAUSE_DEADLINE_MS 2000
 
-/* Loading device state is quick; a target silent for this long is taken for dead, and nothing is lost. */
-#define LOADED_TIMEOUT_MS 30000
-
 /* After COMMIT: how long to wait on this connection before asking over a new one. */
 #define ACTIVE_TIMEOUT_MS 10000
 
 /* A copy buffer for device state on its way from the library's memfd to the stream. */
 #define COPY_BYTES 65536
+
+void blackout_done(struct blackout *b)
+{
+	b->state_fd = close_fd(b->state_fd);
+	buf_done(&b->devices);
+}
 
 uint64_t blackout_lap_us(struct blackout *b)
 {
@@ -39,6 +41,11 @@ uint64_t blackout_lap_us(struct blackout *b)
 
 	b->mark_ns = now;
 	return us;
+}
+
+void blackout_over(struct source *s, struct blackout *b)
+{
+	stats_set(s->m->stats, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
 int source_pause_guest(struct source *s, struct blackout *b)
@@ -80,7 +87,45 @@ static int wait_for_continue(struct source *s)
 	return 0;
 }
 
-int source_send_library_state(struct source *s, const struct blackout *b)
+int switchover_pause(struct source *s, struct blackout *b)
+{
+	int r;
+
+	r = source_pause_guest(s, b);
+	if (r == 0)
+		r = wait_for_continue(s);
+	if (r < 0)
+		return r;
+	report_status(s->m, MIGRATION_STATUS_DEVICE);
+	b->mark_ns = clock_now_ns();
+	return 0;
+}
+
+int switchover_save(struct source *s, struct blackout *b)
+{
+	int r;
+
+	r = guest_state_fetch(&s->guest, handlers_free_id(&s->handlers), &b->state, &b->state_fd,
+			      &s->err);
+	if (r < 0)
+		return r;
+	stats_set(s->m->stats, blackout_save_us, blackout_lap_us(b));
+	/* After the state: saving it may have written guest memory. */
+	r = cpr_keeps_memory(s) ? 0 : source_sync(s);
+	if (r < 0)
+		return r;
+	stats_set(s->m->stats, blackout_sync_us, blackout_lap_us(b));
+	atomic_store(&s->m->rate.lifted, true);
+	return 0;
+}
+
+void switchover_announce(struct source *s)
+{
+	if (source_dialect(s)->switchover_start)
+		command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
+}
+
+int switchover_send_library_state(struct source *s, const struct blackout *b)
 {
 	_cleanup_free_ uint8_t *buf = malloc(COPY_BYTES);
 	uint64_t at = 0, n;
@@ -101,24 +146,35 @@ int source_send_library_state(struct source *s, const struct blackout *b)
 	return 0;
 }
 
-/* One package of known length: the engine's sections, then the library's. */
-static int send_state(struct source *s, const struct blackout *b)
+int switchover_send_package(struct source *s, const struct blackout *b, const struct buf *head, const struct buf *tail)
 {
 	struct buf own = { 0 };
 	int r;
 
+	buf_add(&own, head->data, head->len);
 	r = handlers_save(&s->handlers, &own, NULL, &s->err);
 	if (r == 0) {
 		command_begin(s->out, WIRE_CMD_PACKAGED, 4);
-		out_be32(s->out, (uint32_t)(own.len + b->state.len + 1));
+		out_be32(s->out, (uint32_t)(own.len + b->state.len + tail->len));
 		out_bytes(s->out, own.data, own.len);
-		r = source_send_library_state(s, b);
+		r = switchover_send_library_state(s, b);
 	}
 	buf_done(&own);
+	out_bytes(s->out, tail->data, tail->len);
+	return r;
+}
+
+/* The package, and the end of the stream's sections. */
+static int send_state(struct source *s, const struct blackout *b)
+{
+	uint8_t eof = WIRE_EOF;
+	const struct buf head = { 0 }, tail = { .data = &eof, .len = 1 };
+	int r;
+
+	r = switchover_send_package(s, b, &head, &tail);
 	if (r < 0)
 		return r;
-	out_u8(s->out, WIRE_EOF);	/* of the package */
-	out_u8(s->out, WIRE_EOF);	/* of the stream's sections */
+	out_u8(s->out, WIRE_EOF);
 	r = out_flush(s->out);
 	s->stream_ended = r == 0;
 	return r;
@@ -127,33 +183,19 @@ static int send_state(struct source *s, const struct blackout *b)
 /* Everything that is still missing over there. */
 static int send_rest(struct source *s, struct blackout *b)
 {
-	struct stats_page *st = s->m->stats;
 	int r;
 
-	r = guest_state_fetch(&s->guest, handlers_free_id(&s->handlers), &b->state, &b->state_fd,
-			      &s->err);
-	if (r < 0)
-		return r;
-	stats_set(st, blackout_save_us, blackout_lap_us(b));
-	/* After the state: saving it may have written guest memory. */
-	r = cpr_keeps_memory(s) ? 0 : source_sync(s);
-	if (r < 0)
-		return r;
-	stats_set(st, blackout_sync_us, blackout_lap_us(b));
-	atomic_store(&s->m->rate.lifted, true);
-	if (source_dialect(s)->switchover_start)
-		command_begin(s->out, WIRE_CMD_SWITCHOVER_START, 0);
+	switchover_announce(s);
 	source_stats_ram_begin(s);
-	r = handlers_complete(&s->handlers, s->out, &s->err);
+	r = handlers_complete(&s->handlers, s->out, false, &s->err);
 	source_stats_ram_end(s);
 	if (r < 0)
 		return r;
-	stats_set(st, blackout_ram_us, blackout_lap_us(b));
-	r = s->peer == PEER_MIGD ? send_state(s, b) : source_send_state_alone(s, b);
-	return r;
+	stats_set(s->m->stats, blackout_ram_us, blackout_lap_us(b));
+	return s->peer == PEER_MIGD ? send_state(s, b) : source_send_state_alone(s, b);
 }
 
-static int await_loaded(struct source *s, struct blackout *b)
+int switchover_await_loaded(struct source *s, struct blackout *b)
 {
 	struct stats_page *st = s->m->stats;
 	uint64_t load_us, total_us;
@@ -176,7 +218,22 @@ static int await_loaded(struct source *s, struct blackout *b)
 	return 0;
 }
 
-static int commit(struct source *s, struct blackout *b)
+int switchover_release(struct source *s)
+{
+	int r;
+
+	/* The last moment at which a cancel counts; RELEASE itself is not interrupted. */
+	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
+		return -ECANCELED;
+	guest_link_no_cancel(&s->guest);
+	chan_set_cancel(s->chan, -1);
+	r = guest_release(&s->guest, &s->err);
+	if (r == 0)
+		report_handover(s->m, HANDOVER_RELEASED, false);
+	return r == -ETIMEDOUT || r == -ENOTCONN ? 1 : r;
+}
+
+int switchover_await_active(struct source *s, struct blackout *b)
 {
 	struct stats_page *st = s->m->stats;
 	uint64_t resume_us, total_us;
@@ -184,7 +241,6 @@ static int commit(struct source *s, struct blackout *b)
 	struct rcur c;
 	int r;
 
-	source_command(s, WIRE_CMD_COMMIT);
 	r = source_await(s, WIRE_RP_ACTIVE, ACTIVE_TIMEOUT_MS, &m);
 	if (r < 0)
 		return r;
@@ -196,8 +252,17 @@ static int commit(struct source *s, struct blackout *b)
 	total_us = blackout_lap_us(b);
 	stats_set(st, blackout_resume_us, resume_us < total_us ? resume_us : total_us);
 	stats_set(st, blackout_commit_us, resume_us < total_us ? total_us - resume_us : 0);
-	stats_set(st, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
+	blackout_over(s, b);
 	return 0;
+}
+
+enum source_end switchover_in_doubt(struct source *s)
+{
+	struct merr why = s->err;
+
+	merr_clear(&s->err);
+	report_error(s->m, MIGRATION_STATUS_DEVICE, &why);
+	return source_settle(s);
 }
 
 /* From the pause to LOADED: any failure is revocable. */
@@ -205,61 +270,39 @@ static int prepare(struct source *s, struct blackout *b)
 {
 	int r;
 
-	r = source_pause_guest(s, b);
+	r = switchover_pause(s, b);
+	if (r == 0)
+		r = switchover_save(s, b);
+	if (r == 0)
+		r = send_rest(s, b);
 	if (r < 0)
 		return r;
-	r = wait_for_continue(s);
-	if (r < 0)
-		return r;
-	report_status(s->m, MIGRATION_STATUS_DEVICE);
-	b->mark_ns = clock_now_ns();
-	r = send_rest(s, b);
-	if (r < 0)
-		return r;
-	return s->peer == PEER_MIGD ? await_loaded(s, b) : 0;
+	return s->peer == PEER_MIGD ? switchover_await_loaded(s, b) : 0;
 }
 
 /* From LOADED on, between two migds. */
 static enum source_end hand_over(struct source *s, struct blackout *b)
 {
-	struct merr why = MERR_INIT;
-	int r;
+	int r = switchover_release(s);
 
-	/* The last moment at which a cancel counts; RELEASE itself is not interrupted. */
-	if (fd_wait(s->m->cancel_fd, POLLIN, -1, 0) > 0)
+	if (r < 0)
 		return SOURCE_REVOKED;
-	guest_link_no_cancel(&s->guest);
-	chan_set_cancel(s->chan, -1);
-	r = guest_release(&s->guest, &s->err);
-	if (r == -ETIMEDOUT || r == -ENOTCONN) {
-		/* Nobody knows whether it was carried out; no COMMIT was sent, so the target does not run. */
+	if (r > 0) {
+		/* No COMMIT was sent, so the target does not run. */
 		report_handover(s->m, HANDOVER_RELEASED, true);
 		return source_settle(s);
 	}
-	if (r < 0)
-		return SOURCE_REVOKED;
-	report_handover(s->m, HANDOVER_RELEASED, false);
-	r = commit(s, b);
-	if (r < 0) {
-		why = s->err;
-		merr_clear(&s->err);
-		report_error(s->m, MIGRATION_STATUS_DEVICE, &why);
-		return source_settle(s);
-	}
-	/* Not fatal: the library stays RELEASED, which never runs either. */
-	(void)guest_retire(&s->guest, &why);
-	source_command(s, WIRE_CMD_SETTLED);
-	return SOURCE_RETIRED;
+	source_command(s, WIRE_CMD_COMMIT);
+	return switchover_await_active(s, b) == 0 ? source_retire(s) : switchover_in_doubt(s);
 }
 
 enum source_end source_switchover(struct source *s)
 {
-	struct blackout b = { .state_fd = -1 };
+	struct blackout b = BLACKOUT_INIT;
 	enum source_end end = SOURCE_REVOKED;
 
 	if (prepare(s, &b) == 0)
 		end = s->peer == PEER_MIGD ? hand_over(s, &b) : source_commit_alone(s, &b);
-	(void)close_fd(b.state_fd);
-	buf_done(&b.devices);
+	blackout_done(&b);
 	return end;
 }

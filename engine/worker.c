@@ -44,7 +44,7 @@ static int migration_init(struct migration *m)
 	m->pause_fd = wake_new();
 	if (m->cancel_fd < 0 || m->report_fd < 0 || m->answer_fd < 0 || m->arrival_fd < 0 || m->pause_fd < 0)
 		return -EMFILE;
-	if (rate_init(&m->rate) < 0)
+	if (rate_init(&m->rate) < 0 || rate_init(&m->background) < 0)
 		return -ENOMEM;
 	return -pthread_mutex_init(&m->lock, NULL);
 }

@@ -194,7 +194,7 @@ static void test_live_handlers_take_turns(void **state)
 	assert_int_equal(pending, 0);
 	assert_int_equal(big.turns, 3);
 	assert_int_equal(small.turns, 1);
-	assert_int_equal(handlers_complete(&from, s.out, NULL), 0);
+	assert_int_equal(handlers_complete(&from, s.out, false, NULL), 0);
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		assert_int_equal(load_one(&s, &to, &head), 1);
 		assert_int_equal(head.id, handlers_find(&from, order[i], 0)->section_id);

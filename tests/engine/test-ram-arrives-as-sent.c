@@ -73,7 +73,7 @@ static void *send_all(void *opaque)
 		s->result = handlers_setup(&hs, out, NULL);
 	/* A stopped guest needs no library. */
 	if (s->result == 0)
-		s->result = handlers_complete(&hs, out, NULL);
+		s->result = handlers_complete(&hs, out, false, NULL);
 	handlers_done(&hs);
 	out_free(out);
 	free(stats);

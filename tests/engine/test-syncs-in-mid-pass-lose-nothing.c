@@ -165,7 +165,7 @@ static void *send_all(void *opaque)
 	if (s->result == 0)
 		s->result = ram_source_sync(s->sender, &left, NULL);
 	if (s->result == 0)
-		s->result = handlers_complete(&hs, out, NULL);
+		s->result = handlers_complete(&hs, out, false, NULL);
 	handlers_done(&hs);
 	(void)multifd_source_free(channels);
 	if (s->result < 0)

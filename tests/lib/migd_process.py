@@ -308,6 +308,10 @@ class Vmm(Process):
     def set(self, **parameters):
         self.command("migrate-set-parameters", {k.replace("_", "-"): v for k, v in parameters.items()})
 
+    def set_capabilities(self, **on):
+        self.command("migrate-set-capabilities", {
+            "capabilities": [{"capability": c.replace("_", "-"), "state": s} for c, s in on.items()]})
+
     def allocated(self):
         """Bytes of the guest's memory file that exist."""
         return os.stat(self.memory_file).st_blocks * 512

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# LABELS: interop
+# TIMEOUT: 120
+"""Post-copy to a RAM-only QEMU: the guest runs there before its memory is there, and what QEMU touches comes first."""
+
+import os
+
+import migd_pattern
+import migd_qemu
+import migdtest
+from migd_process import wait_until
+
+MEMORY = "16M"
+SIZE = 16 << 20
+SLOW = 256 << 10  # bytes/s: a minute for all of the memory
+
+
+def need(version):
+    path, why = migd_qemu.program(version)
+    if not path:
+        raise migdtest.Skip(why)
+    if not os.path.exists("/dev/userfaultfd"):
+        raise migdtest.Skip("/dev/userfaultfd is missing: QEMU cannot do post-copy here")
+
+
+def sides(t, version, pattern="mixed", **capabilities):
+    need(version)
+    src = t.vmm(t.daemon("a"), memory=MEMORY, ram_only=migd_qemu.BLOCK)
+    migd_pattern.write(src.memory_file, pattern)
+    src.set_capabilities(postcopy_ram=True, **capabilities)
+    if version == "7.2":
+        src.set(peer_version="qemu-7")
+    dst = migd_qemu.Qemu(t, version, MEMORY, incoming=True, capabilities={"postcopy_ram": True, **capabilities})
+    return src, dst
+
+
+def switch(t, src, dst, uri="tcp:127.0.0.1:0", **parameters):
+    """Into post-copy at once, before pre-copy has sent much."""
+    src.set(max_bandwidth=1 << 20, **parameters)
+    src.command("migrate", {"uri": dst.listen(uri)})
+    src.command("migrate-start-postcopy")
+    wait_until(lambda: src.migration()["status"] in ("postcopy-active", "completed"), "the guest runs in QEMU", alive=[src, dst])
+
+
+def touch(dst, start, length):
+    """QEMU reads its own memory, and so waits for what is missing of it; what it read."""
+    path = os.path.join(os.path.dirname(dst.memory_file), f"{start:x}.part")
+    dst.command("pmemsave", {"val": start, "size": length, "filename": path})
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def completed(t, src, dst, before):
+    for side in src, dst:
+        info = t.wait_end_of(side)
+        t.check(info["status"] == "completed", f"{side.label} says {info}")
+    t.check(dst.run_state() == "running", f"QEMU's guest is {dst.run_state()}")
+    t.check(migd_pattern.digest(dst.memory_file) == before, "all bytes are in QEMU")
+    t.check(src.wait_exit() == 0, "the source's VMM ends")
+
+
+def at_once(t, version, uri="tcp:127.0.0.1:0", **capabilities):
+    src, dst = sides(t, version, **capabilities)
+    before = migd_pattern.digest(src.memory_file)
+    switch(t, src, dst, uri)
+    completed(t, src, dst, before)
+
+
+def requested(t, version, **capabilities):
+    src, dst = sides(t, version, **capabilities)
+    before = migd_pattern.digest(src.memory_file)
+    with open(src.memory_file, "rb") as f:
+        wanted = f.read()
+    switch(t, src, dst, max_postcopy_bandwidth=SLOW)
+    for start in (12 << 20, 5 << 20, SIZE - 65536):
+        t.check(touch(dst, start, 65536) == wanted[start:start + 65536], f"what QEMU reads at {start:#x} is right")
+    info = src.migration()
+    t.check(info["status"] == "postcopy-active", f"the background is slow: {info}")
+    t.check(info["ram"]["postcopy-requests"] > 3, f"QEMU asked for pages: {info}")
+    t.check(info["postcopy"]["prefetched"] > 3, f"and got those behind them, too: {info}")
+    src.set(max_postcopy_bandwidth=0)
+    completed(t, src, dst, before)
+
+
+def test_7_2(t):
+    at_once(t, "7.2")
+
+
+def test_7_2_requests(t):
+    requested(t, "7.2")
+
+
+def test_10_0_over_unix(t):
+    at_once(t, "10.0", uri=f"unix:{t.dir}/there")
+
+
+def test_10_0_requests(t):
+    requested(t, "10.0")
+
+
+def test_10_0_requests_on_a_channel_of_their_own(t):
+    requested(t, "10.0", postcopy_preempt=True)
+
+
+def test_10_0_asks_for_what_was_never_touched(t):
+    src, dst = sides(t, "10.0", pattern="hole")
+    with open(src.memory_file, "r+b") as f:
+        f.seek(1 << 20)
+        f.write(b"\x01" * (4 << 20))
+    before = migd_pattern.digest(src.memory_file)
+    switch(t, src, dst, max_postcopy_bandwidth=SLOW)
+    t.check(touch(dst, 9 << 20, 8192) == bytes(8192), "a hole reads as zeros")
+    src.set(max_postcopy_bandwidth=0)
+    completed(t, src, dst, before)
+
+
+def refused(t, src, dst, *words):
+    src.command("migrate", {"uri": dst.listen("tcp:127.0.0.1:0")})
+    t.assert_failed(src, *words)
+    t.check(src.run_state() == "running", "the guest goes on at the source")
+
+
+def test_multifd_is_refused(t):
+    src, dst = sides(t, "7.2", multifd=True)
+    refused(t, src, dst, "postcopy-ram", "multifd")
+
+
+def test_an_early_channel_for_urgent_pages_is_refused(t):
+    src, dst = sides(t, "7.2", postcopy_preempt=True)
+    refused(t, src, dst, "postcopy-preempt", "8.0")
+
+
+migdtest.main()
