@@ -38,15 +38,20 @@ struct snapshot_memory {
 	uint64_t *zeros[ATTACH_RAM_BLOCKS_MAX];	/* holes to be told */
 };
 
+/* Copies that the migration thread makes before it hands them on: a huge page of 2 MiB. */
+#define OWN_COPIES 8U
+
 /* Of the two that save pages: where it copies to, and what it does with a copy. */
 struct saver {
 	struct snapshot_memory *m;
-	/* NULL: nobody wants a copy any more. */
-	struct snapshot_copy *(*room)(struct saver *s);
+	/* -ECANCELED: nobody wants a copy any more. */
+	int (*room)(struct saver *s, struct snapshot_copy **ret, struct merr *err);
 	/* Takes C over, with or without a page in it. */
-	int (*done)(struct saver *s, struct snapshot_copy *c, struct merr *err);
-	const struct snapshot_sink *sink;	/* migration thread only, as `own` */
-	struct snapshot_copy own;
+	void (*done)(struct saver *s, struct snapshot_copy *c);
+	/* Migration thread only. */
+	const struct snapshot_sink *sink;
+	struct snapshot_copy own[OWN_COPIES];
+	size_t n_own;
 };
 
 /* ---- one page, once ---- */
@@ -95,20 +100,31 @@ static int let_write(struct snapshot_memory *m, const struct ram_file *b, uint64
 							  b->name, page);
 }
 
+/* Copy those pages of MASK that were still to be saved. */
+static int copy_pages(struct saver *s, struct ram_file *b, uint64_t page, uint64_t mask, struct snapshot_copy **ret,
+		      struct merr *err)
+{
+	int r = s->room(s, ret, err);
+
+	if (r < 0)
+		return r;
+	(*ret)->block = b;
+	(*ret)->page = page;
+	(*ret)->mask = claim(b, page, mask);
+	return read_copy(*ret, err);
+}
+
 static int save_pages(struct saver *s, struct ram_file *b, uint64_t page, uint64_t mask, struct merr *err)
 {
-	struct snapshot_copy *c = s->room(s);
-	int r;
+	struct snapshot_copy *c;
+	int r = copy_pages(s, b, page, mask, &c, err);
 
-	if (!c)
-		return -ECANCELED;
-	c->block = b;
-	c->page = page;
-	c->mask = claim(b, page, mask);
-	r = read_copy(c, err);
+	if (r < 0)
+		return r;
 	for (unsigned int from = 0, n; r == 0 && (n = next_run(c->mask, &from)) > 0; from += n)
 		r = let_write(s->m, b, page + from, n, err);
-	return r < 0 ? r : s->done(s, c, err);
+	s->done(s, c);
+	return r;
 }
 
 /* A huge page is protected as one: it belongs to whoever gets its first word, and is released when all of it was copied. */
@@ -119,36 +135,31 @@ static int save_huge_page(struct saver *s, struct ram_file *b, uint64_t first, s
 	bool mine = true;
 	int r = 0;
 
-	for (uint64_t page = first; r == 0 && mine && page < first + n; page += SNAPSHOT_COPY_PAGES) {
-		c = s->room(s);
-		if (!c)
-			return -ECANCELED;
-		c->block = b;
-		c->page = page;
-		c->mask = claim(b, page, UINT64_MAX);
+	for (uint64_t page = first; mine && page < first + n; page += SNAPSHOT_COPY_PAGES) {
+		r = copy_pages(s, b, page, UINT64_MAX, &c, err);
+		if (r < 0)
+			return r;
 		mine = page > first || c->mask;
-		r = read_copy(c, err);
-		if (r == 0)
-			r = s->done(s, c, err);
+		s->done(s, c);
 	}
-	return r == 0 && mine ? let_write(s->m, b, first, n, err) : r;
+	return mine ? let_write(s->m, b, first, n, err) : 0;
 }
 
 /* ---- faults ---- */
 
-static struct snapshot_copy *room_in_queue(struct saver *s)
-{
-	return snapshot_queue_room(s->m->queue);
-}
-
-static int into_queue(struct saver *s, struct snapshot_copy *c, struct merr *err)
+static int room_in_queue(struct saver *s, struct snapshot_copy **ret, struct merr *err)
 {
 	(void)err;
+	*ret = snapshot_queue_room(s->m->queue);
+	return *ret ? 0 : -ECANCELED;
+}
+
+static void into_queue(struct saver *s, struct snapshot_copy *c)
+{
 	if (c->mask)
 		snapshot_queue_push(s->m->queue, c);
 	else
 		snapshot_queue_return(s->m->queue, c);
-	return 0;
 }
 
 static struct ram_file *find_block(struct ram *ram, uint64_t address)
@@ -291,17 +302,30 @@ static int drain(const struct saver *s, uint64_t deadline_ns, struct merr *err)
 	return r;
 }
 
-static struct snapshot_copy *room_of_own(struct saver *s)
-{
-	return &s->own;
-}
-
 /* What the guest waited for goes first: it needs the room. */
-static int send_own(struct saver *s, struct snapshot_copy *c, struct merr *err)
+static int send_own(struct saver *s, struct merr *err)
 {
 	int r = drain(s, 0, err);
 
-	return r < 0 ? r : hand_on(s, c, err);
+	for (size_t i = 0; r == 0 && i < s->n_own; i++)
+		r = hand_on(s, &s->own[i], err);
+	s->n_own = 0;
+	return r;
+}
+
+/* In the middle of a page that is larger, they have to be sent before all of it is copied. */
+static int room_of_own(struct saver *s, struct snapshot_copy **ret, struct merr *err)
+{
+	int r = s->n_own == OWN_COPIES ? send_own(s, err) : 0;
+
+	*ret = &s->own[s->n_own];
+	return r;
+}
+
+static void keep_own(struct saver *s, struct snapshot_copy *c)
+{
+	if (c->mask)
+		s->n_own++;
 }
 
 static int tell_zeros(const struct saver *s, struct merr *err)
@@ -337,16 +361,23 @@ static int save_block(struct saver *s, struct ram_file *b, struct merr *err)
 		if (is_saved(b, page))
 			continue;
 		r = ram_is_huge(b) ? save_huge_page(s, b, page, err) : save_pages(s, b, page, UINT64_MAX, err);
+		if (r == 0)
+			r = send_own(s, err);
 	}
 	return r;
 }
 
 int snapshot_memory_save(struct snapshot_memory *m, const struct snapshot_sink *sink, struct merr *err)
 {
-	_cleanup_free_ uint8_t *buffer = aligned_alloc(WIRE_PAGE_SIZE, SNAPSHOT_COPY_BYTES);
-	struct saver s = { .m = m, .room = room_of_own, .done = send_own, .sink = sink, .own = { .data = buffer } };
-	int r = buffer ? tell_zeros(&s, err) : merr_set_errno(err, -ENOMEM, "a copy of guest memory");
+	_cleanup_free_ uint8_t *buffer = aligned_alloc(WIRE_PAGE_SIZE, OWN_COPIES * SNAPSHOT_COPY_BYTES);
+	struct saver s = { .m = m, .room = room_of_own, .done = keep_own, .sink = sink };
+	int r;
 
+	if (!buffer)
+		return merr_set_errno(err, -ENOMEM, "copies of guest memory");
+	for (size_t i = 0; i < OWN_COPIES; i++)
+		s.own[i].data = buffer + i * SNAPSHOT_COPY_BYTES;
+	r = tell_zeros(&s, err);
 	for (size_t i = 0; r == 0 && i < m->ram->n_blocks; i++)
 		r = save_block(&s, &m->ram->blocks[i], err);
 	if (r < 0)

@@ -55,6 +55,27 @@ def test_over_channels(t):
     t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
 
 
+def test_background_snapshot(t):
+    """Protected, and copied, as a whole each."""
+    need_huge_pages(t, 80)
+    options = {"memory": "64M", "working_set": "16M", "hugetlb": True}
+    t.a, t.b = t.daemon("a"), t.daemon("b")
+    src = t.vmm(t.a, **options)
+    t.assert_memory_verified(src, rounds=src.mem.detail(1))
+    src.command("migrate-set-capabilities", {"capabilities": [{"capability": "background-snapshot", "state": True}]})
+    t.make_slow(src)
+    src.command("migrate", {"uri": f"file:{t.dir}/guest"})
+    t.wait_active(src)
+    t.assert_memory_verified(src, rounds=2 * src.mem.detail(1))
+    t.speed_up(src)
+    t.check(t.wait_end(src)["status"] == "completed", f"the source says {src.migration()}")
+    t.assert_memory_verified(src, rounds=2 * src.mem.detail(1))
+    dst = t.incoming(t.b, options)
+    dst.command("migrate-incoming", {"uri": f"file:{t.dir}/guest", "exit-on-error": False})
+    t.check(t.wait_end(dst)["status"] == "completed", f"it is loaded: {dst.migration()}")
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
 def test_from_huge_to_small_pages(t):
     need_huge_pages(t, 40)
     src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True, dst_changes={"hugetlb": False})
