@@ -25,6 +25,9 @@
 /* The stream ended, and pages on the urgent channel have still to arrive. */
 #define LAST_PAGES_MS 30000
 
+/* A source that sends nothing for so long, while pages are missing, is taken for dead. */
+#define IDLE_TIMEOUT_MS 60000
+
 enum state {
 	STATE_ADVISED = 1,
 	STATE_DISCARDING,
@@ -346,6 +349,7 @@ int postcopy_target_serve(struct target *t)
 
 	connected(t);
 	chan_set_cancel(t->chan, pc->interrupt_fd);
+	in_timeout(t->in, IDLE_TIMEOUT_MS);
 	merr_clear(&t->err);
 	while (r == 0)
 		r = target_receive_one(t);

@@ -11,7 +11,27 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
+#include "engine/postcopy-call.h"
 #include "engine/return-path.h"
+
+static int call_activate(struct target *t, void *opaque, struct merr *err)
+{
+	return guest_activate(&t->guest, opaque, err);
+}
+
+int target_call_activate(struct target *t, uint64_t *ret_us)
+{
+	int r = postcopy_call(t, call_activate, ret_us, true);
+
+	/* It waits for a page that did not come: that it runs was decided before. */
+	if (r < 0 && postcopy_target_listens(t) && decision_runs(t->m->decision_fd, t->guest.id)) {
+		log_warning("the guest runs, and its VMM does not answer: %s guest=\"%s\"", merr_msg(&t->err), t->m->start.guest);
+		merr_clear(&t->err);
+		return 0;
+	}
+	return r;
+}
 
 /*
  * The rest comes while the guest runs. A connection that breaks is waited for again: nobody else has what is missing. Only
@@ -39,7 +59,7 @@ int target_take_over(struct target *t)
 	guest_link_no_cancel(&t->guest);
 	if (t->chan)
 		chan_set_cancel(t->chan, -1);
-	r = guest_activate(&t->guest, &us, &t->err);
+	r = target_call_activate(t, &us);
 	if (r < 0)
 		return r;
 	report_handover(t->m, HANDOVER_RUNNING, false);

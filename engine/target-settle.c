@@ -50,7 +50,7 @@ static int activate(struct target *t, uint64_t *ret_us)
 
 	*ret_us = 0;
 	stats_set(t->m->stats, blackout_commit_us, target_lap_us(t));
-	r = guest_activate(&t->guest, ret_us, &t->err);
+	r = target_call_activate(t, ret_us);
 	if (r < 0)
 		return r;
 	report_handover(t->m, HANDOVER_RUNNING, false);
@@ -178,7 +178,7 @@ static enum talk converse(struct target *t, struct settlement *s)
 	uint16_t command;
 
 	if (postcopy_target_listens(t) && !s->runs && !s->told && in_peek(t->in) == WIRE_SECTION_PART)
-		return target_receive_one(t) == 0 ? TALK_GOES_ON : TALK_BROKEN;
+		return target_receive_pages(t) == 0 ? TALK_GOES_ON : TALK_BROKEN;
 	if (receive_id_command(t, &command) < 0)
 		return TALK_BROKEN;
 	switch (command) {

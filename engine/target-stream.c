@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
+#include "engine/postcopy-call.h"
 #include "engine/return-path.h"
 #include "engine/switchover-ack.h"
 #include "engine/urgent-channel.h"
@@ -85,11 +86,26 @@ static int receive_section(struct target *t, uint8_t type)
 	return load_section(t, &head);
 }
 
+/* What the library is given. */
+struct sections {
+	int fd;
+	uint64_t len;
+	uint64_t load_us;
+};
+
+static int load_sections(struct target *t, void *opaque, struct merr *err)
+{
+	struct sections *s = opaque;
+
+	return s->len == 0 ? guest_state_feed_end(&t->guest, false, &s->load_us, err) :
+			     guest_state_give(&t->guest, s->fd, s->len, &s->load_us, err);
+}
+
 /* The library's sections: HEAD, which was read already, and LEN bytes that follow it. */
 static int give_state(struct target *t, const struct buf *head, uint64_t len)
 {
 	_cleanup_close_ int fd = fd_memfd("migd-state", max_u64(head->len + len, 1));
-	bool none = head->len + len == 0;
+	struct sections sections = { .fd = fd, .len = head->len + len };
 	uint64_t start;
 	int r;
 
@@ -104,8 +120,7 @@ static int give_state(struct target *t, const struct buf *head, uint64_t len)
 		return in_fail(t->in, -EBADMSG, "package: no end mark");
 	stats_set(t->m->stats, blackout_transfer_us, target_lap_us(t));
 	start = clock_now_ns();
-	r = none ? guest_state_feed_end(&t->guest, false, &t->load_us, &t->err) :
-		   guest_state_give(&t->guest, fd, head->len + len, &t->load_us, &t->err);
+	r = postcopy_call(t, load_sections, &sections, false);
 	/* The call included: that is what the guest waits for. */
 	t->load_us = (clock_now_ns() - start) / NS_PER_US;
 	t->mark_ns = clock_now_ns();
@@ -343,6 +358,15 @@ int target_receive_one(struct target *t)
 	default:
 		return in_fail(t->in, -EBADMSG, "section type 0x%02x is unknown", type);
 	}
+}
+
+int target_receive_pages(struct target *t)
+{
+	uint8_t type = in_u8(t->in);
+
+	if (!in_error(t->in) && type != WIRE_SECTION_PART)
+		return in_fail(t->in, -EBADMSG, "section type 0x%02x, where only pages may come: the guest does not run yet", type);
+	return in_error(t->in) ? in_error(t->in) : receive_section(t, type);
 }
 
 int target_receive_stream(struct target *t)

@@ -58,6 +58,9 @@ int target_receive_stream(struct target *t);
 /* Its next section or command. 1: that was its end, or the package of post-copy; 0: more comes; -errno. */
 int target_receive_one(struct target *t);
 
+/* The same where nothing but pages may come: post-copy, before the guest runs. */
+int target_receive_pages(struct target *t);
+
 /* No page comes over parallel channels any more; what came that no sync point counted is refused. */
 int target_end_channels(struct target *t);
 
@@ -66,6 +69,9 @@ int target_end_channels(struct target *t);
  * is still to be told. engine/target-alone.c.
  */
 int target_take_over(struct target *t);
+
+/* Make the library run the guest, for good. *ret_us: what that took. engine/target-alone.c. */
+int target_call_activate(struct target *t, uint64_t *ret_us);
 
 /*
  * LOADED, or RUNNING, or whatever a successor finds: stay until both sides know who runs the guest. True: it runs here.

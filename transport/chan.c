@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -47,6 +48,7 @@ struct chan {
 	struct tls_session *tls;	/* NULL: plain */
 	bool is_client;			/* of TLS */
 	struct zero_copy *zero_copy;	/* NULL: all writes copy */
+	pthread_mutex_t write_lock;
 };
 
 /* A file that is only appended to cannot be completed at its head. */
@@ -75,6 +77,7 @@ struct chan *chan_new(int fd, int cancel_fd)
 			    .cancel_fd = cancel_fd,
 			    .pipe_rd = -1,
 			    .pipe_wr = -1 };
+	(void)pthread_mutex_init(&c->write_lock, NULL);
 	if (c->kind == KIND_FILE)
 		c->start = lseek(fd, 0, SEEK_CUR);
 	return c;
@@ -92,6 +95,7 @@ struct chan *chan_free(struct chan *c)
 	(void)close_fd(c->pipe_rd);
 	(void)close_fd(c->pipe_wr);
 	(void)close_fd(c->fd);
+	(void)pthread_mutex_destroy(&c->write_lock);
 	free(c);
 	return NULL;
 }
@@ -206,6 +210,7 @@ static int await_room(struct chan *c, bool mind_input, uint64_t deadline_ns)
 
 static int write_all(struct chan *c, struct iovec *iov, size_t n, bool refer, bool mind_input, uint64_t deadline_ns)
 {
+	LOCK_SCOPE(&c->write_lock);
 	ssize_t done;
 	int r;
 

@@ -6,7 +6,7 @@
  * A regular file is written so that a torn one is not taken for a whole one: its first CHAN_HEAD_LEN bytes, without
  * which no reader takes it for a stream, are zeros until chan_commit() writes them.
  *
- * One thread writes and reads. Calls wait by poll, never in the system call itself; every wait ends when the
+ * One thread reads. Several may write, each call's bytes in one piece, while it does; all else is one thread's. Calls wait by poll, never in the system call itself; every wait ends when the
  * cancel descriptor becomes readable (-ECANCELED) or the deadline given passes (-ETIMEDOUT). While a write
  * waits for room, bytes that arrive are noticed: chan_write() then returns -EAGAIN *before* it
  * has written anything of the rest, if the caller asked for that by `mind_input` (a peer that failed says

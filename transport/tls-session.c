@@ -12,12 +12,14 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "transport/tls-internal.h"
 
 #define RECORD_BYTES 16384	/* the most a record holds */
@@ -34,8 +36,14 @@ struct tls_session {
 	int fd;
 	bool looked, established;
 	bool kernel_sends;
-	bool closing;
 	struct tls_handshake handshake;
+
+	/*
+	 * OpenSSL's object is nobody's while another uses it, whichever way. Held for a record at a time, so that a writer does not wait
+	 * until all that came is decrypted. All below is under it, `ssl` as well; what is named _locked has it.
+	 */
+	pthread_mutex_t lock;
+	bool closing;
 	int read_error;		/* sticky; 1: the end that was announced */
 	int write_error;
 	struct merr why;
@@ -136,6 +144,7 @@ struct tls_session *tls_session_new(struct tls *t, int fd, uint64_t deadline_ns,
 	}
 	s->tls = tls_ref(t);
 	s->fd = fd;
+	(void)pthread_mutex_init(&s->lock, NULL);
 	s->handshake = (struct tls_handshake){ .tls = t, .deadline_ns = deadline_ns };
 	s->ssl = SSL_new(t->ctx);
 	bio = s->ssl ? BIO_new_socket(fd, BIO_NOCLOSE) : NULL;
@@ -161,6 +170,7 @@ struct tls_session *tls_session_free(struct tls_session *s)
 	(void)tls_unref(s->tls);
 	free(s->sealed);
 	free(s->gather);
+	(void)pthread_mutex_destroy(&s->lock);
 	free(s);
 	return NULL;
 }
@@ -252,7 +262,7 @@ bool tls_session_peer_is_known(const struct tls_session *s)
 /* ---- reading ---- */
 
 /* One record's worth at most; the sticky error otherwise. */
-static ssize_t read_record(struct tls_session *s, void *buf, size_t len)
+static ssize_t read_record_locked(struct tls_session *s, void *buf, size_t len)
 {
 	struct tls_situation at = situation(s);
 	size_t n = 0;
@@ -276,17 +286,28 @@ static ssize_t read_record(struct tls_session *s, void *buf, size_t len)
 	return s->read_error;
 }
 
+/* What was looked at before, then a record. */
+static ssize_t read_next(struct tls_session *s, uint8_t *to, size_t len)
+{
+	LOCK_SCOPE(&s->lock);
+	size_t n = min_u64(len, s->peeked_len - s->peeked_pos);
+
+	if (n == 0)
+		return read_record_locked(s, to, len);
+	memcpy(to, s->peeked + s->peeked_pos, n);
+	s->peeked_pos += n;
+	return (ssize_t)n;
+}
+
 ssize_t tls_session_read(struct tls_session *s, void *buf, size_t len)
 {
 	uint8_t *to = buf;
-	size_t got = min_u64(len, s->peeked_len - s->peeked_pos);
+	size_t got = 0;
 	ssize_t n;
 
-	memcpy(to, s->peeked + s->peeked_pos, got);
-	s->peeked_pos += got;
 	/* As many records as are there: the caller's buffer is filled, and written on, by one call. */
 	while (got < len) {
-		n = read_record(s, to + got, len - got);
+		n = read_next(s, to + got, len - got);
 		if (n <= 0)
 			return got ? (ssize_t)got : n;
 		got += (size_t)n;
@@ -294,7 +315,7 @@ ssize_t tls_session_read(struct tls_session *s, void *buf, size_t len)
 	return (ssize_t)got;
 }
 
-ssize_t tls_session_peek(struct tls_session *s, void *buf, size_t len)
+static ssize_t peek_locked(struct tls_session *s, void *buf, size_t len)
 {
 	ssize_t n = 1;
 	size_t have;
@@ -305,7 +326,7 @@ ssize_t tls_session_peek(struct tls_session *s, void *buf, size_t len)
 	s->peeked_pos = 0;
 	/* A record may hold a single byte. */
 	while (s->peeked_len < len && n > 0) {
-		n = read_record(s, s->peeked + s->peeked_len, len - s->peeked_len);
+		n = read_record_locked(s, s->peeked + s->peeked_len, len - s->peeked_len);
 		if (n > 0)
 			s->peeked_len += (size_t)n;
 	}
@@ -314,24 +335,31 @@ ssize_t tls_session_peek(struct tls_session *s, void *buf, size_t len)
 	return have ? (ssize_t)have : n;
 }
 
+ssize_t tls_session_peek(struct tls_session *s, void *buf, size_t len)
+{
+	LOCK_SCOPE(&s->lock);
+
+	return peek_locked(s, buf, len);
+}
+
 /* ---- writing ---- */
 
 /*
  * The socket is closed to us: a peer that refused may have said why. A client of TLS 1.3 may write before the server has
  * judged its certificate.
  */
-static int last_words(struct tls_session *s, int error)
+static int last_words_locked(struct tls_session *s, int error)
 {
 	ssize_t n;
 
 	if (error != -EPIPE && error != -ECONNRESET)
 		return error;
-	n = tls_session_peek(s, (uint8_t[1]){ 0 }, 1);
+	n = peek_locked(s, (uint8_t[1]){ 0 }, 1);
 	return n < 0 && n != -EAGAIN && merr_is_set(&s->why) ? (int)n : error;
 }
 
 /* Send what is sealed. 0, -EAGAIN, or the sticky error. */
-static int flush(struct tls_session *s)
+static int flush_locked(struct tls_session *s)
 {
 	ssize_t n;
 
@@ -344,7 +372,7 @@ static int flush(struct tls_session *s)
 		if (n < 0 && errno == EAGAIN)
 			return -EAGAIN;
 		if (n < 0) {
-			s->write_error = last_words(s, -errno);
+			s->write_error = last_words_locked(s, -errno);
 			return s->write_error;
 		}
 		s->sent += (size_t)n;
@@ -354,7 +382,7 @@ static int flush(struct tls_session *s)
 }
 
 /* Encrypt one record. */
-static int seal(struct tls_session *s, const void *p, size_t len)
+static int seal_locked(struct tls_session *s, const void *p, size_t len)
 {
 	struct tls_situation at = situation(s);
 	size_t n;
@@ -395,7 +423,7 @@ static size_t next_record(struct tls_session *s, struct iovec **iov, size_t *n, 
 	return len;
 }
 
-static ssize_t write_by_kernel(struct tls_session *s, struct iovec *iov, size_t n)
+static ssize_t write_by_kernel_locked(struct tls_session *s, struct iovec *iov, size_t n)
 {
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
 	ssize_t done;
@@ -409,38 +437,43 @@ static ssize_t write_by_kernel(struct tls_session *s, struct iovec *iov, size_t 
 		return 0;
 	if (errno == EAGAIN)
 		return -EAGAIN;
-	s->write_error = last_words(s, -errno);
+	s->write_error = last_words_locked(s, -errno);
 	return s->write_error;
 }
 
 ssize_t tls_session_write(struct tls_session *s, struct iovec *iov, size_t n)
 {
+	LOCK_SCOPE(&s->lock);
 	size_t taken = 0, at = 0, len;
 	const void *p;
 	int r;
 
 	if (s->kernel_sends)
-		return write_by_kernel(s, iov, n);
-	r = flush(s);
+		return write_by_kernel_locked(s, iov, n);
+	r = flush_locked(s);
 	if (r < 0)
 		return r;
 	while (s->sealed_len < SEALED_BYTES && (len = next_record(s, &iov, &n, &at, &p)) > 0) {
-		r = seal(s, p, len);
+		r = seal_locked(s, p, len);
 		if (r < 0)
 			return r;
 		taken += len;
 	}
-	r = flush(s);
+	r = flush_locked(s);
 	return r < 0 && r != -EAGAIN ? r : (ssize_t)taken;
 }
 
-bool tls_session_pending(const struct tls_session *s)
+bool tls_session_pending(struct tls_session *s)
 {
+	LOCK_SCOPE(&s->lock);
+
 	return s->sent < s->sealed_len && !s->write_error;
 }
 
 void tls_session_close(struct tls_session *s)
 {
+	LOCK_SCOPE(&s->lock);
+
 	if (!s->established || s->closing || s->write_error || s->read_error < 0)
 		return;
 	s->closing = true;
@@ -448,13 +481,15 @@ void tls_session_close(struct tls_session *s)
 	(void)SSL_shutdown(s->ssl);
 	ERR_clear_error();
 	if (!s->kernel_sends)
-		(void)flush(s);
+		(void)flush_locked(s);
 }
 
 /* ---- in words ---- */
 
-const char *tls_session_why(const struct tls_session *s)
+const char *tls_session_why(struct tls_session *s)
 {
+	LOCK_SCOPE(&s->lock);
+
 	return merr_is_set(&s->why) ? s->why.msg : NULL;
 }
 

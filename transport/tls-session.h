@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS on one connected socket, without waiting: what transport/chan.c does with a socket itself otherwise. One thread.
+ * TLS on one connected socket, without waiting: what transport/chan.c does with a socket itself otherwise. Once the handshake is
+ * over, one thread may write while another reads.
  *
  * Outgoing records collect in a buffer that goes to the kernel in few calls; if the kernel encrypts (TLS_TX), bytes go to
  * it as they are. Errors stick, and have a text.
@@ -37,13 +38,13 @@ ssize_t tls_session_peek(struct tls_session *s, void *buf, size_t len);
 
 /* How many bytes of IOV were taken; what was taken may be still to be sent: tls_session_pending(). -EAGAIN: neither can go on. */
 ssize_t tls_session_write(struct tls_session *s, struct iovec *iov, size_t n);
-bool tls_session_pending(const struct tls_session *s);
+bool tls_session_pending(struct tls_session *s);
 
 /* Say that nothing will follow. What of it the socket does not take at once stays to be sent by tls_session_write(). */
 void tls_session_close(struct tls_session *s);
 
 /* What reads and writes failed with, or NULL. */
-const char *tls_session_why(const struct tls_session *s);
+const char *tls_session_why(struct tls_session *s);
 
 /* "TLSv1.3, TLS_AES_128_GCM_SHA256, encrypted by the kernel" */
 const char *tls_session_describe(const struct tls_session *s, char *buf, size_t len);

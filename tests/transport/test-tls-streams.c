@@ -229,6 +229,88 @@ static void test_vectors_of_all_sizes(void **state)
 	free(to);
 }
 
+#define MESSAGES   2000
+#define MESSAGE_LEN 24
+#define WRITERS	   2
+
+struct writer {
+	struct chan *chan;
+	uint8_t name;
+};
+
+/* Messages in two pieces each, all bytes of one the same. */
+static void *write_messages(void *opaque)
+{
+	struct writer *w = opaque;
+	uint8_t bytes[MESSAGE_LEN];
+	struct iovec iov[2];
+
+	memset(bytes, w->name, sizeof(bytes));
+	for (unsigned int i = 0; i < MESSAGES; i++) {
+		iov[0] = (struct iovec){ bytes, 4 };
+		iov[1] = (struct iovec){ bytes + 4, sizeof(bytes) - 4 };
+		if (chan_write(w->chan, iov, 2, false, clock_now_ns() + 20 * NS_PER_SEC) < 0)
+			return w;
+	}
+	return NULL;
+}
+
+static void *write_much(void *opaque)
+{
+	struct reader *r = opaque;
+	struct iovec iov = { r->to, BIG };
+
+	r->result = chan_write(r->chan, &iov, 1, false, clock_now_ns() + 20 * NS_PER_SEC);
+	return NULL;
+}
+
+/* Two threads say something on a channel, in whole messages, while a third reads from it. */
+static void check_writers_beside_a_reader(const char *version)
+{
+	uint8_t *from = malloc(BIG), *to = calloc(1, BIG), got[MESSAGE_LEN];
+	unsigned int seen[WRITERS] = { 0 };
+	pthread_t much[2], writers[WRITERS];
+	struct side client, server;
+	void *failed;
+
+	for (size_t k = 0; k < BIG; k++)
+		from[k] = (uint8_t)((k * 2654435761U) >> 13);
+	meet(&client, &server, version);
+	struct reader w = { client.chan, from, -1 }, r = { server.chan, to, 0 };
+	struct writer messages[WRITERS] = { { server.chan, 0 }, { server.chan, 1 } };
+	assert_int_equal(pthread_create(&much[0], NULL, write_much, &w), 0);
+	assert_int_equal(pthread_create(&much[1], NULL, read_much, &r), 0);
+	for (unsigned int i = 0; i < WRITERS; i++)
+		assert_int_equal(pthread_create(&writers[i], NULL, write_messages, &messages[i]), 0);
+	for (unsigned int i = 0; i < WRITERS * MESSAGES; i++) {
+		assert_int_equal(read_all(client.chan, got, sizeof(got), sizeof(got)), sizeof(got));
+		assert_true(got[0] < WRITERS);
+		for (unsigned int k = 1; k < sizeof(got); k++)
+			assert_int_equal(got[k], got[0]);
+		seen[got[0]]++;
+	}
+	for (unsigned int i = 0; i < WRITERS; i++) {
+		assert_int_equal(pthread_join(writers[i], &failed), 0);
+		assert_null(failed);
+		assert_int_equal(seen[i], MESSAGES);
+	}
+	assert_int_equal(pthread_join(much[0], NULL), 0);
+	assert_int_equal(pthread_join(much[1], NULL), 0);
+	assert_int_equal(w.result, 0);
+	assert_int_equal(r.result, BIG);
+	assert_memory_equal(from, to, BIG);
+	finish(&client, &server);
+	free(from);
+	free(to);
+}
+
+static void test_writers_beside_a_reader(void **state)
+{
+	(void)state;
+	for (size_t v = 0; v < 2; v++)
+		check_writers_beside_a_reader(versions[v]);
+}
+
 /* Both sides' sockets are full; what the peer says is noticed, and nothing is lost or said twice. */
 static void test_input_while_there_is_no_room(void **state)
 {
@@ -474,6 +556,7 @@ int main(void)
 		cmocka_unit_test(test_every_division_into_records),
 		cmocka_unit_test(test_every_division_on_the_way),
 		cmocka_unit_test(test_vectors_of_all_sizes),
+		cmocka_unit_test(test_writers_beside_a_reader),
 		cmocka_unit_test(test_input_while_there_is_no_room),
 		cmocka_unit_test(test_cancelled_writer),
 		cmocka_unit_test(test_no_splice),
