@@ -25,6 +25,8 @@ enum ctl_option {
 	CTL_OPT_FENCED = 1 << 2,
 	CTL_OPT_PREFLIGHT = 1 << 3,
 	CTL_OPT_PRIORITY = 1 << 4,
+	CTL_OPT_STRATEGY = 1 << 5,
+	CTL_OPT_DEADLINE = 1 << 6,
 };
 
 /* One run of migctl. */
@@ -33,7 +35,10 @@ struct ctl {
 	const char *guest;	/* -g; NULL: the daemon's only one */
 	bool json;
 	unsigned int options;	/* enum ctl_option */
-	const char *priority;	/* with CTL_OPT_PRIORITY */
+	/* Values of options, as given; NULL: it was not. */
+	const char *priority;
+	const char *strategy;
+	const char *deadline;
 	int n_args;
 	char **args;
 	struct qmp_client *client;
@@ -68,8 +73,8 @@ int ctl_query(struct ctl *ctl, const char *name, json_t **ret, struct merr *err)
 /* The same, and nothing to show but "{}" with --json. */
 int ctl_do(struct ctl *ctl, const char *name, json_t *args, struct merr *err);
 
-/* TEXT as a priority into ARGS. CTL_OK, or CTL_USAGE with ERR. */
-int ctl_add_priority(json_t *args, const char *text, struct merr *err);
+/* TEXT, a number, into ARGS as NAME. CTL_OK, or CTL_USAGE with ERR. */
+int ctl_add_number(json_t *args, const char *name, const char *text, struct merr *err);
 
 /* Print VALUE in one line. */
 void ctl_print_json(const json_t *value);

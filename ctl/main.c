@@ -2,6 +2,7 @@
 /* migctl: the command line of migd. Options, the table of commands, and what the exit status says. */
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,13 +23,18 @@ static const struct {
 	enum ctl_option option;
 	const char *name;
 	const char *value;	/* NULL: it has none */
+	size_t value_at;	/* in struct ctl */
 	const char *help;
 } command_options[] = {
-	{ CTL_OPT_DETACH, "detach", NULL, "migrate: do not wait for the end" },
-	{ CTL_OPT_PREFLIGHT, "preflight", NULL, "migrate: only compare both sides, and list every mismatch" },
-	{ CTL_OPT_WAIT, "wait", NULL, "incoming: wait until the guest arrived" },
-	{ CTL_OPT_PRIORITY, "priority", "N", "migrate: from -8 to 8; before others, and with more bandwidth, if higher" },
-	{ CTL_OPT_FENCED, "fenced", NULL, "resolve: the other side was made sure of" },
+	{ CTL_OPT_DETACH, "detach", NULL, 0, "migrate: do not wait for the end" },
+	{ CTL_OPT_PREFLIGHT, "preflight", NULL, 0, "migrate: only compare both sides, and list every mismatch" },
+	{ CTL_OPT_WAIT, "wait", NULL, 0, "incoming: wait until the guest arrived" },
+	{ CTL_OPT_PRIORITY, "priority", "N", offsetof(struct ctl, priority),
+	  "migrate: from -8 to 8; before others, and with more bandwidth, if higher" },
+	{ CTL_OPT_STRATEGY, "strategy", "S", offsetof(struct ctl, strategy),
+	  "migrate: precopy, postcopy, or auto: what gets it done" },
+	{ CTL_OPT_DEADLINE, "deadline", "MS", offsetof(struct ctl, deadline), "migrate: to be done in so many milliseconds" },
+	{ CTL_OPT_FENCED, "fenced", NULL, 0, "resolve: the other side was made sure of" },
 };
 
 #define OPT_COMMAND 256	/* + index in command_options */
@@ -85,7 +91,7 @@ static int parse_options(int argc, char **argv, struct ctl *ctl, struct merr *er
 		} else if (c >= OPT_COMMAND) {
 			ctl->options |= command_options[c - OPT_COMMAND].option;
 			if (command_options[c - OPT_COMMAND].value)
-				ctl->priority = optarg;
+				*(const char **)((char *)ctl + command_options[c - OPT_COMMAND].value_at) = optarg;
 		} else {
 			merr_set(err, -EINVAL, "option '%s' %s", argv[optind - 1],
 				 c == ':' ? "needs a value" : "does not exist");

@@ -8,10 +8,22 @@
 #include "ctl/preflight.h"
 #include "ctl/progress.h"
 
+/* The daemon knows which strategies there are. */
+static int add_options(json_t *args, const struct ctl *ctl, struct merr *err)
+{
+	int r = ctl->priority ? ctl_add_number(args, "priority", ctl->priority, err) : CTL_OK;
+
+	if (r == CTL_OK && ctl->deadline)
+		r = ctl_add_number(args, "deadline", ctl->deadline, err);
+	if (ctl->strategy)
+		json_object_set_new(args, "strategy", json_string(ctl->strategy));
+	return r;
+}
+
 static int migrate_run(struct ctl *ctl, struct merr *err)
 {
 	json_t *args = ctl_guest_args(ctl);
-	int r = ctl->options & CTL_OPT_PRIORITY ? ctl_add_priority(args, ctl->priority, err) : CTL_OK;
+	int r = add_options(args, ctl, err);
 
 	if (r != CTL_OK) {
 		json_decref(args);
@@ -84,6 +96,18 @@ static void print_handover(const json_t *info)
 	       ctl_bool(info, "handover.in-doubt") ? ", IN DOUBT (see migctl resolve)" : "");
 }
 
+/* The last one says what is going on. */
+static void print_decision(const json_t *info)
+{
+	const json_t *list = json_object_get(info, "decisions");
+	const json_t *last = json_array_get(list, json_array_size(list) - 1);
+	char reason[256];
+
+	if (last)
+		printf("decided:   %s: %s\n", ctl_str(last, "decision", "?"),
+		       ctl_clean(ctl_str(last, "reason", "?"), reason, sizeof(reason)));
+}
+
 static int status_run(struct ctl *ctl, struct merr *err)
 {
 	_cleanup_json_ json_t *state = NULL, *info = NULL;
@@ -103,6 +127,7 @@ static int status_run(struct ctl *ctl, struct merr *err)
 	printf("guest:     %s\n", ctl_str(state, "status", "?"));
 	printf("migration: %s\n", progress_line(info, 0, line, sizeof(line)));
 	print_handover(info);
+	print_decision(info);
 	preflight_print_line(info);
 	if (ctl_str(info, "error-desc", NULL))
 		printf("error:     %s\n", ctl_clean(ctl_str(info, "error-desc", ""), line, sizeof(line)));
@@ -119,10 +144,15 @@ static int cancel_run(struct ctl *ctl, struct merr *err)
 	return ctl_do(ctl, "migrate_cancel", ctl_guest_args(ctl), err);
 }
 
+static int postcopy_run(struct ctl *ctl, struct merr *err)
+{
+	return ctl_do(ctl, "migrate-start-postcopy", ctl_guest_args(ctl), err);
+}
+
 static int priority_run(struct ctl *ctl, struct merr *err)
 {
 	json_t *args = ctl_guest_args(ctl);
-	int r = ctl_add_priority(args, ctl->args[0], err);
+	int r = ctl_add_number(args, "priority", ctl->args[0], err);
 
 	if (r == CTL_OK)
 		return ctl_do(ctl, "migrate-set-priority", args, err);
@@ -147,13 +177,15 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_migrate_commands[] = {
-	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT | CTL_OPT_PRIORITY, false,
+	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT | CTL_OPT_PRIORITY | CTL_OPT_STRATEGY | CTL_OPT_DEADLINE, false,
 	  "migrate the guest to tcp:HOST:PORT, unix:PATH, vsock:CID:PORT or file:PATH, and wait for the end", migrate_run },
 	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT, false,
 	  "wait for a guest at tcp:HOST:PORT (port 0: any), unix:PATH or vsock:CID:PORT, or read it from file:PATH", incoming_run },
 	{ "status", "", 0, 0, 0, false, "what the guest does, and where its migration stands", status_run },
 	{ "watch", "", 0, 0, 0, false, "follow the migration until it ends", watch_run },
 	{ "cancel", "", 0, 0, 0, false, "cancel the migration; the guest runs on here", cancel_run },
+	{ "postcopy", "", 0, 0, 0, false,
+	  "switch the migration to post-copy: the guest goes on there, and its memory follows", postcopy_run },
 	{ "priority", "N", 1, 1, 0, false, "change the priority of a migration that runs or waits: from -8 to 8",
 	  priority_run },
 	{ "resolve", "run|discard", 1, 1, CTL_OPT_FENCED, false,

@@ -96,6 +96,34 @@ static void add_measures(struct buf *b, const json_t *info)
 		buf_printf(b, ", xbzrle %.1f to 1", rate);
 }
 
+/* It runs; what it did is shown at the end otherwise. */
+static bool is_postcopy(const json_t *info)
+{
+	return json_object_get(info, "postcopy") && !has_ended(ctl_str(info, "status", "none"));
+}
+
+/* Of post-copy, on either side. */
+static void add_postcopy(struct buf *b, const json_t *info)
+{
+	double page = ctl_number(info, "ram.page-size", 4096);
+	int64_t faults = ctl_int(info, "postcopy.faults", 0), recoveries = ctl_int(info, "postcopy.recoveries", 0);
+	char one[32], two[32];
+
+	if (ctl_int(info, "postcopy.requested", -1) >= 0)
+		buf_printf(b, "post-copy: %s asked for, %s left",
+			   ctl_size(ctl_number(info, "postcopy.requested", 0) * page, one, sizeof(one)),
+			   ctl_size(ctl_number(info, "ram.remaining", 0), two, sizeof(two)));
+	else
+		buf_printf(b, "post-copy: %s missing, waited for pages %lld times",
+			   ctl_size(ctl_number(info, "postcopy.missing", 0) * page, one, sizeof(one)), (long long)faults);
+	if (faults > 0)
+		buf_printf(b, ", half of them up to %.2f ms, 99 of 100 up to %.2f ms",
+			   ctl_number(info, "postcopy.fault-latency.p50", 0) / 1e6,
+			   ctl_number(info, "postcopy.fault-latency.p99", 0) / 1e6);
+	if (recoveries > 0)
+		buf_printf(b, ", %lld recoveries", (long long)recoveries);
+}
+
 /* What an operator needs to know about a guest in doubt. */
 static void add_doubt(struct buf *b, const json_t *info)
 {
@@ -120,8 +148,12 @@ const char *progress_line(const json_t *info, int width, char *buf, size_t len)
 	} else if (total > 0) {
 		struct buf numbers = { 0 };
 
-		add_numbers(&numbers, info);
-		add_measures(&numbers, info);
+		if (is_postcopy(info)) {
+			add_postcopy(&numbers, info);
+		} else {
+			add_numbers(&numbers, info);
+			add_measures(&numbers, info);
+		}
 		buf_add_str(&line, " ");
 		room = width - (int)line.len - (int)numbers.len - 4;
 		if (room >= BAR_MIN)
@@ -129,6 +161,9 @@ const char *progress_line(const json_t *info, int width, char *buf, size_t len)
 				room < BAR_MAX ? room : BAR_MAX);
 		buf_add(&line, numbers.data, numbers.len);
 		buf_done(&numbers);
+	} else if (is_postcopy(info)) {
+		buf_add_str(&line, " ");
+		add_postcopy(&line, info);
 	}
 	(void)snprintf(buf, len, "%.*s", (int)line.len, line.data ? (const char *)line.data : "");
 	buf_done(&line);
@@ -183,6 +218,11 @@ static void print_summary(const json_t *info)
 	       ctl_size(sent, one, sizeof(one)), (long long)ctl_int(info, "ram.dirty-sync-count", 0),
 	       ctl_size(seconds > 0 ? sent / seconds : 0, two, sizeof(two)),
 	       (long long)ctl_int(info, "downtime", 0));
+	if (json_object_get(info, "postcopy"))
+		printf("%s by post-copy, of which %s were asked for\n",
+		       ctl_size(ctl_number(info, "ram.postcopy-bytes", 0), one, sizeof(one)),
+		       ctl_size(ctl_number(info, "postcopy.requested", 0) * ctl_number(info, "ram.page-size", 4096), two,
+				sizeof(two)));
 }
 
 static int judge(struct ctl *ctl, const json_t *info, struct merr *err)

@@ -107,17 +107,17 @@ const char *ctl_size(double bytes, char *buf, size_t len)
 	return buf;
 }
 
-int ctl_add_priority(json_t *args, const char *text, struct merr *err)
+int ctl_add_number(json_t *args, const char *name, const char *text, struct merr *err)
 {
 	char *end;
-	long v;
+	long long v;
 
 	errno = 0;
-	v = strtol(text, &end, 10);
+	v = strtoll(text, &end, 10);
 	if (errno || end == text || *end) {
-		merr_set(err, -EINVAL, "priority: '%s' is no number", text);
+		merr_set(err, -EINVAL, "%s: '%s' is no number", name, text);
 		return CTL_USAGE;
 	}
-	json_object_set_new(args, "priority", json_integer(v));
+	json_object_set_new(args, name, json_integer(v));
 	return CTL_OK;
 }

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/decisions.h"
 #include "daemon/guest.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
@@ -49,6 +50,11 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 	m->exit_on_error = j->exit_on_error;
 	m->allow_weak_handover = j->allow_weak_handover;
 	m->priority = j->priority;
+	m->start_postcopy = j->start_postcopy;
+	m->deadline_ms = j->deadline_ms;
+	/* A journal without one, or with one that only a newer migd knows. */
+	if (migration_strategy_parse(j->strategy, &m->strategy) < 0)
+		m->strategy = MIGRATION_STRATEGY_PRECOPY;
 	m->has_listen_addr = j->listen[0] && addr_parse_uri(j->listen, &m->listen_addr, NULL) == 0;
 	m->journaled = true;
 	if (j->outgoing && addr.type == ADDR_FILE && addr.offset == 0)
@@ -239,6 +245,7 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 		m->adopting = false;
 		m->timer = timer_free(m->timer);
 		take_status(m, a.state.status);
+		decisions_adopt(m, &a);
 		log_notice(
 			"took over a former daemon's migration guest='%s' mig=%s pid=%d status=%s",
 			m->guest->name, m->id, worker_pid(m->worker),

@@ -11,6 +11,7 @@
 #include "daemon/cpr.h"
 #include "daemon/guest.h"
 #include "daemon/incoming.h"
+#include "daemon/journal.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
 #include "daemon/outgoing.h"
@@ -56,6 +57,9 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 					   .cpr_path = cpr_path,
 					   .preflight_only = args->has_preflight &&
 							     args->preflight == PREFLIGHT_MODE_ONLY,
+					   .strategy = args->has_strategy ? args->strategy :
+									    MIGRATION_STRATEGY_PRECOPY,
+					   .deadline_ms = args->has_deadline ? args->deadline : 0,
 					   .allow_weak_handover = args->has_allow_weak_handover &&
 								  args->allow_weak_handover,
 				   },
@@ -121,6 +125,16 @@ void cmd_migrate_continue(struct qmp_call *call, const struct migrate_continue_a
 	qmp_return(call, NULL);
 }
 
+/* One that waits for its turn does so in the next daemon, too. */
+static void start_postcopy(struct migration *m)
+{
+	struct merr err = MERR_INIT;
+
+	link_start_postcopy(m);
+	if (m->waits && journal_write(m, &err) < 0)
+		log_err("%s guest='%s' mig=%s", merr_msg(&err), m->guest->name, m->id);
+}
+
 void cmd_migrate_start_postcopy(struct qmp_call *call, const struct migrate_start_postcopy_args *args)
 {
 	struct guest *g = scope_guest(call, args->has_guest, args->guest);
@@ -142,7 +156,7 @@ void cmd_migrate_start_postcopy(struct qmp_call *call, const struct migrate_star
 		return;
 	}
 	if (migration_running(g->migration))
-		link_start_postcopy(g->migration);
+		start_postcopy(g->migration);
 	qmp_return(call, NULL);
 }
 

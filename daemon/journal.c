@@ -30,6 +30,9 @@ int journal_write(struct migration *m, struct merr *err)
 		.allow_weak_handover = m->allow_weak_handover,
 		.arrival = m->arrival,
 		.postcopy = migration_in_postcopy(m),
+		.strategy = migration_strategy_str(m->strategy),
+		.deadline_ms = m->deadline_ms,
+		.start_postcopy = m->start_postcopy,
 	};
 
 	if (m->has_listen_addr)

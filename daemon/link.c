@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "daemon/adopt.h"
 #include "daemon/daemon.h"
+#include "daemon/decisions.h"
 #include "daemon/greet.h"
 #include "daemon/guest.h"
 #include "daemon/json.h"
@@ -90,6 +91,10 @@ static int describe_start(const struct migration *m, json_t **ret)
 		.tls = m->tls != NULL,
 		.has_redial = true,
 		.redial = m->direction == WORKER_DIRECTION_OUTGOING && addr_is_network(&m->addr),
+		.has_strategy = true,
+		.strategy = m->strategy,
+		.has_deadline = true,
+		.deadline = m->deadline_ms,
 	};
 	char uuid[2 * ATTACH_ID_LEN + 1];
 	int r;
@@ -497,6 +502,7 @@ static const struct message {
 	{ LINK_SIGN, tls_on_sign },
 	{ LINK_AUTHORIZE, tls_on_authorize },
 	{ LINK_ADMIT, on_admit },
+	{ LINK_DECISION, decisions_on_message },
 	{ LINK_DONE, on_done },
 };
 

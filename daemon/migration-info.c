@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "daemon/address.h"
 #include "daemon/daemon.h"
+#include "daemon/decisions.h"
 #include "daemon/guest.h"
 #include "daemon/listeners.h"
 #include "daemon/migration.h"
@@ -227,6 +228,8 @@ int migration_info(const struct guest *g, struct migration_info *ret)
 			fill_source(m, &info);
 		if (r == 0)
 			r = postcopy_info(m, &info);
+		if (r == 0)
+			r = decisions_info(m, &info);
 		if (r < 0) {
 			migration_info_done(&info);
 			return r;

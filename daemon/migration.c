@@ -17,6 +17,7 @@
 #include "daemon/cancel.h"
 #include "daemon/cpr.h"
 #include "daemon/daemon.h"
+#include "daemon/decisions.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
 #include "daemon/journal.h"
@@ -142,6 +143,7 @@ int migration_new(struct guest *g, enum worker_direction direction, const char *
 	m->mode = WORKER_MODE_FRESH;
 	m->mig_mode = g->parameters.mode;
 	m->status = MIGRATION_STATUS_NONE;
+	m->strategy = MIGRATION_STRATEGY_PRECOPY;
 	m->addr = *addr;
 	m->return_path = true;
 	m->stats_fd = m->stream_fd = m->direct_fd = m->library_fd = m->listen_fd = -1;
@@ -213,6 +215,7 @@ struct migration *migration_free(struct migration *m)
 		stats_page_unmap(m->stats);
 	close_fd(m->stats_fd);
 	(void)tls_free(m->tls);
+	decisions_forget(m);
 	free(m->peer);
 	free(m->uri);
 	free(m);

@@ -59,6 +59,10 @@ struct migration {
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
 	bool allow_weak_handover; /* outgoing: a running guest may go where nobody answers */
 	bool start_postcopy; /* outgoing: migrate-start-postcopy came */
+	enum migration_strategy strategy; /* outgoing */
+	uint64_t deadline_ms;             /* outgoing: since it began; 0: none */
+	struct migration_decision *decisions; /* daemon/decisions.h */
+	size_t n_decisions;
 
 	bool waits;	     /* for its turn (daemon/queue.h) */
 	uint64_t arrival;    /* its number in the queue; 0: it never was there */

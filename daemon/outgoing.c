@@ -232,6 +232,17 @@ static int check_preflight(const struct guest *g, const struct outgoing *o, stru
 			"connect to: only then can the destination be asked without migrating to it");
 }
 
+static int check_strategy(const struct guest *g, const struct outgoing *o, struct merr *err)
+{
+	if (o->strategy != MIGRATION_STRATEGY_POSTCOPY)
+		return 0;
+	if (!g->capabilities[MIGRATION_CAPABILITY_POSTCOPY_RAM])
+		return merr_set(err, -EINVAL,
+				"Parameter 'strategy' 'postcopy' requires capability 'postcopy-ram': turn that on, on "
+				"both sides");
+	return 0;
+}
+
 int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing *o,
 		   struct merr *err)
 {
@@ -243,6 +254,8 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing
 		r = check_guest(g, err);
 	if (r == 0)
 		r = check_preflight(g, o, err);
+	if (r == 0)
+		r = check_strategy(g, o, err);
 	if (r < 0)
 		return r;
 	r = migration_new(g, WORKER_DIRECTION_OUTGOING, o->uri, o->addr, &m, err);
@@ -252,6 +265,8 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing
 	m->preflight_only = o->preflight_only;
 	m->allow_weak_handover = o->allow_weak_handover;
 	m->priority = o->priority;
+	m->strategy = o->strategy;
+	m->deadline_ms = o->deadline_ms;
 	if (addr_is_network(&m->addr))
 		r = tls_prepare(m, err);
 	if (r < 0) {

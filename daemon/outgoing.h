@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "schema/types.h"
 #include "transport/addr.h"
 
 struct guest;
@@ -19,6 +20,8 @@ struct outgoing {
 	const char *cpr_path; /* mode cpr-transfer's channel, or NULL */
 	int priority;	       /* checked by priority_check() */
 	bool allow_weak_handover;
+	enum migration_strategy strategy;
+	uint64_t deadline_ms; /* 0: none */
 	bool preflight_only;  /* compare with the other side, and stop (daemon/preflight.h) */
 };
 

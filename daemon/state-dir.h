@@ -42,6 +42,9 @@ struct journal {
 	bool allow_weak_handover;
 	uint64_t arrival;      /* its number in the queue, or 0 */
 	bool postcopy;	       /* it got so far */
+	const char *strategy;  /* or "" */
+	uint64_t deadline_ms;
+	bool start_postcopy;
 };
 
 /*

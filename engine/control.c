@@ -202,6 +202,7 @@ static json_t *body_of(struct control *c, struct report *r)
 	struct worker_outcome outcome = { .guest_runs_here = c->m->guest_runs_here };
 	struct worker_pass pass = { .pass = r->number };
 	struct worker_admit admit = { .ticket = (uint32_t)r->number };
+	struct migration_decision decision = decision_describe(&r->decision);
 	struct worker_state state;
 
 	describe(c->m, r, &state, id);
@@ -213,6 +214,8 @@ static json_t *body_of(struct control *c, struct report *r)
 		return worker_admit_to_json(&admit);
 	case LINK_PREFLIGHT:
 		return describe_preflight(c->m);
+	case LINK_DECISION:
+		return migration_decision_to_json(&decision);
 	case LINK_CONNECT:
 	case LINK_PUBLISH:
 		return json_object();
@@ -292,6 +295,20 @@ static void snapshot(struct migration *m, struct report *ret)
 	memcpy(ret->handover_id, m->handover_id, sizeof(ret->handover_id));
 }
 
+/* ADOPT with the decisions so far, which the lock guards. */
+static json_t *describe_adopt(struct migration *m, struct worker_adopt *adopt)
+{
+	LOCK_SCOPE(&m->lock);
+	struct migration_decision list[LINK_DECISIONS_MAX];
+
+	for (uint32_t i = 0; i < m->decisions.n; i++)
+		list[i] = decision_describe(&m->decisions.list[i]);
+	adopt->has_decisions = true;
+	adopt->decisions = list;
+	adopt->n_decisions = m->decisions.n;
+	return worker_adopt_to_json(adopt);
+}
+
 /* Tell a new daemon everything. */
 static void introduce(struct control *c)
 {
@@ -307,7 +324,7 @@ static void introduce(struct control *c)
 	adopt.done = now.type == LINK_DONE;
 	adopt.start.has_share = true;
 	adopt.start.share = atomic_load(&c->m->rate.share_bps);
-	body = worker_adopt_to_json(&adopt);
+	body = describe_adopt(c->m, &adopt);
 	r = link_send(c->link, LINK_ADOPT, body, &c->m->stats_fd, 1);
 	json_decref(body);
 	if (r < 0) {

@@ -36,7 +36,7 @@
  *                      SIGN         WorkerSign       a TLS handshake takes a signature: the key stays in the daemon
  *                      AUTHORIZE    WorkerAuthorize  incoming: whether a client's certificate is allowed (tls-authz)
  *                      ADMIT        WorkerAdmit      incoming: a source is there: may it begin? Or it is gone again
- *                      DECISION     WorkerDecision   what the engine decided by itself (strategy), and why
+ *                      DECISION     MigrationDecision what the engine decided by itself (strategy), and why
  *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
  *                      DONE         WorkerOutcome    the last word; then it waits for FINISHED
  *   Nothing has a reply. All are events in conn's sense.
@@ -97,6 +97,9 @@ enum link_start_fd {
 	LINK_START_FD_USERFAULTFD, /* /dev/userfaultfd, for VMMs that may not open it */
 	LINK_START_N_FDS,
 };
+
+/* Decisions of one migration that are kept; the oldest go. */
+#define LINK_DECISIONS_MAX 32U
 
 /* Send TYPE with BODY (borrowed, may be NULL: {}). Errors as conn_send(). */
 int link_send(struct conn *c, enum link_type type, const json_t *body, const int *fds, size_t n_fds);

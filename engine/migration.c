@@ -3,6 +3,7 @@
 #include "engine/migration.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "engine/report.h"
 
 bool migration_has_capability(const struct migration *m, enum migration_capability c)
@@ -87,13 +89,13 @@ void migration_apply_share(struct migration *m, uint64_t bps)
 	atomic_store(&m->background.share_bps, bps);
 }
 
-/* Queue a report of the state as it is now. Lock held. */
-static void queue(struct migration *m, enum link_type type, uint64_t number)
+/* Queue a report of the state as it is now. Lock held: until it is released the report is the caller's, too. NULL: no memory. */
+static struct report *queue(struct migration *m, enum link_type type, uint64_t number)
 {
 	struct report *r = calloc(1, sizeof(*r));
 
 	if (!r) /* the state itself is kept: the next report tells it */
-		return;
+		return NULL;
 	*r = (struct report){ .type = type,
 			      .number = number,
 			      .status = m->status,
@@ -108,6 +110,7 @@ static void queue(struct migration *m, enum link_type type, uint64_t number)
 		m->first = r;
 	m->last = r;
 	wake_raise(m->report_fd);
+	return r;
 }
 
 void report_status(struct migration *m, enum migration_status status)
@@ -118,7 +121,7 @@ void report_status(struct migration *m, enum migration_status status)
 		stats_set(m->stats, postcopied, 1);
 	m->status = status;
 	merr_clear(&m->error);
-	queue(m, LINK_STATE, 0);
+	(void)queue(m, LINK_STATE, 0);
 }
 
 void report_error(struct migration *m, enum migration_status status, const struct merr *err)
@@ -127,7 +130,7 @@ void report_error(struct migration *m, enum migration_status status, const struc
 
 	m->status = status;
 	m->error = *err;
-	queue(m, LINK_STATE, 0);
+	(void)queue(m, LINK_STATE, 0);
 }
 
 void report_handover(struct migration *m, enum handover_state state, bool in_doubt)
@@ -139,21 +142,33 @@ void report_handover(struct migration *m, enum handover_state state, bool in_dou
 	m->has_handover = true;
 	m->handover = state;
 	m->in_doubt = in_doubt;
-	queue(m, LINK_STATE, 0);
+	(void)queue(m, LINK_STATE, 0);
 }
 
 void report_pass(struct migration *m, uint64_t pass)
 {
 	LOCK_SCOPE(&m->lock);
 
-	queue(m, LINK_PASS, pass);
+	(void)queue(m, LINK_PASS, pass);
+}
+
+void report_decision(struct migration *m, const struct decision *d)
+{
+	LOCK_SCOPE(&m->lock);
+	struct report *r;
+
+	log_info("decision: %s: %s mig=%s pass=%" PRIu64, migration_decision_kind_str(d->kind), d->reason, m->start.id, d->pass);
+	decisions_add(&m->decisions, d);
+	r = queue(m, LINK_DECISION, 0);
+	if (r)
+		r->decision = *d;
 }
 
 void report_question(struct migration *m)
 {
 	LOCK_SCOPE(&m->lock);
 
-	queue(m, LINK_SIGN, 0);
+	(void)queue(m, LINK_SIGN, 0);
 }
 
 void report_done(struct migration *m, bool guest_runs_here)
@@ -163,7 +178,7 @@ void report_done(struct migration *m, bool guest_runs_here)
 	m->done = true;
 	m->guest_runs_here = guest_runs_here;
 	stats_set(m->stats, end_ns, clock_now_ns());
-	queue(m, LINK_DONE, 0);
+	(void)queue(m, LINK_DONE, 0);
 }
 
 void report_preflight(struct migration *m, const struct mismatches *found)
@@ -175,7 +190,7 @@ void report_preflight(struct migration *m, const struct mismatches *found)
 	if (!m->preflight)
 		return;
 	*m->preflight = *found;
-	queue(m, LINK_PREFLIGHT, 0);
+	(void)queue(m, LINK_PREFLIGHT, 0);
 }
 
 struct report *report_take(struct migration *m)
@@ -342,7 +357,7 @@ static void ask_turn(struct migration *m, uint32_t ticket)
 	LOCK_SCOPE(&m->lock);
 
 	atomic_store(&m->ticket, ticket);
-	queue(m, LINK_ADMIT, ticket);
+	(void)queue(m, LINK_ADMIT, ticket);
 }
 
 uint32_t migration_ask_turn(struct migration *m)

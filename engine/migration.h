@@ -18,6 +18,7 @@
 #include "attach/mismatch.h"
 #include "base/err.h"
 #include "engine/configuration.h"
+#include "engine/decisions.h"
 #include "engine/link.h"
 #include "engine/rate.h"
 #include "engine/stats-page.h"
@@ -86,6 +87,7 @@ struct migration {
 	uint8_t handover_id[ATTACH_ID_LEN];
 	bool done;				/* the migration thread ended */
 	bool guest_runs_here;
+	struct decisions decisions;		/* those so far */
 	struct mismatches *preflight;		/* what it found last; NULL: there was none */
 	bool connection_answered;
 	int connection_fd;			/* answer to CONNECT; -1: connection_error */
@@ -117,6 +119,7 @@ void report_status(struct migration *m, enum migration_status status);
 void report_error(struct migration *m, enum migration_status status, const struct merr *err);
 void report_handover(struct migration *m, enum handover_state state, bool in_doubt);
 void report_pass(struct migration *m, uint64_t pass);
+void report_decision(struct migration *m, const struct decision *d);
 /* What keeps the guest from moving; none: all fits. */
 void report_preflight(struct migration *m, const struct mismatches *found);
 /* A handshake has a question: engine/credentials.h. Any thread. */

@@ -8,7 +8,7 @@
 /* The state at one moment, on its way to the daemon. */
 struct report {
 	struct report *next;
-	enum link_type type;	/* STATE, PASS, CONNECT, PUBLISH, SIGN (or AUTHORIZE), ADMIT or DONE */
+	enum link_type type;	/* STATE, PASS, CONNECT, PUBLISH, SIGN (or AUTHORIZE), ADMIT, DECISION or DONE */
 	uint64_t number;	/* the pass, or ADMIT's ticket */
 	enum migration_status status;
 	struct merr error;
@@ -16,6 +16,7 @@ struct report {
 	enum handover_state handover;
 	bool in_doubt;
 	uint8_t handover_id[ATTACH_ID_LEN];
+	struct decision decision;	/* DECISION */
 };
 
 /* The oldest report; the caller frees it. NULL: none. */

@@ -3,6 +3,7 @@
 #include "engine/source-throttle.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,6 +17,8 @@
 
 #define STATS_EVERY_NS (NS_PER_SEC / 2)
 
+#define FASTER "the guest dirties memory faster than it is sent"
+
 static bool converges_by(const struct source *s, enum migration_capability c)
 {
 	return !s->guest_paused && migration_has_capability(s->m, c);
@@ -26,8 +29,9 @@ static bool is_wanted(const struct source *s)
 	return converges_by(s, MIGRATION_CAPABILITY_AUTO_CONVERGE) || converges_by(s, MIGRATION_CAPABILITY_DIRTY_LIMIT);
 }
 
-static int set_throttle(struct source *s, unsigned int percent)
+static int set_throttle(struct source *s, unsigned int percent, const char *because)
 {
+	char reason[DECISION_REASON_MAX];
 	int r;
 
 	if (percent == s->throttle.percent)
@@ -35,8 +39,8 @@ static int set_throttle(struct source *s, unsigned int percent)
 	r = guest_throttle(&s->guest, percent, &s->err);
 	if (r < 0)
 		return r;
-	log_info("the guest dirties memory faster than it is sent: vCPUs are throttled by %u%% mig=%s", percent,
-		 s->m->start.id);
+	(void)snprintf(reason, sizeof(reason), "%s: vCPUs are throttled by %u%%", because, percent);
+	source_decided(s, MIGRATION_DECISION_KIND_THROTTLE, reason);
 	s->throttle.percent = percent;
 	stats_set(s->m->stats, throttle_percent, percent);
 	return 0;
@@ -46,6 +50,7 @@ static int set_throttle(struct source *s, unsigned int percent)
 static int set_limit(struct source *s)
 {
 	struct source_throttle *t = &s->throttle;
+	char reason[DECISION_REASON_MAX];
 	uint64_t limit_mib = atomic_load(&s->m->throttle.vcpu_limit_mib);
 	uint64_t period_ms = atomic_load(&s->m->throttle.vcpu_period_ms);
 	int r;
@@ -55,8 +60,8 @@ static int set_limit(struct source *s)
 	r = guest_dirty_limit(&s->guest, limit_mib, period_ms, &s->err);
 	if (r < 0)
 		return r;
-	log_info("the guest dirties memory faster than it is sent: vCPUs may dirty %" PRIu64 " MiB/s each mig=%s",
-		 limit_mib, s->m->start.id);
+	(void)snprintf(reason, sizeof(reason), FASTER ": each vCPU may dirty %" PRIu64 " MiB/s", limit_mib);
+	source_decided(s, MIGRATION_DECISION_KIND_THROTTLE, reason);
 	t->limit_mib = limit_mib;
 	t->period_ms = period_ms;
 	stats_set(s->m->stats, dirty_limit_active, 1);
@@ -80,7 +85,20 @@ int source_throttle_synced(struct source *s)
 	if (converges_by(s, MIGRATION_CAPABILITY_DIRTY_LIMIT))
 		/* Once there is a limit, a new one takes effect at the next sync, high or not. */
 		return high || t->limit_mib ? set_limit(s) : 0;
-	return high ? set_throttle(s, throttle_next(&set, t->percent, &load)) : 0;
+	return high ? set_throttle(s, throttle_next(&set, t->percent, &load), FASTER) : 0;
+}
+
+int source_throttle_step(struct source *s, const char *because)
+{
+	struct source_throttle *t = &s->throttle;
+	struct throttle_settings set = throttle_settings(&s->m->throttle);
+	/* As if the guest dirtied twice what is allowed: with tailslow, half of its speed is too much. */
+	struct throttle_load load = { .dirtied_bytes = 2, .allowed_bytes = 1 };
+
+	/* Both high periods begin anew. */
+	t->watch.n_high = 0;
+	return converges_by(s, MIGRATION_CAPABILITY_AUTO_CONVERGE) ?
+		       set_throttle(s, throttle_next(&set, t->percent, &load), because) : 0;
 }
 
 static int fetch_stats(struct source *s, uint64_t now_ns)

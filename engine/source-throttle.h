@@ -25,6 +25,12 @@ struct source_throttle {
 int source_throttle_synced(struct source *s);
 
 /*
+ * auto-converge: throttle by one step more now, whatever was watched, BECAUSE something else says so. Nothing happens at the
+ * maximum. As above.
+ */
+int source_throttle_step(struct source *s, const char *because);
+
+/*
  * Now and then during a pass: fetches statistics, and syncs if one of the capabilities has waited too long for the pass to
  * end. 0 or -errno.
  */

@@ -234,6 +234,8 @@ static int pass_tick(void *opaque)
 	struct source *s = opaque;
 	int r = source_tick(s);
 
+	if (r == 0)
+		r = source_strategy_tick(s);
 	if (postcopy_is_wanted(s))
 		ram_source_end_pass(s->sender);
 	return r < 0 ? r : source_throttle_tick(s);
@@ -371,6 +373,7 @@ static int pass(struct source *s)
 	uint64_t start_ns = clock_now_ns(), start_bytes = source_stats_bytes(s), bytes, ns;
 	int r;
 
+	source_strategy_pass_begins(s);
 	source_stats_ram_begin(s);
 	r = handlers_iterate(&s->handlers, s->out, source_tick, s, &s->err);
 	source_stats_ram_end(s);
@@ -403,6 +406,16 @@ static bool converged(struct source *s)
 	return convergence_switch(&s->convergence, &in);
 }
 
+/* After a pass: 1: the guest is to be stopped now; 0: another pass; -errno. Post-copy leaves most for later. */
+static int is_enough(struct source *s)
+{
+	int r = 0;
+
+	if (!postcopy_is_wanted(s))
+		r = source_strategy_after_pass(s, converged(s));
+	return r == 0 && postcopy_is_wanted(s) ? converged(s) : r;
+}
+
 static int precopy(struct source *s)
 {
 	int r;
@@ -410,8 +423,12 @@ static int precopy(struct source *s)
 	do {
 		r = pass(s);
 		if (r == 0)
-			r = converged(s) ? switchover_ack_wait(s) : 0;
+			r = is_enough(s);
+		if (r > 0)
+			r = switchover_ack_wait(s);
 	} while (r == 0);
+	if (r > 0 && !postcopy_is_wanted(s))
+		source_decided(s, MIGRATION_DECISION_KIND_SWITCHOVER, s->strategy.reason);
 	return r < 0 ? r : 0;
 }
 

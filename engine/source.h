@@ -20,6 +20,7 @@
 #include "engine/ram-source.h"
 #include "engine/return-path.h"
 #include "engine/source-stats.h"
+#include "engine/source-strategy.h"
 #include "engine/source-throttle.h"
 
 struct page_server;
@@ -40,6 +41,7 @@ struct source {
 	struct globalstate run_state;
 	struct convergence convergence;
 	struct source_throttle throttle;
+	struct source_strategy strategy;
 	struct source_stats stats;
 	enum peer_kind peer;
 	uint64_t features;		/* enum hello_feature, of both sides */

@@ -99,6 +99,34 @@ def test_migrate_detached(t):
     t.check(ok(t, fake, "migrate", "--detach", "tcp:h:1") == "", "nothing to say")
 
 
+def test_strategy(t):
+    decided = [{"decision": "throttle", "reason": "a", "pass": 1, "time": 2}, {"decision": "postcopy", "reason": "b", "pass": 3, "time": 4}]
+    fake = server(t, migrate={}, migrate_start_postcopy={}, query_status={"running": True, "status": "running"},
+                  query_migrate=[{**ACTIVE, "decisions": decided}])
+    ok(t, fake, "migrate", "--detach", "--strategy", "auto", "--deadline", "60000", "--priority", "3", "tcp:h:1")
+    t.check(fake.sent("migrate") == [{"uri": "tcp:h:1", "strategy": "auto", "deadline": 60000, "priority": 3}], fake.requests)
+    ok(t, fake, "-g", "vm1", "postcopy")
+    t.check(fake.sent("migrate-start-postcopy") == [{"guest": "vm1"}], fake.requests)
+    status, _, err = migd_ctl.run(fake.path, "migrate", "--deadline", "soon", "tcp:h:1")
+    t.check(status == 2 and "deadline" in err and "soon" in err, f"{status} {err!r}")
+    t.check("decided:   postcopy: b\n" in ok(t, fake, "status"), "the last decision")
+
+
+def test_postcopy(t):
+    """Each side shows what it knows."""
+    source = {**ACTIVE, "status": "postcopy-active", "postcopy": {"requested": 512, "prefetched": 0, "background": 7, "recoveries": 2}}
+    target = {"status": "postcopy-active", "postcopy": {"missing": 256, "faults": 9, "recoveries": 0,
+              "fault-latency": {"min": 1, "mean": 2, "p50": 250000, "p90": 3, "p99": 12500000, "max": 4}}}
+    done = {**DONE, "postcopy": source["postcopy"], "ram": {**DONE["ram"], "postcopy-bytes": 3 << 20}}
+    fake = server(t, query_status={"running": False, "status": "finish-migrate"}, query_migrate=[source, target, done])
+    out = ok(t, fake, "status")
+    t.check("postcopy-active" in out and "2.0 MiB asked for, 1.0 GiB left" in out and "2 recoveries" in out, out)
+    out = ok(t, fake, "status")
+    t.check("1.0 MiB missing, waited for pages 9 times, half of them up to 0.25 ms, 99 of 100 up to 12.50 ms" in out, out)
+    out = ok(t, fake, "watch")
+    t.check("3.0 MiB by post-copy, of which 2.0 MiB were asked for" in out, out)
+
+
 def test_in_doubt_is_said(t):
     fake = server(t, query_status={"running": False, "status": "finish-migrate"}, query_migrate=[DOUBT])
     out = ok(t, fake, "status")
