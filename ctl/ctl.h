@@ -27,6 +27,7 @@ enum ctl_option {
 	CTL_OPT_PRIORITY = 1 << 4,
 	CTL_OPT_STRATEGY = 1 << 5,
 	CTL_OPT_DEADLINE = 1 << 6,
+	CTL_OPT_LAZY = 1 << 7,
 };
 
 /* One run of migctl. */

@@ -29,6 +29,7 @@ static const struct {
 	{ CTL_OPT_DETACH, "detach", NULL, 0, "migrate: do not wait for the end" },
 	{ CTL_OPT_PREFLIGHT, "preflight", NULL, 0, "migrate: only compare both sides, and list every mismatch" },
 	{ CTL_OPT_WAIT, "wait", NULL, 0, "incoming: wait until the guest arrived" },
+	{ CTL_OPT_LAZY, "lazy", NULL, 0, "incoming, file:PATH with mapped-ram: run it at once, and read its memory meanwhile" },
 	{ CTL_OPT_PRIORITY, "priority", "N", offsetof(struct ctl, priority),
 	  "migrate: from -8 to 8; before others, and with more bandwidth, if higher" },
 	{ CTL_OPT_STRATEGY, "strategy", "S", offsetof(struct ctl, strategy),

@@ -70,6 +70,8 @@ static int incoming_run(struct ctl *ctl, struct merr *err)
 
 	json_object_set_new(args, "uri", json_string(ctl->args[0]));
 	json_object_set_new(args, "exit-on-error", json_false());
+	if (ctl->options & CTL_OPT_LAZY)
+		json_object_set_new(args, "lazy", json_true());
 	r = ctl_execute(ctl, "migrate-incoming", args, NULL, err);
 	if (r == CTL_OK)
 		r = ctl_query(ctl, "query-migrate", &info, err);
@@ -179,7 +181,7 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 const struct ctl_command ctl_migrate_commands[] = {
 	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT | CTL_OPT_PRIORITY | CTL_OPT_STRATEGY | CTL_OPT_DEADLINE, false,
 	  "migrate the guest to tcp:HOST:PORT, unix:PATH, vsock:CID:PORT or file:PATH, and wait for the end", migrate_run },
-	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT, false,
+	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT | CTL_OPT_LAZY, false,
 	  "wait for a guest at tcp:HOST:PORT (port 0: any), unix:PATH or vsock:CID:PORT, or read it from file:PATH", incoming_run },
 	{ "status", "", 0, 0, 0, false, "what the guest does, and where its migration stands", status_run },
 	{ "watch", "", 0, 0, 0, false, "follow the migration until it ends", watch_run },

@@ -62,6 +62,7 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 	/*
 	 * A guess until ADOPT; without a worker, the guest's handover decides what becomes of it.
 	 */
+	m->lazy = j->postcopy && !j->outgoing && addr.type == ADDR_FILE;
 	m->status = j->postcopy ? MIGRATION_STATUS_POSTCOPY_PAUSED : MIGRATION_STATUS_ACTIVE;
 	*ret = m;
 	return 0;
@@ -197,6 +198,7 @@ static int take_start(struct migration *m, struct worker_start *s, struct merr *
 			"worker link: ADOPT: it is about another migration than its journal");
 	m->mode = s->mode;
 	m->preflight_only = s->preflight_only;
+	m->lazy = s->has_lazy && s->lazy;
 	m->share.bps = s->has_share ? s->share : 0;
 	tls_adopt(m, s);
 	take_settings(m->guest, s);

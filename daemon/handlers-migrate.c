@@ -82,11 +82,12 @@ void cmd_migrate_incoming(struct qmp_call *call, const struct migrate_incoming_a
 	if (incoming_check(g, &err) < 0 ||
 	    address_parse_incoming(args->has_uri ? args->uri : NULL, args->channels,
 				   args->n_channels, &addr, text, &err) < 0 ||
-	    address_check_direction(&addr, true, &err) < 0 || address_check(g, &addr, &err) < 0)
+	    address_check_direction(&addr, true, &err) < 0 || address_check(g, &addr, &err) < 0 ||
+	    (args->has_lazy && args->lazy && incoming_check_lazy(g, &addr, &err) < 0))
 		qmp_fail(call, &err);
 	else
 		incoming_start(g, text, &addr, !args->has_exit_on_error || args->exit_on_error,
-			       call);
+			       args->has_lazy && args->lazy, call);
 }
 
 void cmd_migrate_cancel(struct qmp_call *call, const struct migrate_cancel_args *args)

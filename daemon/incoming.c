@@ -14,6 +14,7 @@
 #include "daemon/start.h"
 #include "daemon/stream.h"
 #include "daemon/tls.h"
+#include "daemon/userfaultfd.h"
 #include "qmp/server.h"
 #include "transport/sock.h"
 
@@ -46,6 +47,19 @@ int incoming_check(const struct guest *g, struct merr *err)
 				"start a fresh VMM for the next attempt",
 				g->name, handover_phase_str(phase));
 	return 0;
+}
+
+int incoming_check_lazy(const struct guest *g, const struct addr *addr, struct merr *err)
+{
+	if (addr->type != ADDR_FILE)
+		return merr_set(err, -EINVAL,
+				"'lazy' is for files: only there can a page be read when it is needed; restore from "
+				"file:PATH, or let the source switch to post-copy");
+	if (!g->capabilities[MIGRATION_CAPABILITY_MAPPED_RAM])
+		return merr_set(err, -EINVAL,
+				"'lazy' needs capability 'mapped-ram', and a file that was saved with it: in any other "
+				"no page has a place of its own");
+	return userfaultfd_check(USERFAULTFD_POSTCOPY, err);
 }
 
 /* Nothing happened yet: the guest is as before. */
@@ -109,7 +123,7 @@ static void start_local(struct migration *m)
 }
 
 void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,
-		    struct qmp_call *call)
+		    bool lazy, struct qmp_call *call)
 {
 	struct merr err = MERR_INIT;
 	struct migration *m = NULL;
@@ -124,6 +138,7 @@ void incoming_start(struct guest *g, const char *uri, const struct addr *addr, b
 		return;
 	}
 	m->exit_on_error = exit_on_error;
+	m->lazy = lazy;
 	m->on_started = on_started;
 	if (addr_is_network(&m->addr) && tls_prepare(m, &err) < 0) {
 		(void)migration_free(m);

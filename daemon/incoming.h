@@ -14,12 +14,15 @@ struct qmp_call;
 /* QMP.md 2.1: whether G can begin to wait for a migration now. -errno with ERR. */
 int incoming_check(const struct guest *g, struct merr *err);
 
+/* Whether G can be restored lazily from ADDR. -errno with ERR. */
+int incoming_check_lazy(const struct guest *g, const struct addr *addr, struct merr *err);
+
 /*
- * After incoming_check(): listen on ADDR and start a worker for G. CALL is answered when the worker runs, or with what went
+ * After these: listen on ADDR and start a worker for G. CALL is answered when the worker runs, or with what went
  * wrong: the guest can then be given another try.
  */
 void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,
-		    struct qmp_call *call);
+		    bool lazy, struct qmp_call *call);
 
 /* M's listen_fd, as query-migrate shows it; also if that was passed. */
 void incoming_note_address(struct migration *m);

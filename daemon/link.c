@@ -95,6 +95,8 @@ static int describe_start(const struct migration *m, json_t **ret)
 		.strategy = m->strategy,
 		.has_deadline = true,
 		.deadline = m->deadline_ms,
+		.has_lazy = true,
+		.lazy = m->lazy,
 	};
 	char uuid[2 * ATTACH_ID_LEN + 1];
 	int r;

@@ -56,6 +56,7 @@ struct migration {
 	char *peer;
 	bool reached_loaded; /* incoming: the source may have been told so, and may ask */
 	bool preflight_only; /* outgoing: nothing is to move */
+	bool lazy;           /* incoming: the guest runs before all of its memory was read from its file */
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
 	bool allow_weak_handover; /* outgoing: a running guest may go where nobody answers */
 	bool start_postcopy; /* outgoing: migrate-start-postcopy came */
@@ -77,8 +78,9 @@ struct migration {
 	struct dial *dial;     /* a connection is being made */
 	struct dial *recovery_dial;     /* the same for an operator's recovery (daemon/recovery.h) */
 	struct qmp_call *recovery_call; /* migrate-recover: to be answered when it listens */
-	int stream_fd;         /* for the worker's START; -1: it asks for one */
-	int direct_fd;         /* a file's second descriptor, for direct I/O; -1: none */
+	int stream_fd;         /* for the worker's START; -1: it asks for one. Lazy: kept for successors */
+	int direct_fd;         /* a file's second descriptor, for direct I/O; -1: none. Likewise */
+	bool reopened;         /* lazy: stream_fd is by another daemon than the first one: for one worker only */
 	bool return_path;      /* the stream is bidirectional */
 	struct publication *publication; /* of a stream to a file or a command; or NULL */
 	struct migration_tls *tls; /* daemon/tls.h; NULL: it is not encrypted, or that is not decided */

@@ -20,6 +20,17 @@
 #include "daemon/stream.h"
 #include "qmp/server.h"
 
+/* Of a lazy restore there is no other side. */
+static int check_has_peer(const struct migration *m, struct merr *err)
+{
+	if (!m->lazy)
+		return 0;
+	return merr_set(err, -EINVAL,
+			"The memory of guest '%s' is read from '%s': there is no connection. What cannot be read is tried again "
+			"every second, and the restore goes on by itself",
+			m->guest->name, m->uri);
+}
+
 int recovery_pause(struct guest *g, struct merr *err)
 {
 	struct migration *m = g->migration;
@@ -29,6 +40,8 @@ int recovery_pause(struct guest *g, struct merr *err)
 				"migrate-pause works only during postcopy-active or postcopy-recover; the migration of "
 				"guest '%s' is in state '%s'",
 				g->name, migration_status_str(m ? m->status : MIGRATION_STATUS_NONE));
+	if (check_has_peer(m, err) < 0)
+		return -EINVAL;
 	link_pause(m);
 	return 0;
 }
@@ -211,7 +224,9 @@ static int check_listen(const struct guest *g, const struct addr *addr, struct m
 				"migrate-recover works only while post-copy is paused; the migration of guest '%s' is in "
 				"state '%s'",
 				g->name, migration_status_str(m ? m->status : MIGRATION_STATUS_NONE));
-	r = check_address(m, addr, err);
+	r = check_has_peer(m, err);
+	if (r == 0)
+		r = check_address(m, addr, err);
 	if (r == 0)
 		r = check_worker(m, err);
 	if (r == 0 && m->recovery_call)

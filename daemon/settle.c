@@ -15,6 +15,7 @@
 #include "daemon/queue.h"
 #include "daemon/recovery.h"
 #include "daemon/start.h"
+#include "daemon/stream.h"
 #include "daemon/timer.h"
 #include "daemon/worker.h"
 
@@ -155,6 +156,21 @@ static void on_relistening(void *opaque, int fd, const struct merr *err)
 	start_worker(m);
 }
 
+/* The file again, if another daemon opened it first: each time anew, for it may be the wrong one by now. */
+static void reopen(struct migration *m)
+{
+	struct merr err = MERR_INIT;
+
+	m->reopened |= m->stream_fd < 0;
+	if (m->stream_fd >= 0 || stream_open(m, NULL, &err) == 0) {
+		start_worker(m);
+		return;
+	}
+	merr_clear(&m->error);
+	migration_note_error(m, merr_msg(&err));
+	start_failed(m, &err);
+}
+
 static void start_successor(struct migration *m)
 {
 	enum handover_phase phase = migration_phase(m);
@@ -169,6 +185,8 @@ static void start_successor(struct migration *m)
 	if (m->direction == WORKER_DIRECTION_OUTGOING) {
 		migration_set_handover(m, m->handover_id, HANDOVER_PHASE_RELEASED, NULL, true);
 		start_worker(m); /* it asks for a connection */
+	} else if (m->lazy) {
+		reopen(m);
 	} else if (m->listen_fd >= 0 || !addr_is_network(&m->addr)) {
 		start_worker(m); /* without a place to be found at, an operator's word is all */
 	} else {

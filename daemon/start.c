@@ -31,8 +31,10 @@ static void finish(struct migration *m, const struct merr *err)
 	void (*fn)(struct migration * m, const struct merr *err) = TAKE_PTR(m->on_started);
 
 	m->library_fd = close_fd(m->library_fd);
-	m->stream_fd = close_fd(m->stream_fd);
-	m->direct_fd = close_fd(m->direct_fd);
+	if (!m->lazy || m->reopened) {
+		m->stream_fd = close_fd(m->stream_fd);
+		m->direct_fd = close_fd(m->direct_fd);
+	}
 	fn(m, err);
 }
 

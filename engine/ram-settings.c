@@ -42,20 +42,29 @@ static int use_mapped_writer(struct migration *m, struct ram_source *s, struct r
 	return r;
 }
 
-int ram_settings_mapped_reader(const struct migration *m, const struct chan *chan, struct mapped_reader **ret,
-			       struct merr *err)
+void ram_settings_mapped_file(const struct migration *m, int fd, struct mapped_source_file *ret)
 {
-	const struct mapped_source_file file = {
-		.fd = chan_fd(chan),
+	*ret = (struct mapped_source_file){
+		.fd = fd,
 		.direct_fd = m->direct_fd,
 		.n_threads = mapped_threads(m, MAPPED_READERS),
 		.cancel_fd = m->cancel_fd,
 	};
+}
 
-	*ret = NULL;
-	if (!migration_has_capability(m, MIGRATION_CAPABILITY_MAPPED_RAM))
+int ram_settings_target(struct target *t)
+{
+	struct mapped_source_file file;
+
+	if (!migration_has_capability(t->m, MIGRATION_CAPABILITY_MAPPED_RAM))
 		return 0;
-	return mapped_reader_new(&file, m->stats, ret, err);
+	ram_settings_mapped_file(t->m, chan_fd(t->chan), &file);
+	if (!t->m->start.has_lazy || !t->m->start.lazy)
+		return mapped_reader_new(&file, t->m->stats, &t->receiver.mapped, &t->err);
+	if (lazy_restore_new(t, &file) < 0)
+		return t->err.code;
+	t->receiver.lazy = t->lazy;
+	return 0;
 }
 
 /* Pages go over its channels, in the way the peer takes them. */

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "engine/lazy-restore.h"
 #include "engine/ram-fill.h"
 #include "engine/ram-poison.h"
 #include "engine/wire.h"
@@ -105,6 +106,14 @@ static int receive_page_size(struct ram_target *t, const struct ram_file *b)
 	return in_error(t->in);
 }
 
+/* In a mapped-ram file a block's memory comes with its entry. */
+static int receive_mapped(struct ram_target *t, struct ram_file *b)
+{
+	if (t->lazy)
+		return lazy_restore_block(t->lazy, t->in, b);
+	return t->mapped ? mapped_reader_block(t->mapped, t->in, b) : 0;
+}
+
 /* The block list: every block once, lengths equal to ours, the sum as announced. */
 static int receive_list(struct ram_target *t, uint64_t total)
 {
@@ -135,7 +144,7 @@ static int receive_list(struct ram_target *t, uint64_t total)
 			return in_error(t->in);
 		if (t->ram->ignore_shared && receive_address(t, b) < 0)
 			return in_error(t->in);
-		if (t->mapped && mapped_reader_block(t->mapped, t->in, b) < 0)
+		if (receive_mapped(t, b) < 0)
 			return in_error(t->in);
 		seen[b - t->ram->blocks] = true;
 		left -= len;
@@ -146,7 +155,7 @@ static int receive_list(struct ram_target *t, uint64_t total)
 				       "section 'ram': the source has no RAM block '%s': start the target "
 				       "VMM with the same memory", t->ram->blocks[i].name);
 	t->listed = true;
-	return 0;
+	return t->lazy ? lazy_restore_begin(t->lazy, t->in) : 0;
 }
 
 static int record_block(struct ram_target *t, uint64_t flags)
@@ -214,7 +223,7 @@ static int receive_pages(struct ram_target *t, uint64_t offset, uint64_t flags)
 	bool run = flags & WIRE_RAM_RUN;
 	uint64_t n = 1, len;
 
-	if (t->mapped)
+	if (t->mapped || t->lazy)
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'flags': 0x%" PRIx64 " is a record, and with "
 			       "mapped-ram there are none", flags);
 	if (!is_page_kind(t, kind, run))

@@ -25,6 +25,7 @@ struct ram_target {
 	bool runs;		/* WIRE_RAM_RUN was agreed on */
 	bool handed;		/* the blocks are the source's own memory: no page comes (engine/cpr.h) */
 	struct mapped_reader *mapped;	/* pages are in their places, no records; or NULL. Borrowed */
+	struct lazy_restore *lazy;	/* likewise, and they are read later: engine/lazy-restore.h */
 	struct guest_link *guest;	/* is told of damaged pages; NULL: WIRE_RAM_POISON was not agreed on */
 	struct placer *placer;	/* post-copy: from LISTEN on pages go by it; NULL: before. Borrowed */
 	bool page_sizes;	/* post-copy was announced: the block list has the sizes of huge pages */

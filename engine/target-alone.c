@@ -68,6 +68,10 @@ int target_take_over(struct target *t)
 		run_in_postcopy(t);
 		return 0;
 	}
+	if (t->lazy) {
+		lazy_restore_serve(t);
+		return 0;
+	}
 	/* Whether this arrives or not: the guest runs here. */
 	if (t->hello.peer == PEER_QEMU)
 		(void)rp_send_be32(t->chan, WIRE_RP_SHUT, 0);

@@ -140,7 +140,7 @@ static int register_handlers(struct target *t)
 	if (t->hello.features & HELLO_FEATURE_POISON)
 		t->receiver.guest = &t->guest;
 	t->run_state = (struct globalstate){ .live = true, .required = t->hello.peer == PEER_MIGD };
-	r = ram_settings_mapped_reader(t->m, t->chan, &t->receiver.mapped, &t->err);
+	r = ram_settings_target(t);
 	if (r == 0)
 		r = ram_target_register(&t->handlers, &t->receiver, &t->err);
 	if (r == 0)
@@ -333,6 +333,8 @@ static int receive(struct target *t)
 	if (r == 0 && !postcopy_target_listens(t))
 		r = target_end_channels(t);
 	if (r == 0)
+		r = lazy_restore_check(t);
+	if (r == 0)
 		r = guest_loaded(&t->guest, !t->run_state.live, &t->err);
 	if (r < 0)
 		return r;
@@ -356,6 +358,7 @@ static void fail(struct target *t)
 		(void)multifd_target_why(t->multifd, &t->err);
 	}
 	postcopy_target_let_go(t);
+	lazy_restore_let_go(t);
 	if (t->begun && guest_abort(&t->guest, NULL, &ignored) == 0)
 		report_handover(t->m, HANDOVER_DISCARDED, false);
 	if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0) {
@@ -390,6 +393,7 @@ static int open_guest(struct target *t)
 static void target_done(struct target *t)
 {
 	postcopy_target_done(t);
+	lazy_restore_done(t);
 	handlers_done(&t->handlers);
 	t->receiver.mapped = mapped_reader_free(t->receiver.mapped);
 	live_close(&t->live);
@@ -400,6 +404,11 @@ static void target_done(struct target *t)
 	ram_done(&t->ram);
 }
 
+static bool is_lazy(const struct migration *m)
+{
+	return m->start.has_lazy && m->start.lazy;
+}
+
 void target_run(struct migration *m)
 {
 	struct target t = { .m = m };
@@ -407,14 +416,18 @@ void target_run(struct migration *m)
 	int r;
 
 	r = open_guest(&t);
-	t.reception = reception_new(m, target_note_refusal, &t);
-	if (r == 0 && !t.reception)
-		r = merr_set_errno(&t.err, -ENOMEM, "the connections of a migration");
+	if (r == 0 && (fresh || !is_lazy(m))) {
+		t.reception = reception_new(m, target_note_refusal, &t);
+		if (!t.reception)
+			r = merr_set_errno(&t.err, -ENOMEM, "the connections of a migration");
+	}
 	runs = !fresh && decision_runs(m->decision_fd, t.guest.id);
 	if (r == 0 && fresh)
 		r = receive(&t);
 	if (r < 0)
 		fail(&t);
+	else if (!fresh && is_lazy(m))
+		runs = lazy_restore_succeed(&t);
 	else if (t.hello.peer == PEER_MIGD)
 		runs = target_settle(&t, runs);
 	else

@@ -6,6 +6,7 @@
 #include "engine/globalstate.h"
 #include "engine/guest-link.h"
 #include "engine/handler.h"
+#include "engine/lazy-restore.h"
 #include "engine/live.h"
 #include "engine/migration.h"
 #include "engine/opening.h"
@@ -24,6 +25,7 @@ struct target {
 	struct globalstate run_state;
 	struct multifd_target *multifd;	/* its channels; NULL: there are none */
 	struct postcopy_target *postcopy;	/* NULL: it was not announced */
+	struct lazy_restore *lazy;	/* a file's pages are read while the guest runs; NULL: before */
 	struct reception *reception;	/* of connections that nobody knows yet */
 	struct merr refusal;		/* why the last of them was refused */
 	struct chan *chan;

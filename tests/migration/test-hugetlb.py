@@ -113,4 +113,24 @@ def test_restored_into_huge_pages(t):
     by_a_file(t, False, True)
 
 
+def test_restored_lazily(t):
+    """What is waited for are huge pages, and the file has parts of them."""
+    need_huge_pages(t, 112)
+    src, dst = t.pair(memory="96M", working_set="8M", hugetlb=True)
+    for vmm in src, dst:
+        vmm.command("migrate-set-capabilities", {"capabilities": [{"capability": "mapped-ram", "state": True}]})
+    src.mem.map[(64 << 20) + 4096:84 << 20] = b"y" * ((20 << 20) - 4096)
+    src.command("migrate", {"uri": f"file:{t.dir}/guest"})
+    t.check(t.wait_end(src)["status"] == "completed", f"{src.migration()}")
+    dst.set(max_postcopy_bandwidth=2 << 20)
+    dst.command("migrate-incoming", {"uri": f"file:{t.dir}/guest", "lazy": True, "exit-on-error": False})
+    wait_until(lambda: dst.status() == "postcopy-active", "it runs", alive=[dst.daemon])
+    t.assert_runs(dst)
+    t.check(dst.migration()["postcopy"]["missing"] > 0, "it did so with pages missing")
+    dst.set(max_postcopy_bandwidth=0)
+    t.check(t.wait_end(dst)["status"] == "completed", f"{dst.migration()}")
+    t.check(dst.mem.map[64 << 20:84 << 20] == bytes(4096) + b"y" * ((20 << 20) - 4096), "what it had in memory is there")
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
 migdtest.main()
