@@ -57,7 +57,8 @@ int postcopy_call(struct target *t, postcopy_call_fn fn, void *opaque, bool must
 	pthread_t thread;
 	int r;
 
-	if (!postcopy_target_listens(t))
+	/* A QEMU's guest has no devices here, nor vCPUs: nobody looks. */
+	if (!postcopy_target_listens(t) || t->hello.peer != PEER_MIGD)
 		return fn(t, opaque, &t->err);
 	c.done_fd = done_fd = wake_new();
 	r = done_fd < 0 ? -EMFILE : -pthread_create(&thread, NULL, run, &c);

@@ -350,7 +350,9 @@ int postcopy_target_serve(struct target *t)
 	connected(t);
 	chan_set_cancel(t->chan, pc->interrupt_fd);
 	in_timeout(t->in, IDLE_TIMEOUT_MS);
-	merr_clear(&t->err);
+	/* Unless it broke while the guest was made to run. */
+	if (!in_error(t->in))
+		merr_clear(&t->err);
 	while (r == 0)
 		r = target_receive_one(t);
 	if (r > 0)
