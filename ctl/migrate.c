@@ -41,6 +41,48 @@ static int migrate_run(struct ctl *ctl, struct merr *err)
 	return r == CTL_OK ? progress_follow(ctl, err) : r;
 }
 
+#define SNAPSHOT "background-snapshot"
+
+static int switch_snapshots(struct ctl *ctl, bool on, struct merr *err)
+{
+	json_t *args = ctl_guest_args(ctl);
+
+	json_object_set_new(args, "capabilities", json_pack("[{s:s, s:b}]", "capability", SNAPSHOT, "state", on));
+	return ctl_execute(ctl, "migrate-set-capabilities", args, NULL, err);
+}
+
+/* CTL_OK and *ret: whether the capability is on. */
+static int snapshots_are_on(struct ctl *ctl, bool *ret, struct merr *err)
+{
+	_cleanup_json_ json_t *all = NULL;
+	int r = ctl_query(ctl, "query-migrate-capabilities", &all, err);
+	json_t *c;
+	size_t i;
+
+	*ret = false;
+	json_array_foreach(all, i, c)
+		if (strcmp(ctl_str(c, "capability", ""), SNAPSHOT) == 0)
+			*ret = ctl_bool(c, "state");
+	return r;
+}
+
+/* A migration to a file with the capability, which is on for so long only. */
+static int snapshot_run(struct ctl *ctl, struct merr *err)
+{
+	struct merr ignored = MERR_INIT;
+	bool was_on;
+	int r = snapshots_are_on(ctl, &was_on, err);
+
+	if (r == CTL_OK && !was_on)
+		r = switch_snapshots(ctl, true, err);
+	if (r != CTL_OK)
+		return r;
+	r = migrate_run(ctl, err);
+	if (!was_on && switch_snapshots(ctl, false, r == CTL_OK ? err : &ignored) != CTL_OK)
+		return CTL_FAILED;
+	return r;
+}
+
 static void print_address(const json_t *a)
 {
 	const char *type = ctl_str(a, "type", "");
@@ -183,6 +225,8 @@ const struct ctl_command ctl_migrate_commands[] = {
 	  "migrate the guest to tcp:HOST:PORT, unix:PATH, vsock:CID:PORT or file:PATH, and wait for the end", migrate_run },
 	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT | CTL_OPT_LAZY, false,
 	  "wait for a guest at tcp:HOST:PORT (port 0: any), unix:PATH or vsock:CID:PORT, or read it from file:PATH", incoming_run },
+	{ "snapshot", "file:PATH", 1, 1, 0, false,
+	  "save the guest as it is now, while it runs on, and wait for the end", snapshot_run },
 	{ "status", "", 0, 0, 0, false, "what the guest does, and where its migration stands", status_run },
 	{ "watch", "", 0, 0, 0, false, "follow the migration until it ends", watch_run },
 	{ "cancel", "", 0, 0, 0, false, "cancel the migration; the guest runs on here", cancel_run },

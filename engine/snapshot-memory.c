@@ -35,6 +35,9 @@ struct snapshot_memory {
 	int stop_fd;		/* wake: no more faults are to be served */
 	struct snapshot_queue *queue;
 	pthread_t thread;
+	/* Pages are put on `todo` and protected, or taken off it, at once: one that is taken off before it is protected would stay so. */
+	pthread_mutex_t lock;
+	uint64_t *data[ATTACH_RAM_BLOCKS_MAX];	/* found touched before the instant */
 	uint64_t *zeros[ATTACH_RAM_BLOCKS_MAX];	/* holes to be told */
 };
 
@@ -57,8 +60,10 @@ struct saver {
 /* ---- one page, once ---- */
 
 /* Those pages of MASK that were still to be saved: from here on they are the caller's to save. */
-static uint64_t claim(struct ram_file *b, uint64_t page, uint64_t mask)
+static uint64_t claim(struct snapshot_memory *m, struct ram_file *b, uint64_t page, uint64_t mask)
 {
+	LOCK_SCOPE(&m->lock);
+
 	return __atomic_fetch_and(&b->todo[page / BITMAP_WORD_BITS], ~mask, __ATOMIC_ACQ_REL) & mask;
 }
 
@@ -110,7 +115,7 @@ static int copy_pages(struct saver *s, struct ram_file *b, uint64_t page, uint64
 		return r;
 	(*ret)->block = b;
 	(*ret)->page = page;
-	(*ret)->mask = claim(b, page, mask);
+	(*ret)->mask = claim(s->m, b, page, mask);
 	return read_copy(*ret, err);
 }
 
@@ -237,40 +242,96 @@ static uint64_t note_hole(const struct ram_file *b, uint64_t *zeros, uint64_t fi
 	return tail - head_end;
 }
 
-/* Pages [first, end) hold something. They are on the list before anybody can fault there. */
-static int protect_run(struct snapshot_memory *m, struct ram_file *b, uint64_t first, uint64_t end,
-		       int (*tick)(void *opaque), void *opaque, struct merr *err)
+static int protect_some(struct snapshot_memory *m, struct ram_file *b, uint64_t first, uint64_t n, struct merr *err)
+{
+	LOCK_SCOPE(&m->lock);
+	int r;
+
+	bitmap_atomic_or_range(b->todo, first, n);
+	stats_add(m->stats, remaining_bytes, n * WIRE_PAGE_SIZE);
+	r = uffd_protect(m->uffd, b->host_base + first * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE, true);
+	return r < 0 ? merr_set_errno(err, r, "write-protecting RAM block '%s'", b->name) : 0;
+}
+
+/* The instant, and who wants to be called now and then. */
+struct instant {
+	struct snapshot_memory *m;
+	int (*tick)(void *opaque);
+	void *opaque;
+};
+
+/* Pages [first, end) hold something. */
+static int protect_run(const struct instant *t, struct ram_file *b, uint64_t first, uint64_t end, struct merr *err)
 {
 	uint64_t n;
 	int r = 0;
 
 	for (; r == 0 && first < end; first += n) {
 		n = min_u64(end - first, PROTECT_PAGES);
-		bitmap_atomic_or_range(b->todo, first, n);
-		stats_add(m->stats, remaining_bytes, n * WIRE_PAGE_SIZE);
-		r = uffd_protect(m->uffd, b->host_base + first * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE, true);
-		r = r < 0 ? merr_set_errno(err, r, "write-protecting RAM block '%s'", b->name) : tick(opaque);
+		r = protect_some(t->m, b, first, n, err);
+		if (r == 0)
+			r = t->tick(t->opaque);
 	}
 	return r;
 }
 
+/* Pages [first, end) were a hole when they were looked at last. */
+static int protect_hole(const struct instant *t, struct ram_file *b, uint64_t *zeros, uint64_t first, uint64_t end,
+			struct merr *err)
+{
+	uint64_t stop;
+	int r = 0;
+
+	for (; r == 0 && first < end; first = stop) {
+		bool touched = ram_is_data(b, first, &stop);
+
+		stop = min_u64(stop, end);
+		if (touched)
+			r = protect_run(t, b, first, stop, err);
+		else
+			stats_add(t->m->stats, hole_pages, note_hole(b, zeros, first, stop));
+	}
+	return r;
+}
+
+static int protect_block(const struct instant *t, size_t index, struct merr *err)
+{
+	struct ram_file *b = &t->m->ram->blocks[index];
+	const uint64_t *data = t->m->data[index];
+	uint64_t page = 0, end;
+	int r = 0;
+
+	for (; r == 0 && page < b->n_pages; page = end) {
+		if (bitmap_test(data, page)) {
+			end = bitmap_next_clear(data, b->n_pages, page);
+			r = protect_run(t, b, page, end, err);
+		} else {
+			end = bitmap_next_set(data, b->n_pages, page);
+			r = protect_hole(t, b, t->m->zeros[index], page, end, err);
+		}
+	}
+	return r;
+}
+
+void snapshot_memory_look(struct snapshot_memory *m)
+{
+	uint64_t page, end;
+
+	for (size_t i = 0; i < m->ram->n_blocks; i++)
+		for (page = 0; page < m->ram->blocks[i].n_pages; page = end)
+			if (ram_is_data(&m->ram->blocks[i], page, &end))
+				bitmap_set_range(m->data[i], page, end - page);
+}
+
 int snapshot_memory_protect(struct snapshot_memory *m, int (*tick)(void *opaque), void *opaque, struct merr *err)
 {
-	uint64_t skipped = 0, page, end;
-	struct ram_file *b;
+	const struct instant t = { .m = m, .tick = tick, .opaque = opaque };
 	int r = 0;
 
 	stats_set(m->stats, remaining_bytes, 0);
-	for (size_t i = 0; r == 0 && i < m->ram->n_blocks; i++) {
-		b = &m->ram->blocks[i];
-		for (page = 0; r == 0 && page < b->n_pages; page = end) {
-			if (ram_is_data(b, page, &end))
-				r = protect_run(m, b, page, end, tick, opaque, err);
-			else
-				skipped += note_hole(b, m->zeros[i], page, end);
-		}
-	}
-	stats_set(m->stats, hole_pages, skipped);
+	stats_set(m->stats, hole_pages, 0);
+	for (size_t i = 0; r == 0 && i < m->ram->n_blocks; i++)
+		r = protect_block(&t, i, err);
 	return r;
 }
 
@@ -397,8 +458,11 @@ static void free_parts(struct snapshot_memory *m)
 	(void)close_fd(m->uffd);
 	(void)close_fd(m->stop_fd);
 	(void)snapshot_queue_free(m->queue);
-	for (size_t i = 0; i < m->ram->n_blocks; i++)
+	for (size_t i = 0; i < m->ram->n_blocks; i++) {
+		(void)ram_bits_free(m->data[i], m->ram->blocks[i].n_pages);
 		(void)ram_bits_free(m->zeros[i], m->ram->blocks[i].n_pages);
+	}
+	(void)pthread_mutex_destroy(&m->lock);
 	free(m);
 }
 
@@ -409,8 +473,9 @@ static int make_parts(struct snapshot_memory *m)
 	if (m->stop_fd < 0 || !m->queue)
 		return m->stop_fd < 0 ? m->stop_fd : -ENOMEM;
 	for (size_t i = 0; i < m->ram->n_blocks; i++) {
+		m->data[i] = ram_bits_new(m->ram->blocks[i].n_pages);
 		m->zeros[i] = ram_bits_new(m->ram->blocks[i].n_pages);
-		if (!m->zeros[i])
+		if (!m->data[i] || !m->zeros[i])
 			return -ENOMEM;
 	}
 	return -pthread_create(&m->thread, NULL, fault_thread, m);
@@ -427,6 +492,7 @@ int snapshot_memory_new(struct ram *ram, int uffd, struct stats_page *stats, str
 		return merr_set_errno(err, -ENOMEM, "background snapshot");
 	}
 	*m = (struct snapshot_memory){ .ram = ram, .stats = stats, .uffd = uffd, .stop_fd = -1 };
+	(void)pthread_mutex_init(&m->lock, NULL);
 	r = make_parts(m);
 	if (r < 0) {
 		free_parts(m);

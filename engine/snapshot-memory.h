@@ -45,6 +45,12 @@ int snapshot_memory_new(struct ram *ram, int uffd, struct stats_page *stats, str
 /* Whoever waits to write goes on, and nothing is protected any more. */
 struct snapshot_memory *snapshot_memory_free(struct snapshot_memory *m);
 
+/*
+ * While the guest runs: find what it has touched, so that only holes have to be looked at in the instant. Looking at dense
+ * memory costs the kernel some 40 ns a page.
+ */
+void snapshot_memory_look(struct snapshot_memory *m);
+
 /* The guest is stopped: this is the instant. TICK is called about every GiB. */
 int snapshot_memory_protect(struct snapshot_memory *m, int (*tick)(void *opaque), void *opaque, struct merr *err);
 

@@ -76,7 +76,10 @@ static int watch_memory(struct snapshot *n)
 	r = guest_uffd_open(&s->guest, ATTACH_UFFD_SNAPSHOT, s->m->userfaultfd, &uffd, &s->err);
 	if (r < 0)
 		return r;
-	return snapshot_memory_new(&s->ram, uffd.fd, s->m->stats, &n->memory, &s->err);
+	r = snapshot_memory_new(&s->ram, uffd.fd, s->m->stats, &n->memory, &s->err);
+	if (r == 0)
+		snapshot_memory_look(n->memory);
+	return r;
 }
 
 static int save_state(struct snapshot *n)

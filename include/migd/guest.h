@@ -28,6 +28,10 @@
  * system call filter has to allow: madvise(), and ioctl() with USERFAULTFD_IOC_NEW, UFFDIO_API, UFFDIO_REGISTER and
  * UFFDIO_UNREGISTER; and, for when the daemon cannot open it, open("/dev/userfaultfd") or userfaultfd().
  *
+ * While a background snapshot is taken of a guest that runs, a thread that writes to a page of RAM for the first time waits until
+ * the page was copied. What is written other than by this process's page tables is not noticed, and what is taken away
+ * (MADV_REMOVE, punched holes: a balloon) is lost to the image.
+ *
  * Functions return 0 (or what they say) on success and a negative errno on failure;
  * migd_guest_error() then has the text. "Any thread" means that the call locks what it needs; none may be
  * called from a signal handler except migd_guest_mark_dirty*(). Callbacks run on the service thread unless

@@ -43,6 +43,20 @@ def test_cancel_and_failure(t):
     t.check(status == 1 and "127.0.0.1:1" in err, f"{status} {err!r}")
 
 
+def test_snapshot(t):
+    """The guest runs on, and the capability is as it was."""
+    src, dst = t.pair(working_set="8M")
+    out = ctl(t, src.daemon, "-g", "g", "snapshot", f"file:{t.dir}/guest")
+    t.check("completed in" in out, out)
+    t.assert_untouched(src)
+    t.check(re.search(r"^background-snapshot +off$", ctl(t, src.daemon, "set"), re.M), "it is off again")
+    status, _, err = migd_ctl.run(src.daemon.qmp_path, "snapshot", f"file:{t.dir}/nowhere/guest")
+    t.check(status == 1 and "nowhere" in err, f"{status} {err!r}")
+    t.check(re.search(r"^background-snapshot +off$", ctl(t, src.daemon, "set"), re.M), "it is off again")
+    ctl(t, dst.daemon, "incoming", "--wait", f"file:{t.dir}/guest")
+    t.assert_runs(dst)
+
+
 def test_preflight(t):
     src, dst = t.pair(dst_changes={"memory": "32M", "cpus": 1}, cpus=2)
     uri = re.search(r"tcp:\S+", ctl(t, dst.daemon, "incoming", "tcp:127.0.0.1:0")).group()
