@@ -32,7 +32,7 @@ enum hello_feature {
 };
 #define HELLO_FEATURES_ALL                                                                       \
 	((uint64_t)HELLO_FEATURE_CPR | HELLO_FEATURE_RUNS | HELLO_FEATURE_HANDOVER |             \
-	 HELLO_FEATURE_PREFLIGHT | HELLO_FEATURE_POISON)
+	 HELLO_FEATURE_PREFLIGHT | HELLO_FEATURE_POISON | HELLO_FEATURE_POSTCOPY)
 
 /* The peer has this long for each message of the opening. */
 #define OPENING_TIMEOUT_MS 10000

@@ -76,6 +76,28 @@ def test_background_snapshot(t):
     t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
 
 
+def test_postcopy(t):
+    """Huge pages travel, and are waited for, as a whole; on either of two connections."""
+    need_huge_pages(t, 80)
+    src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True)
+    for side in src, dst:
+        side.set_capabilities(postcopy_ram=True, postcopy_preempt=True)
+    src.mem.map[48 << 20:49 << 20] = b"y" * (1 << 20)
+    src.set(max_bandwidth=4 << 20, max_postcopy_bandwidth=4 << 20)
+    t.start(src, dst)
+    t.wait_active(src, sent_bytes=1 << 20)
+    src.command("migrate-start-postcopy")
+    wait_until(lambda: src.status() in ("postcopy-active", "completed"), "the guest runs on the target", timeout=60, alive=[src])
+    t.assert_memory_verified(dst)
+    src.set(max_postcopy_bandwidth=0)
+    info = t.wait_end(src)
+    t.check(info["status"] == "completed" and info["ram"]["postcopy-requests"] > 0, f"{info}")
+    t.check(t.wait_end(dst)["status"] == "completed", f"{dst.migration()}")
+    t.assert_only_runs(dst, src)
+    t.check(dst.mem.map[48 << 20:49 << 20] == b"y" * (1 << 20), "memory filled from outside arrived")
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
 def test_from_huge_to_small_pages(t):
     need_huge_pages(t, 40)
     src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True, dst_changes={"hugetlb": False})
