@@ -309,6 +309,57 @@ class Scenario(migdtest.Test):
             self.dst.command("system_wakeup")
         self.check_arrived()
 
+    def switch(self, suspended=False):
+        """POST, up to where the guest runs on the destination: pre-copy, slow, until a second pass is needed; then post-copy."""
+        uri = self.listen(channels=[{"channel-type": "main", "addr": {
+            "transport": "socket", "type": "inet", "host": "127.0.0.1", "port": "0"}}])
+        self.mark()
+        self.slow(self.src)
+        self.go(uri)
+        if suspended:
+            self.wait_status(self.src, "active", allow=("setup",))
+        else:
+            self.wait_dirty()
+        self.src.command("migrate-start-postcopy")
+        self.wait_seen(self.src, "STOP")
+        self.wait_seen(self.dst, "RESUME")
+
+    def postcopy(self, suspended=False):
+        """POST: the capabilities postcopy-ram and postcopy-blocktime are on, on both sides."""
+        self.switch(suspended)
+        self.wait_status(self.src, "completed")
+        self.wait_status(self.dst, "completed")
+        self.check_postcopy()
+        if suspended:
+            self.check(self.dst.run_state() == "suspended", f"asleep on arrival, not {self.dst.run_state()}")
+            self.dst.command("system_wakeup")
+        self.check_arrived()
+
+    def check_postcopy(self):
+        """What both sides say of a post-copy without an interruption."""
+        src, dst = self.src.migration(), self.dst.migration()
+        ram = src["ram"]
+        self.check(ram["postcopy-bytes"] > 0 and ram["remaining"] == 0, f"memory was sent in post-copy: {ram}")
+        self.check(src["downtime"] >= 0 and "blackout" in src and "expected-downtime" not in src, f"{src}")
+        sent = src["postcopy"]
+        pages = sent["requested"] + sent["prefetched"] + sent["background"]
+        self.check(pages > 0 and sent["recoveries"] == 0, f"pages were sent: {sent}")
+        got = dst["postcopy"]
+        self.check(got["missing"] == 0 and got["recoveries"] == 0, f"nothing is missing: {got}")
+        self.check(len(dst["postcopy-vcpu-blocktime"]) == len(dst["postcopy-vcpu-latency"]) == 1, f"one vCPU: {dst}")
+        self.check(dst["postcopy-blocktime"] <= dst["postcopy-vcpu-blocktime"][0], f"all waited when the only one did: {dst}")
+        self.check(len(dst["postcopy-latency-dist"]) == 24 and sum(dst["postcopy-latency-dist"]) == got["faults"], f"{dst}")
+        if got["faults"]:
+            f = got["fault-latency"]
+            self.check(f["min"] <= f["p50"] <= f["p90"] <= f["p99"] <= f["max"] and f["mean"] == dst["postcopy-latency"], f"{dst}")
+            self.check(ram["postcopy-requests"] > 0, f"who waited asked: {src}")
+        self.check("postcopy-non-vcpu-latency" in dst, f"{dst}")
+        if self.events:
+            self.check(self.states(self.src) == ["setup", "active", "device", "postcopy-device", "postcopy-active", "completed"],
+                       f"the source went through {self.states(self.src)}")
+            self.check(self.states(self.dst) == ["setup", "active", "postcopy-device", "postcopy-active", "completed"],
+                       f"the destination went through {self.states(self.dst)}")
+
     def check_source_runs_on(self, allow=("setup", "active")):
         """A migration that fails, by way of these states, and leaves the source running."""
         wait_until(lambda: self.src.status() == "failed", "the source's migration fails", PATIENCE, alive=[self.a, self.src])

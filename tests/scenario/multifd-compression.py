@@ -9,10 +9,12 @@ from migd_scenario import main, scenario
 
 @scenario("multifd/tcp/plain/zlib", codec="zlib")
 @scenario("multifd/tcp/plain/zstd", codec="zstd")
-def multifd_tcp_plain(s, codec):
+@scenario("multifd+postcopy/tcp/plain/zstd", codec="zstd", postcopy=True)
+def multifd_tcp_plain(s, codec, postcopy=False):
+    """Nothing switches to post-copy."""
     s.start()
     for side in s.src, s.dst:
-        s.capabilities(side, "multifd")
+        s.capabilities(side, "multifd", *["postcopy-ram"] * postcopy)
         s.set(side, multifd_channels=4)
         s.set(side, **{f"multifd_{codec}_level": 2})
         s.set(side, multifd_compression=codec)

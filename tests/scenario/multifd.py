@@ -10,14 +10,14 @@ from migd_scenario import PATIENCE, main, scenario
 CHANNELS = 4
 
 
-def start(s, channels=CHANNELS, **parameters):
+def start(s, channels=CHANNELS, postcopy=False, **parameters):
     s.start()
     for side in (s.src, s.dst):
-        turn_on(s, side, channels, **parameters)
+        turn_on(s, side, channels, postcopy, **parameters)
 
 
-def turn_on(s, side, channels=CHANNELS, **parameters):
-    s.capabilities(side, "multifd")
+def turn_on(s, side, channels=CHANNELS, postcopy=False, **parameters):
+    s.capabilities(side, "multifd", *["postcopy-ram"] * postcopy)
     s.set(side, multifd_channels=channels, **parameters)
 
 
@@ -52,9 +52,10 @@ def multifd_zero_pages(s, detection):
 
 
 @scenario("multifd/tcp/plain/cancel")
-def multifd_cancel(s):
-    """A fresh destination takes the guest after the first one lost its migration to a cancel."""
-    start(s, channels=16)
+@scenario("multifd+postcopy/tcp/plain/cancel", postcopy=True)
+def multifd_cancel(s, postcopy=False):
+    """A fresh destination takes the guest after the first one lost its migration to a cancel. Nothing switches to post-copy."""
+    start(s, channels=16, postcopy=postcopy)
     uri = s.listen("tcp:127.0.0.1:0", exit_on_error=True)
     s.mark()
     s.slow(s.src)
@@ -65,7 +66,7 @@ def multifd_cancel(s):
     s.wait_status(s.src, "cancelled")
     wait_until(lambda: not (s.b.guest(s.dst.name) or {}).get("attached"), "the first destination is gone", PATIENCE)
 
-    turn_on(s, s.start_destination(), channels=16)
+    turn_on(s, s.start_destination(), channels=16, postcopy=postcopy)
     uri = s.listen("tcp:127.0.0.1:0", exit_on_error=True)
     s.slow(s.src)
     s.go(uri)

@@ -6,8 +6,6 @@
 
 The originals' guest loads from its first byte when a source refuses the certificate of a destination, which has completed
 its handshake by then; so does this one.
-
-multifd+postcopy/tcp/tls/psk/match is not here: the capability postcopy-ram is refused.
 """
 
 import migd_tls
@@ -16,9 +14,11 @@ from migd_scenario import main, scenario
 TCP = "tcp:127.0.0.1:0"
 
 
-def start(s, multifd=False):
+def start(s, multifd=False, postcopy=False):
     s.start()
     for side in (s.src, s.dst):
+        if postcopy:
+            s.capabilities(side, "postcopy-ram")
         if multifd:
             s.capabilities(side, "multifd")
             s.set(side, multifd_channels=4)
@@ -153,8 +153,10 @@ def x509_reject_anon_client(s, multifd=False):
 # Parallel channels, each under TLS.
 
 @scenario("multifd/tcp/tls/psk/match")
-def multifd_psk_match(s):
-    start(s, multifd=True)
+@scenario("multifd+postcopy/tcp/tls/psk/match", postcopy=True)
+def multifd_psk_match(s, postcopy=False):
+    """Nothing switches to post-copy."""
+    start(s, multifd=True, postcopy=postcopy)
     migd_tls.psk(s, s.src, s.dst)
     precopy(s, TCP, channels=5)
 
