@@ -12,7 +12,7 @@
 
 struct decision {
 	enum migration_decision_kind kind;
-	uint64_t pass;		/* over memory: after, or in, which */
+	uint64_t pass;		/* over memory: the one that runs, or would be next */
 	uint64_t time_ms;	/* since `migrate` */
 	char reason[DECISION_REASON_MAX];
 };

@@ -97,7 +97,7 @@ def test_the_next_daemon_knows(t):
     src.daemon.drop_session()
     src.daemon = t.daemon(src.daemon.name)
     src.wait_attached()
-    wait_until(lambda: src.status() == "active", "the migration goes on", 60, alive=[src])
+    wait_until(lambda: decisions(src), "its worker told the new daemon", 60, alive=[src])
     t.check(decisions(src)[:len(before)] == before, f"before {before}, now {decisions(src)}")
     src.set(max_bandwidth=0, downtime_limit=30000)
     info = t.wait_end(src)
