@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "vmm/control.h"
 #include "vmm/machine.h"
@@ -74,7 +75,11 @@ static int run(const struct options *opt)
 	}
 	if (m.guest)
 		migd_guest_stop(m.guest);
-	vcpus_join(m.vcpus);
+	if (!vcpus_join(m.vcpus)) {
+		note(LOG_NOTICE, "ending while a vCPU waits for a page of memory that has not come");
+		(void)fflush(NULL);
+		_exit(status);
+	}
 	migd_guest_free(m.guest);
 	m.guest = NULL;
 	m.vcpus = vcpus_free(m.vcpus);

@@ -16,6 +16,8 @@
 /* Interrupts KVM_RUN and sem_wait(), as the library's own SIGRTMIN+1 does. */
 #define KICK_SIGNAL (SIGRTMIN + 2)
 #define JOIN_KICK_NS 2000000
+/* 2 s: a vCPU that does not leave by then waits for something else than the kick. */
+#define JOIN_KICKS_MAX 1000
 
 struct vcpus {
 	struct machine *machine;
@@ -218,11 +220,14 @@ void vcpus_go(struct vcpus *all)
 	(void)pthread_mutex_unlock(&all->lock);
 }
 
-static void join(struct vcpu *v)
+static bool join(struct vcpu *v)
 {
 	(void)sem_post(&v->wake);
 	struct timespec deadline;
+	int kicks = 0;
 	do {
+		if (kicks++ == JOIN_KICKS_MAX)
+			return false;
 		(void)pthread_kill(v->thread, KICK_SIGNAL);
 		(void)clock_gettime(CLOCK_REALTIME, &deadline);
 		deadline.tv_nsec += JOIN_KICK_NS;
@@ -230,19 +235,21 @@ static void join(struct vcpu *v)
 		deadline.tv_nsec %= 1000000000;
 	} while (pthread_timedjoin_np(v->thread, NULL, &deadline) == ETIMEDOUT);
 	v->has_thread = false;
+	return true;
 }
 
-void vcpus_join(struct vcpus *all)
+bool vcpus_join(struct vcpus *all)
 {
 	if (!all)
-		return;
+		return true;
 	(void)pthread_mutex_lock(&all->lock);
 	all->leave = true;
 	(void)pthread_cond_broadcast(&all->changed);
 	(void)pthread_mutex_unlock(&all->lock);
 	for (unsigned int i = 0; i < all->n; i++)
-		if (all->v[i].has_thread)
-			join(&all->v[i]);
+		if (all->v[i].has_thread && !join(&all->v[i]))
+			return false;
+	return true;
 }
 
 void vcpus_kick(struct vcpus *all)

@@ -41,8 +41,11 @@ struct vcpus *vcpus_free(struct vcpus *all);
 int vcpus_start(struct vcpus *all, const struct boot_entry *entry);
 /* Let them run, after migd_guest_start(). */
 void vcpus_go(struct vcpus *all);
-/* After migd_guest_stop(), if the guest was started: wait for the threads to end. */
-void vcpus_join(struct vcpus *all);
+/*
+ * After migd_guest_stop(), if the guest was started: wait for the threads to end. False: one does not, for it waits in the
+ * kernel, for memory that has not come: only the process's end ends it.
+ */
+bool vcpus_join(struct vcpus *all);
 
 /* Nudge those that are not held out of KVM_RUN. Any thread. */
 void vcpus_kick(struct vcpus *all);
