@@ -211,6 +211,11 @@ static bool take_connection(struct migration *m, int *ret, int *ret_fd, struct m
 {
 	LOCK_SCOPE(&m->lock);
 
+	if (m->recovery_fd >= 0) {
+		*ret_fd = TAKE_FD(m->recovery_fd);
+		*ret = 0;
+		return true;
+	}
 	if (!m->connection_answered)
 		return false;
 	m->connection_answered = false;

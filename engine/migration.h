@@ -147,7 +147,7 @@ int migration_channel(struct migration *m, int fd, int cancel_fd, struct chan **
 int migration_open_channel(struct migration *m, struct chan **ret, struct merr *err);
 
 /*
- * An operator's socket to go on over, which migration_recover() takes over, in place of one that nobody took: control thread.
+ * An operator's socket to go on over, which migration_connect() prefers to what it asked for, which migration_recover() takes over, in place of one that nobody took: control thread.
  * It wakes answer_fd. migration_take_recovery(): migration thread; the caller's; -1: none.
  */
 void migration_recover(struct migration *m, int fd);

@@ -107,8 +107,9 @@ struct page_server *page_server_free(struct page_server *p)
 void page_server_released(struct page_server *p)
 {
 	p->release = migration_has_capability(p->s->m, MIGRATION_CAPABILITY_RELEASE_RAM);
+	chan_set_cancel(p->s->chan, p->s->m->pause_fd);
 	if (p->urgent_chan)
-		chan_set_cancel(p->urgent_chan, -1);
+		chan_set_cancel(p->urgent_chan, p->s->m->pause_fd);
 }
 
 bool page_server_has_room(const struct page_server *p)
@@ -303,7 +304,7 @@ static struct ram_file *next_missing(struct page_server *p)
 static int wait_for_bandwidth(struct page_server *p, uint64_t until_ns)
 {
 	uint64_t since_ns = clock_now_ns();
-	int r = fd_wait(chan_fd(p->s->chan), POLLIN, -1, until_ns);
+	int r = fd_wait(chan_fd(p->s->chan), POLLIN, p->s->m->pause_fd, until_ns);
 
 	stats_add(p->s->m->stats, limited_us, (clock_now_ns() - since_ns) / NS_PER_US);
 	return r < 0 && r != -ETIMEDOUT ? r : 0;
@@ -338,7 +339,7 @@ static int send_background(struct page_server *p)
 /* 1: go on; 0: nothing is missing any more. */
 static int turn(struct page_server *p)
 {
-	int r = 0;
+	int r = fd_wait(p->s->m->pause_fd, POLLIN, -1, 0) > 0 ? -ECANCELED : 0;
 
 	source_stats_tick(p->s);
 	while (r == 0 && page_server_has_room(p) && in_ready(p->s->in))

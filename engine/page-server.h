@@ -27,7 +27,7 @@ struct page_server;
 struct page_server *page_server_new(struct source *s);
 struct page_server *page_server_free(struct page_server *p);
 
-/* The guest is released: nothing is cancelled any more, and with capability release-ram what was sent is freed. */
+/* The guest is released: nothing is cancelled any more, but paused by M's pause_fd, and with capability release-ram what was sent is freed. */
 void page_server_released(struct page_server *p);
 
 /* Whether there is room for more requests. */

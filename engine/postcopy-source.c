@@ -13,6 +13,7 @@
 #include "engine/cpr.h"
 #include "engine/multifd-gather.h"
 #include "engine/page-server.h"
+#include "engine/postcopy-recover.h"
 #include "engine/switchover.h"
 
 /* A QEMU takes no more ranges in one RAM_DISCARD (WIRE.md 6.1); a command has at most 65535 bytes. */
@@ -204,41 +205,6 @@ static int prepare(struct source *s, struct blackout *b)
 
 /* ---- after RELEASE ---- */
 
-/* An operator's word ends the wait; guest memory that was freed cannot run here again. */
-static enum source_end await_operator(struct source *s)
-{
-	bool freed = migration_has_capability(s->m, MIGRATION_CAPABILITY_RELEASE_RAM);
-
-	for (;;) {
-		(void)fd_wait(s->m->answer_fd, POLLIN, -1, DEADLINE_NONE);
-		wake_drain(s->m->answer_fd);
-		switch (atomic_load(&s->m->resolve)) {
-		case RESOLVE_RUN:
-			if (!freed)
-				return source_reclaim(s, "an operator decided so by migrate-resolve, in the midst of post-copy");
-			merr_clear(&s->err);
-			(void)merr_set(&s->err, -ENODATA, "the guest cannot run here: capability release-ram freed what was sent");
-			report_error(s->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &s->err);
-			atomic_store(&s->m->resolve, RESOLVE_NONE);
-			break;
-		case RESOLVE_DISCARD:
-			return source_retire(s);
-		default:
-			break;
-		}
-	}
-}
-
-enum source_end postcopy_interrupted(struct source *s)
-{
-	s->server = page_server_free(s->server);
-	if (s->out && out_error(s->out))
-		(void)source_stream_failed(s, out_error(s->out));
-	report_handover(s->m, HANDOVER_RELEASED, true);
-	report_error(s->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &s->err);
-	return await_operator(s);
-}
-
 /* All pages were sent: the target says that they are in place. */
 static int finish(struct source *s)
 {
@@ -260,17 +226,19 @@ static int finish(struct source *s)
 	return 0;
 }
 
-/* The target runs the guest: serve it until nothing is missing. */
-static enum source_end serve(struct source *s)
+int postcopy_serve(struct source *s)
 {
 	int r;
 
 	s->stats.postcopy = true;
 	report_status(s->m, MIGRATION_STATUS_POSTCOPY_ACTIVE);
 	r = page_server_run(s->server);
-	if (r == 0)
-		r = finish(s);
-	return r < 0 ? postcopy_interrupted(s) : source_retire(s);
+	return r < 0 ? r : finish(s);
+}
+
+static enum source_end serve(struct source *s)
+{
+	return postcopy_serve(s) < 0 ? postcopy_recover(s, true) : source_retire(s);
 }
 
 static enum source_end hand_over(struct source *s, struct blackout *b)
@@ -279,15 +247,13 @@ static enum source_end hand_over(struct source *s, struct blackout *b)
 
 	if (r < 0)
 		return SOURCE_REVOKED;
-	if (r > 0) {
+	if (r > 0)
 		/* POSTCOPY_RUN was not sent, so the target does not run. */
-		report_handover(s->m, HANDOVER_RELEASED, true);
-		return source_settle(s);
-	}
+		return postcopy_recover(s, false);
 	page_server_released(s->server);
 	command_begin(s->out, WIRE_CMD_POSTCOPY_RUN, 0);
 	(void)out_flush(s->out);
-	return switchover_await_active(s, b) == 0 ? serve(s) : switchover_in_doubt(s);
+	return switchover_await_active(s, b) == 0 ? serve(s) : postcopy_recover(s, false);
 }
 
 /* A QEMU that gives up before it has loaded all says so, and does not run. */
@@ -295,7 +261,7 @@ static enum source_end not_loaded(struct source *s)
 {
 	if (s->err.code == -EREMOTEIO)
 		return source_reclaim(s, "the destination could not load the guest; its log says why");
-	return postcopy_interrupted(s);
+	return postcopy_recover(s, false);
 }
 
 static enum source_end hand_over_to_qemu(struct source *s, struct blackout *b)

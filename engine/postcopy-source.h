@@ -33,9 +33,9 @@ bool postcopy_is_wanted(const struct source *s);
 enum source_end source_postcopy(struct source *s);
 
 /*
- * The target runs the guest, and the connection over which it got pages is lost: S->err says why. Waits until an operator
- * decides what becomes of it.
+ * The target runs the guest: serve its requests, and send it the rest, over the source's connection and server. 0: it has all;
+ * -errno: the connection is of no use any more; a broken stream has no text.
  */
-enum source_end postcopy_interrupted(struct source *s);
+int postcopy_serve(struct source *s);
 
 #endif

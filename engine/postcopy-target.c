@@ -42,6 +42,7 @@ struct postcopy_target {
 	struct placement placement;
 	struct placer placer;		/* of the main connection */
 	struct request_sender requests;
+	bool reopened;			/* this connection is not the first: whoever waits has to ask over it, too */
 	struct urgent_channel *urgent;	/* NULL: requested pages come on the main connection */
 	int interrupt_fd;		/* epoll: what ends reading, beside the connection's own end */
 };
@@ -212,6 +213,8 @@ static int watch_interrupts(struct target *t)
 
 	t->postcopy->interrupt_fd = epoll_create1(EPOLL_CLOEXEC);
 	r = interrupt_by(t, t->m->vmm_fd);
+	if (r == 0)
+		r = interrupt_by(t, t->m->pause_fd);
 	return r < 0 ? r : interrupt_by(t, fault_service_failed_fd(t->postcopy->faults));
 }
 
@@ -329,17 +332,53 @@ void postcopy_target_lost(struct target *t)
 	report_error(t->m, MIGRATION_STATUS_FAILED, &why);
 }
 
-/* The connection is not read any more; what is here is shown nevertheless. */
-static void pause_postcopy(struct target *t)
+/* What ended reading, when it was not the connection's own end. */
+static void explain(struct target *t)
 {
+	struct postcopy_target *pc = t->postcopy;
 	struct merr why = MERR_INIT;
 
-	/* What ended reading, when it was not the connection's own end. */
-	if (urgent_channel_why(t->postcopy->urgent, &why) || fault_service_failure(t->postcopy->faults, &why) < 0)
+	if (fd_wait(t->m->pause_fd, POLLIN, -1, 0) > 0)
+		(void)merr_set(&why, -ECANCELED, "paused by migrate-pause at the destination: migrate with resume, at the source, "
+			       "goes on");
+	else if (!urgent_channel_why(pc->urgent, &why))
+		(void)fault_service_failure(pc->faults, &why);
+	wake_drain(t->m->pause_fd);
+	if (merr_is_set(&why))
 		t->err = why;
-	log_warning("post-copy is interrupted, %" PRIu64 " pages are missing: %s guest=\"%s\"",
-		    atomic_load(&t->postcopy->placement.missing), merr_msg(&t->err), t->m->start.guest);
+	if (!merr_is_set(&t->err))
+		(void)merr_set(&t->err, -ECONNRESET, "the connection to the source was lost");
+}
+
+/* What is here is shown nevertheless. */
+void postcopy_target_pause(struct target *t)
+{
+	struct postcopy_target *pc = t->postcopy;
+
+	explain(t);
+	log_warning("post-copy is paused, %" PRIu64 " pages are missing: %s guest=\"%s\"", atomic_load(&pc->placement.missing),
+		    merr_msg(&t->err), t->m->start.guest);
+	request_sender_use(&pc->requests, NULL);
+	/* It would try again at once, and nothing would be better. */
+	if (t->chan && t->hello.peer == PEER_MIGD && !chan_is_lost(t->err.code)) {
+		chan_set_cancel(t->chan, -1);
+		rp_send_error(t->chan, &t->err);
+	}
 	report_error(t->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &t->err);
+	merr_clear(&t->err);
+}
+
+int postcopy_target_reopen(struct target *t)
+{
+	struct postcopy_target *pc = t->postcopy;
+	struct handler *ram = handlers_find(&t->handlers, WIRE_RAM_IDSTR, 0);
+
+	/* It may have ended when the last page had not come by the urgent channel yet. */
+	ram->ended = false;
+	t->receiver.runs = t->hello.features & HELLO_FEATURE_RUNS;
+	fault_service_recover(pc->faults);
+	pc->reopened = true;
+	return open_urgent(t);
 }
 
 int postcopy_target_serve(struct target *t)
@@ -349,10 +388,13 @@ int postcopy_target_serve(struct target *t)
 
 	connected(t);
 	chan_set_cancel(t->chan, pc->interrupt_fd);
-	in_timeout(t->in, IDLE_TIMEOUT_MS);
+	/* A source that sends little is not a lost one; a lost one is noticed by the system. */
+	in_timeout(t->in, 0);
 	/* Unless it broke while the guest was made to run. */
 	if (!in_error(t->in))
 		merr_clear(&t->err);
+	if (pc->reopened)
+		fault_service_ask_again(pc->faults);
 	while (r == 0)
 		r = target_receive_one(t);
 	if (r > 0)
@@ -361,9 +403,7 @@ int postcopy_target_serve(struct target *t)
 		chan_set_cancel(t->chan, -1);
 		return 0;
 	}
-	if (!vmm_is_gone(t))
-		pause_postcopy(t);
-	return r;
+	return vmm_is_gone(t) ? -ESRCH : r;
 }
 
 /* ---- connections, and the end ---- */

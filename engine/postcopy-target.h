@@ -46,10 +46,14 @@ void postcopy_target_started(struct target *t);
 
 /*
  * Take what comes on the target's connection until all pages are here: 0, and the source was told. Else the connection is of
- * no use any more, for the reason in the target's error; nothing is lost: status postcopy-paused. Unless the VMM is gone:
- * then postcopy_target_lost() says that.
+ * no use any more, for the reason in the target's error, and nothing is lost; -ESRCH: but the VMM is gone.
  */
 int postcopy_target_serve(struct target *t);
+
+/* It is of no use: tell the daemon why, and the source, if it can hear it; status postcopy-paused. */
+void postcopy_target_pause(struct target *t);
+/* The source wants to go on over a new one, which is the target's: get ready, the urgent channel included. */
+int postcopy_target_reopen(struct target *t);
 void postcopy_target_lost(struct target *t);
 
 /* The target's connection is about to be freed. */

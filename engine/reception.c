@@ -170,6 +170,9 @@ static enum arrival kind_of(const uint8_t *head, ssize_t n, ssize_t *ret_needs)
 		*ret_needs = URGENT_HELLO_LEN;
 		return ARRIVAL_URGENT;
 	}
+	/* A QEMU that recovers post-copy begins with a command (WIRE.md 7.5): no magic has this first byte. */
+	if (n > 0 && head[0] == WIRE_COMMAND)
+		*ret_needs = 1;
 	return ARRIVAL_MAIN;
 }
 
@@ -289,6 +292,19 @@ static void take_arrivals(struct reception *r)
 		welcome(r, fd);
 }
 
+static int open_stream(struct reception *r)
+{
+	struct migration *m = r->m;
+
+	if (m->stream_fd < 0)
+		return 0;
+	r->listening = is_listening(m->stream_fd);
+	if (r->listening)
+		return watch(r, m->stream_fd, NULL, EPOLLIN);
+	welcome(r, TAKE_FD(m->stream_fd));
+	return 0;
+}
+
 struct reception *reception_new(struct migration *m, reception_refuse_fn fn, void *opaque)
 {
 	struct reception *r = calloc(1, sizeof(*r));
@@ -300,14 +316,22 @@ struct reception *reception_new(struct migration *m, reception_refuse_fn fn, voi
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (r->epoll_fd < 0 || (r->shared && watch(r, m->arrival_fd, r, EPOLLIN) < 0))
 		return reception_free(r);
-	if (m->stream_fd < 0)
-		return r;
-	r->listening = is_listening(m->stream_fd);
-	if (!r->listening)
-		welcome(r, TAKE_FD(m->stream_fd));
-	else if (watch(r, m->stream_fd, NULL, EPOLLIN) < 0)
-		return reception_free(r);
-	return r;
+	return open_stream(r) < 0 ? reception_free(r) : r;
+}
+
+void reception_replace(struct reception *r, int fd)
+{
+	/* A connection says nothing about where others may come from. */
+	if (!is_listening(fd)) {
+		welcome(r, fd);
+		return;
+	}
+	/* The daemon may have the old one open yet: it would go on to be told of. */
+	if (r->listening)
+		(void)epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, r->m->stream_fd, NULL);
+	(void)close_fd(r->m->stream_fd);
+	r->m->stream_fd = fd;
+	(void)open_stream(r);
 }
 
 struct reception *reception_free(struct reception *r)

@@ -49,6 +49,12 @@ typedef void (*reception_refuse_fn)(void *opaque, struct merr *why);
 struct reception *reception_new(struct migration *m, reception_refuse_fn fn, void *opaque);
 struct reception *reception_free(struct reception *r);
 
+/*
+ * FD (taken over): from now on it is this one that connections come by, or that is the connection; another listening socket,
+ * M's stream_fd, is closed.
+ */
+void reception_replace(struct reception *r, int fd);
+
 /* Readable when reception_work() has something to do; but see reception_deadline(). */
 int reception_fd(const struct reception *r);
 /* When reception_work() is to be called at the latest, monotonic ns. */

@@ -29,7 +29,7 @@ bool reconnect_is_final(int code)
 }
 
 /* Whoever is there now, the guest was on its way to a migd. */
-static int open_stream(struct source *s)
+int reconnect_open(struct source *s)
 {
 	enum peer_kind found;
 	int r;
@@ -50,8 +50,8 @@ int reconnect_try(struct source *s, struct reconnect *r)
 	merr_clear(&s->err);
 	res = migration_connect(s->m, r->cancel_fd, r->deadline_ns, &fd, &s->err);
 	if (res == 0)
-		res = source_connect(s, fd, r->cancel_fd >= 0);
-	return res < 0 ? res : open_stream(s);
+		res = source_connect(s, fd, r->cancel_fd);
+	return res < 0 ? res : reconnect_open(s);
 }
 
 int reconnect_pause(struct source *s, struct reconnect *r)

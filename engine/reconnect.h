@@ -29,6 +29,9 @@ struct reconnect reconnect_plan(uint64_t timeout_ms, int cancel_fd);
  */
 int reconnect_try(struct source *s, struct reconnect *r);
 
+/* The opening, on a new connection to what was a migd: as above. */
+int reconnect_open(struct source *s);
+
 /* Before the next attempt; whatever wakes M's answer_fd ends it early. -ETIMEDOUT, -ECANCELED (the source's error is kept). */
 int reconnect_pause(struct source *s, struct reconnect *r);
 

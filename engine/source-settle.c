@@ -21,7 +21,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "engine/postcopy-source.h"
+#include "engine/postcopy-recover.h"
 #include "engine/reconnect.h"
 
 /* The target's answer takes a message to its library and back. */
@@ -166,7 +166,7 @@ enum source_end source_settle(struct source *s)
 	case ANSWER_NOT_ACTIVE:
 		return source_reclaim(s, "the target does not run the guest");
 	case ANSWER_INCOMPLETE:
-		return postcopy_interrupted(s);
+		return postcopy_recover(s, true);
 	case ANSWER_RUN:
 		return source_reclaim(s, "an operator decided so by migrate-resolve");
 	default:

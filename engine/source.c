@@ -40,14 +40,22 @@
 /* A destination gives up on a source that says nothing for a minute. */
 #define KEEP_ALIVE_NS (5 * NS_PER_SEC)
 
-int source_connect(struct source *s, int fd, bool cancellable)
+void source_disconnect(struct source *s)
 {
-	int cancel_fd = cancellable ? s->m->cancel_fd : -1, r;
-
+	/* What was sent so far counts on. */
+	if (s->out)
+		stats_add(s->m->stats, beside_bytes, out_offset(s->out));
 	s->server = page_server_free(s->server);
 	s->out = out_free(s->out);
 	s->in = in_free(s->in);
 	s->chan = chan_free(s->chan);
+}
+
+int source_connect(struct source *s, int fd, int cancel_fd)
+{
+	int r;
+
+	source_disconnect(s);
 	r = migration_channel(s->m, fd, cancel_fd, &s->chan, &s->err);
 	if (r < 0)
 		return r;
@@ -305,7 +313,7 @@ static int setup(struct source *s)
 		r = open_guest(s);
 	if (r < 0)
 		return r;
-	r = source_connect(s, s->m->stream_fd, true);
+	r = source_connect(s, s->m->stream_fd, s->m->cancel_fd);
 	s->m->stream_fd = -1;
 	if (r == 0)
 		r = open_channels(s);

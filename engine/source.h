@@ -126,7 +126,12 @@ void source_tell_abort(struct source *s);
 /* Send a command whose payload is the handover id; failures show when an answer is awaited. */
 void source_command(struct source *s, uint16_t command);
 
-/* A stream over FD (taken over), with its two directions, TLS's handshake done. Replaces the one there was. */
-int source_connect(struct source *s, int fd, bool cancellable);
+/*
+ * A stream over FD (taken over), with its two directions, TLS's handshake done. Replaces the one there was. CANCEL_FD (-1:
+ * none) ends what waits on it.
+ */
+int source_connect(struct source *s, int fd, int cancel_fd);
+/* The connection there is, if any, and what rests on it. */
+void source_disconnect(struct source *s);
 
 #endif

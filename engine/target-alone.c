@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/postcopy-call.h"
+#include "engine/postcopy-recover.h"
 #include "engine/return-path.h"
 
 static int call_activate(struct target *t, void *opaque, struct merr *err)
@@ -33,22 +34,6 @@ int target_call_activate(struct target *t, uint64_t *ret_us)
 	return r;
 }
 
-/*
- * The rest comes while the guest runs. A connection that breaks is waited for again: nobody else has what is missing. Only
- * the end of the VMM makes that pointless.
- */
-static void run_in_postcopy(struct target *t)
-{
-	postcopy_target_started(t);
-	while (postcopy_target_serve(t) < 0) {
-		target_disconnect(t);
-		if (t->m->vmm_fd >= 0 && fd_wait(t->m->vmm_fd, POLLIN, -1, DEADLINE_NONE) > 0) {
-			postcopy_target_lost(t);
-			return;
-		}
-	}
-}
-
 int target_take_over(struct target *t)
 {
 	uint64_t us = 0;
@@ -65,7 +50,9 @@ int target_take_over(struct target *t)
 	report_handover(t->m, HANDOVER_RUNNING, false);
 	stats_set(t->m->stats, blackout_resume_us, us);
 	if (postcopy_target_listens(t)) {
-		run_in_postcopy(t);
+		postcopy_target_started(t);
+		if (postcopy_target_finish(t) < 0)
+			postcopy_target_lost(t);
 		return 0;
 	}
 	if (t->lazy) {

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "engine/postcopy-recover.h"
 #include "engine/return-path.h"
 
 /* How long a worker waits for SETTLED after ACTIVE, or for an ASK once the guest was discarded. */
@@ -126,16 +127,6 @@ static enum talk answer_commit(struct target *t, struct settlement *s)
 	return rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) == 0 ? TALK_GOES_ON : TALK_BROKEN;
 }
 
-/* The commit of post-copy. The connection then belongs to the pages until all are here. */
-static enum talk answer_run(struct target *t, struct settlement *s)
-{
-	enum talk talk = answer_commit(t, s);
-
-	if (talk == TALK_GOES_ON && postcopy_target_runs(t) && postcopy_target_serve(t) < 0)
-		return TALK_BROKEN;
-	return talk;
-}
-
 static enum talk answer_ask(struct target *t, struct settlement *s)
 {
 	enum verdict v = s->runs ? VERDICT_RUNS : decide(t);
@@ -144,10 +135,6 @@ static enum talk answer_ask(struct target *t, struct settlement *s)
 	if (v == VERDICT_UNKNOWN)
 		return TALK_BROKEN;
 	s->runs = v == VERDICT_RUNS;
-	if (s->runs && postcopy_target_runs(t)) {
-		r = rp_send_id(t->chan, WIRE_RP_INCOMPLETE, t->guest.id);
-		return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
-	}
 	if (s->runs) {
 		r = rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
 		return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
@@ -185,7 +172,7 @@ static enum talk converse(struct target *t, struct settlement *s)
 	case WIRE_CMD_COMMIT:
 		return postcopy_target_listens(t) ? TALK_BROKEN : answer_commit(t, s);
 	case WIRE_CMD_POSTCOPY_RUN:
-		return postcopy_target_runs(t) ? TALK_BROKEN : answer_run(t, s);
+		return postcopy_target_runs(t) ? TALK_BROKEN : answer_commit(t, s);
 	case WIRE_CMD_ASK:
 		return answer_ask(t, s);
 	case WIRE_CMD_ABORT:
@@ -214,12 +201,6 @@ static bool operator_decided(struct target *t, struct settlement *s)
 	return word != RESOLVE_NONE;
 }
 
-/* The end of the VMM matters: the guest is not decided yet, or pages of it are missing. */
-static bool is_open(const struct target *t, const struct settlement *s)
-{
-	return (!s->told && !s->runs) || postcopy_target_runs(t);
-}
-
 /* What settle() may wait for. */
 struct waiting {
 	bool commands;	/* the connection has something to say, or is closed */
@@ -238,7 +219,7 @@ static struct waiting settle_wait(struct target *t, const struct settlement *s, 
 		{ .fd = t->chan ? chan_fd(t->chan) : -1, .events = POLLIN },
 		{ .fd = listens ? reception_fd(t->reception) : -1, .events = POLLIN },
 		{ .fd = t->m->answer_fd, .events = POLLIN },
-		{ .fd = is_open(t, s) ? t->m->vmm_fd : -1, .events = POLLIN },
+		{ .fd = s->told || s->runs ? -1 : t->m->vmm_fd, .events = POLLIN },
 	};
 
 	/* What was read ahead with the opening does not show in poll(). */
@@ -252,25 +233,17 @@ static struct waiting settle_wait(struct target *t, const struct settlement *s, 
 				 .arrivals = listens && reception_count(t->reception, ARRIVAL_MAIN) > 0 };
 }
 
-/*
- * The VMM is gone before anybody activated its guest: nobody can any more, and the source may still have to hear that. If the
- * guest ran, and pages were missing, they are of no use now: true.
- */
-static bool check_vmm(struct target *t, struct settlement *s)
+/* The VMM is gone before anybody activated its guest: nobody can any more. The source may still have to hear that. */
+static void check_vmm(struct target *t, struct settlement *s)
 {
-	if (!is_open(t, s) || t->m->vmm_fd < 0 || fd_wait(t->m->vmm_fd, POLLIN, -1, 0) < 0)
-		return false;
-	if (postcopy_target_runs(t)) {
-		postcopy_target_lost(t);
-		return true;
-	}
+	if (s->told || s->runs || t->m->vmm_fd < 0 || fd_wait(t->m->vmm_fd, POLLIN, -1, 0) < 0)
+		return;
 	if (decide(t) == VERDICT_RUNS) {
 		s->runs = true;
-		return false;
+		return;
 	}
 	s->told = true;
 	discarded(t, "its VMM is gone");
-	return false;
 }
 
 /* What came is dealt with; true if that settled the matter. */
@@ -310,13 +283,17 @@ static void settle(struct target *t, struct settlement *s)
 	else if (!s->runs)
 		report_handover(t->m, HANDOVER_LOADED, true);
 	for (;;) {
-		if (!is_open(t, s) && s->deadline_ns == DEADLINE_NONE)
+		/* Until all pages are here the connection, and those that follow, are theirs. */
+		if (postcopy_target_runs(t) && postcopy_target_finish(t) < 0) {
+			postcopy_target_lost(t);
+			return;
+		}
+		if ((s->runs || s->told) && s->deadline_ns == DEADLINE_NONE)
 			s->deadline_ns = clock_now_ns() + LINGER_NS;
 		w = settle_wait(t, s, silent_ns);
 		if (clock_now_ns() >= s->deadline_ns)
 			return;
-		if (check_vmm(t, s))
-			return;
+		check_vmm(t, s);
 		wake_drain(t->m->answer_fd);
 		if (operator_decided(t, s) || settle_step(t, s, w))
 			return;

@@ -9,11 +9,13 @@ import collections
 import struct
 
 SECTIONS = {1: "start", 2: "part", 3: "end", 4: "full"}
-COMMANDS = {1: "open-return-path", 2: "ping", 7: "packaged", 11: "switchover-start",
+COMMANDS = {1: "open-return-path", 2: "ping", 3: "postcopy-advise", 4: "postcopy-listen", 5: "postcopy-run",
+            6: "ram-discard", 7: "packaged", 9: "postcopy-resume", 10: "recv-bitmap", 11: "switchover-start",
             0x4D01: "hello", 0x4D02: "config", 0x4D03: "commit", 0x4D04: "ask", 0x4D05: "settled",
             0x4D06: "abort", 0x4D08: "preflight"}
-REPLIES = {1: "shut", 2: "pong", 7: "switchover-ack", 0x4D01: "hello", 0x4D02: "config-ok", 0x4D03: "error", 0x4D04: "loaded",
-           0x4D05: "active", 0x4D06: "not-active", 0x4D08: "mismatch", 0x4D09: "preflight"}
+REPLIES = {1: "shut", 2: "pong", 3: "req-pages-id", 4: "req-pages", 5: "recv-bitmap", 6: "resume-ack", 7: "switchover-ack", 0x4D01: "hello", 0x4D02: "config-ok", 0x4D03: "error", 0x4D04: "loaded",
+           0x4D05: "active", 0x4D06: "not-active", 0x4D08: "mismatch", 0x4D09: "preflight",
+           0x4D0B: "incomplete"}
 ZERO, MEM_SIZE, PAGE, EOS, CONTINUE, RUN = 0x002, 0x004, 0x008, 0x010, 0x020, 0x400
 PAGE_SIZE = 4096
 
@@ -104,8 +106,13 @@ def forward():
         if byte == 0x51:  # "QEVM": each connection begins with it
             yield 7
             yield "header"
-        elif byte == 0x4D:  # "MiGd": names the guest, at a shared port
-            yield 151
+        elif byte == 0x4D:  # "MiGd": names the guest, at a shared port; "MPMR": post-copy's urgent channel
+            if (yield 3) == b"PMR":
+                yield 16
+                yield "urgent-hello"
+                while True:
+                    yield from _ram_body()
+            yield 148
             yield "preamble"
         elif byte == 7:
             yield (yield from _be32())
@@ -130,6 +137,8 @@ def backward():
     while True:
         number, length = struct.unpack(">HH", (yield 4))
         yield length
+        if number == 5:  # the bitmap is not counted
+            yield struct.unpack(">Q", (yield 8))[0] + 8
         yield "reply-" + REPLIES.get(number, f"{number:#x}")
 
 
