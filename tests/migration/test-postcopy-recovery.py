@@ -81,4 +81,87 @@ def test_reconnects_by_itself(t):
     t.check(states(dst)[-10:] == 3 * again + ["completed"], f"the destination's states: {states(dst)}")
 
 
+def test_with_urgent_channel(t):
+    src, dst, link, uri = prepare(t, "postcopy-preempt")
+    enter_postcopy(t, src, dst, uri)
+    for _ in range(2):
+        before = len(link.clients)
+        link.cut()
+        wait_until(lambda: len(link.clients) >= before + 2, "both channels come again")
+        wait_status(t, src, "postcopy-active")
+        wait_status(t, dst, "postcopy-active")
+    finish(t, src, dst)
+
+
+def test_cut_while_they_agree(t):
+    """At each message of the recovery in turn; a connection later it is done."""
+    steps = [("out", "hello"), ("out", "cmd-ask"), ("back", "reply-incomplete"), ("out", "cmd-recv-bitmap"),
+             ("back", "reply-recv-bitmap"), ("out", "cmd-postcopy-resume"), ("back", "reply-resume-ack"),
+             ("out", "end-ram"), ("back", "reply-shut")]
+    src, dst, link, uri = prepare(t)
+    enter_postcopy(t, src, dst, uri)
+    done = []
+
+    def rule(direction, name, _count):
+        if steps and (direction, name) == steps[0]:
+            done.append(steps.pop(0))
+            return "cut-before"
+        return None
+    link.refuse_after_cut = False
+    link.rule = rule
+    steps.pop(0)  # the opening's HELLO is no message of post-copy's
+    link.cut()
+    wait_until(lambda: len(steps) == 2, f"the link is cut at each step: {done}", 60)
+    finish(t, src, dst)
+    t.check(not steps, f"the link was not cut at {steps}")
+
+
+def pause(t, src, dst, who):
+    who.command("migrate-pause")
+    text = wait_status(t, who, "postcopy-paused")["error-desc"]
+    t.check("migrate-pause" in text, f"{text!r} says who paused")
+    for vmm in src, dst:
+        wait_status(t, vmm, "postcopy-paused")
+
+
+def test_by_hand(t):
+    """migrate-pause, at either side, and another address each time; a bad one changes nothing."""
+    src, dst, _, uri = prepare(t, via_proxy=False)
+    enter_postcopy(t, src, dst, uri)
+    for i, who in enumerate((src, dst)):
+        pause(t, src, dst, who)
+        t.assert_refused(src, "migrate_cancel", {}, "post-copy", "cancel")
+        t.assert_refused(dst, "migrate-recover", {"uri": "tcp:127.0.0.1:x"})
+        t.assert_refused(dst, "migrate-recover", {"uri": "unix:/nowhere/at/all"}, "/nowhere/at/all")
+        t.assert_refused(dst, "migrate-recover", {"uri": "file:/tmp/x"}, "connection")
+        t.assert_refused(src, "migrate-recover", {"uri": "tcp:127.0.0.1:0"}, "paused")
+        t.assert_refused(dst, "migrate", {"uri": uri, "resume": True}, "resume")
+        src.command("migrate", {"uri": "unix:/nowhere/at/all", "resume": True})
+        info = wait_until(lambda: (lambda m: m if "/nowhere" in m["error-desc"] else None)(src.migration()), "resume fails")
+        t.check(info["status"] == "postcopy-paused", f"it stays paused: {info}")
+        address = f"unix:{t.dir}/again-{i}"
+        dst.command("migrate-recover", {"uri": f"unix:{t.dir}/never-used-{i}"})
+        dst.command("migrate-recover", {"uri": address})
+        dst.command("migrate-recover", {"uri": address})
+        src.command("migrate", {"uri": address, "resume": True})
+        for vmm in src, dst:
+            wait_status(t, vmm, "postcopy-active")
+        t.assert_only_runs(dst, src)
+    t.assert_refused(src, "migrate", {"uri": address, "resume": True}, "resume")
+    finish(t, src, dst)
+
+
+def test_settings_are_refused_while_paused(t):
+    src, dst, _, uri = prepare(t, via_proxy=False)
+    enter_postcopy(t, src, dst, uri)
+    pause(t, src, dst, src)
+    for vmm in src, dst:
+        t.assert_refused(vmm, "migrate-set-capabilities",
+                         {"capabilities": [{"capability": "postcopy-ram", "state": False}]}, "progress")
+        t.assert_refused(vmm, "migrate-pause", {}, "postcopy-paused")
+    t.assert_refused(src, "migrate", {"uri": uri}, "progress")
+    src.command("migrate", {"uri": uri, "resume": True})
+    finish(t, src, dst)
+
+
 migdtest.main()
