@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Getting two guests' daemons into post-copy, holding them there, and seeing it through."""
+
+from migd_process import wait_until
+
+MEMORY = {"memory": "64M", "working_set": "8M"}
+
+
+def capabilities(vmm, *names):
+    vmm.command("migrate-set-capabilities", {"capabilities": [{"capability": n, "state": True} for n in names]})
+
+
+def prepare(t, *more, via_proxy=True, rule=None):
+    """Both sides ready; (source, destination, link or None, uri)."""
+    src, dst = t.pair(**MEMORY)
+    for vmm in src, dst:
+        capabilities(vmm, "postcopy-ram", "events", *more)
+    t.fill(src)
+    uri = t.listen(dst)
+    link = t.proxy(int(uri.rpartition(":")[2]), rule=rule) if via_proxy else None
+    return src, dst, link, link.uri if link else uri
+
+
+def enter_postcopy(t, src, dst, uri, rate=1 << 20):
+    """Migrate, switch, and let the background be so slow that post-copy lasts until finish()."""
+    for vmm in src, dst:
+        vmm.daemon.qmp.skip_events()
+    t.make_slow(src)
+    src.set(max_postcopy_bandwidth=rate)
+    src.command("migrate", {"uri": uri})
+    t.wait_active(src)
+    src.command("migrate-start-postcopy")
+    wait_status(t, src, "postcopy-active")
+    wait_status(t, dst, "postcopy-active")
+    t.assert_only_runs(dst, src)
+
+
+def wait_status(t, vmm, status, timeout=60):
+    def reached():
+        info = vmm.migration()
+        now = info.get("status")
+        t.check(now == status or now not in ("completed", "failed", "cancelled"), f"{vmm.label} ended: {info}")
+        return info if now == status else None
+    return wait_until(reached, f"{vmm.label} is {status}", timeout, alive=[vmm.daemon])
+
+
+def finish(t, src, dst):
+    """At full speed to the end; the guest finds all of its memory."""
+    src.set(max_postcopy_bandwidth=0)
+    for vmm in src, dst:
+        info = t.wait_end(vmm)
+        t.check(info["status"] == "completed", f"{vmm.label}: {info}")
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+    t.assert_only_runs(dst, src)
+    t.check(dst.mem.map[32 << 20:40 << 20] == b"x" * (8 << 20), "what was filled in arrived")
+
+
+def states(vmm):
+    vmm.daemon.qmp.poll_events()
+    return [e.data["status"] for e in vmm.daemon.qmp.events if e.name == "MIGRATION"]
