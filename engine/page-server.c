@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "engine/page-requests.h"
 #include "engine/page-sender.h"
+#include "engine/postcopy-recover.h"
 
 /* Who walks through memory: as many of them at once. */
 #define WALKS 8U
@@ -104,12 +105,18 @@ struct page_server *page_server_free(struct page_server *p)
 	return NULL;
 }
 
+static void hold(const struct page_server *p, struct chan *chan)
+{
+	chan_set_cancel(chan, p->s->m->pause_fd);
+	chan_watch_peer(chan, POSTCOPY_SILENCE_MS);
+}
+
 void page_server_released(struct page_server *p)
 {
 	p->release = migration_has_capability(p->s->m, MIGRATION_CAPABILITY_RELEASE_RAM);
-	chan_set_cancel(p->s->chan, p->s->m->pause_fd);
+	hold(p, p->s->chan);
 	if (p->urgent_chan)
-		chan_set_cancel(p->urgent_chan, p->s->m->pause_fd);
+		hold(p, p->urgent_chan);
 }
 
 bool page_server_has_room(const struct page_server *p)

@@ -25,6 +25,9 @@
 
 struct target;
 
+/* A host of which nothing is heard for so long is taken for lost, on either side: its connection, not the guest. */
+#define POSTCOPY_SILENCE_MS 15000
+
 /*
  * Source: released, and the connection is of no use, for the reason in S->err or in its stream. RUNS: the target is known to
  * run the guest. Until all is over, however that comes about.

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/fault-service.h"
+#include "engine/postcopy-recover.h"
 #include "engine/ram-place.h"
 #include "engine/received.h"
 #include "engine/request-sender.h"
@@ -237,6 +238,7 @@ static void connected(struct target *t)
 	placer_init(&pc->placer, &pc->placement, t->in);
 	t->receiver.placer = &pc->placer;
 	request_sender_use(&pc->requests, t->chan);
+	chan_watch_peer(t->chan, POSTCOPY_SILENCE_MS);
 }
 
 int postcopy_target_listen(struct target *t, uint16_t len)

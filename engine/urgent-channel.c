@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/postcopy-recover.h"
 #include "engine/short-slice.h"
 #include "engine/target.h"
 #include "engine/wire.h"
@@ -70,6 +71,7 @@ static int begin(struct urgent_channel *u, struct target *t, struct placement *p
 	if (!u->in || u->stop_fd < 0 || u->ended_fd < 0 || u->failed_fd < 0)
 		return -ENOMEM;
 	chan_set_cancel(u->chan, u->stop_fd);
+	chan_watch_peer(u->chan, POSTCOPY_SILENCE_MS);
 	placer_init(&u->placer, placement, u->in);
 	u->receiver = (struct ram_target){ .ram = &t->ram,
 					   .in = u->in,

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -103,6 +105,24 @@ struct chan *chan_free(struct chan *c)
 int chan_fd(const struct chan *c)
 {
 	return c->fd;
+}
+
+void chan_watch_peer(struct chan *c, unsigned int ms)
+{
+	const struct {
+		int level, option;
+		unsigned int value;
+	} details[] = {
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, ms / 3000 },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, ms / 3000 },
+		{ IPPROTO_TCP, TCP_KEEPCNT, 2 },
+		{ IPPROTO_TCP, TCP_USER_TIMEOUT, ms },
+	};
+
+	/* What is no TCP knows none of it. */
+	for (size_t i = 0; i < ARRAY_SIZE(details); i++)
+		(void)setsockopt(c->fd, details[i].level, details[i].option, &details[i].value, sizeof(details[i].value));
 }
 
 void chan_set_cancel(struct chan *c, int cancel_fd)

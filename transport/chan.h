@@ -35,6 +35,11 @@ struct chan *chan_new(int fd, int cancel_fd);
 /* A TLS client says goodbye, if there is room (WIRE.md 10.3). */
 struct chan *chan_free(struct chan *c);
 int chan_fd(const struct chan *c);
+/*
+ * The peer may vanish without a word: calls fail within about MS (at least 3000) once nothing is heard from its host any more,
+ * whether there is something to send or not (-ETIMEDOUT). TCP only: others end with their peer.
+ */
+void chan_watch_peer(struct chan *c, unsigned int ms);
 /* From here on this descriptor ends calls; borrowed; -1: none does. */
 void chan_set_cancel(struct chan *c, int cancel_fd);
 
