@@ -26,9 +26,6 @@
 /* The stream ended, and pages on the urgent channel have still to arrive. */
 #define LAST_PAGES_MS 30000
 
-/* A source that sends nothing for so long, while pages are missing, is taken for dead. */
-#define IDLE_TIMEOUT_MS 60000
-
 enum state {
 	STATE_ADVISED = 1,
 	STATE_DISCARDING,
