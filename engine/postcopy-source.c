@@ -176,8 +176,10 @@ static int send_package(struct source *s, const struct blackout *b)
 	buf_done(&tail);
 	if (r == 0)
 		r = out_flush(s->out);
-	if (r == 0)
-		report_status(s->m, MIGRATION_STATUS_POSTCOPY_DEVICE);
+	if (r == 0) {
+		s->doubt_status = MIGRATION_STATUS_POSTCOPY_DEVICE;
+		report_status(s->m, s->doubt_status);
+	}
 	return r;
 }
 

@@ -104,7 +104,7 @@ static enum answer find_out(struct source *s)
 			a = operator_answer(s);
 		if (a != ANSWER_NONE)
 			return a;
-		report_error(s->m, MIGRATION_STATUS_DEVICE, &s->err);
+		report_error(s->m, s->doubt_status, &s->err);
 		(void)reconnect_pause(s, &plan);
 	}
 }

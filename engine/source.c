@@ -570,7 +570,7 @@ static enum source_end settle_only(struct source *s)
 
 void source_run(struct migration *m)
 {
-	struct source s = { .m = m };
+	struct source s = { .m = m, .doubt_status = MIGRATION_STATUS_DEVICE };
 
 	(void)pthread_setname_np(pthread_self(), "mig/src/main");
 	stats_set(m->stats, main_thread_id, gettid());

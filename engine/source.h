@@ -51,6 +51,7 @@ struct source {
 	uint64_t last_alive_ns;
 	bool guest_paused;		/* by this migration: heartbeats keep the lease */
 	bool switchover_acked;		/* the destination is ready: engine/switchover-ack.h */
+	enum migration_status doubt_status; /* shown while it is not known whether the target runs the guest */
 	bool stream_ended;		/* between sections: the peer takes handover commands */
 	struct merr err;		/* the first failure */
 };

@@ -261,7 +261,7 @@ enum source_end switchover_in_doubt(struct source *s)
 	struct merr why = s->err;
 
 	merr_clear(&s->err);
-	report_error(s->m, MIGRATION_STATUS_DEVICE, &why);
+	report_error(s->m, s->doubt_status, &why);
 	return source_settle(s);
 }
 
