@@ -72,6 +72,18 @@ def test_when_it_can_be_started(t):
     t.check(src.status() == "completed", f"{src.migration()}")
 
 
+def test_both_sides_have_to_agree(t):
+    src, dst = t.pair(**MEMORY)
+    for one, other in (src, dst), (dst, src):
+        capabilities(one, "postcopy-ram")
+        capabilities(other, "postcopy-ram", on=False)
+        t.start(src, dst)
+        t.assert_failed(src, "capability 'postcopy-ram'", "set it on both sides, or on none")
+        t.assert_untouched(src)
+        t.check("decisions" not in src.migration(), f"nothing was decided: {src.migration()}")
+        t.wait_end(dst)
+
+
 def test_it_is_not_remembered(t):
     """A new migration begins in pre-copy."""
     src, dst = pair(t)
