@@ -114,6 +114,16 @@ static void fill_blackout(const struct migration *m, struct migration_blackout *
 	};
 }
 
+static void fill_snapshot(const struct migration *m, struct migration_info *ret)
+{
+	ret->snapshot = (struct migration_snapshot){
+		.pages = (uint64_t)STAT(m, snapshot_pages),
+		.faults = (uint64_t)STAT(m, snapshot_faults),
+		.fault_time = (uint64_t)STAT(m, snapshot_faults_us),
+	};
+	ret->has_snapshot = ret->snapshot.pages > 0;
+}
+
 /* Which of the host's migrations get how much, and when. */
 static void fill_rank(const struct migration *m, struct migration_info *ret)
 {
@@ -151,6 +161,7 @@ static void fill_source(const struct migration *m, struct migration_info *ret)
 	ret->has_downtime = ret->has_blackout = status_in(m, MOVED);
 	ret->downtime = STAT(m, downtime_ms);
 	fill_blackout(m, &ret->blackout);
+	fill_snapshot(m, ret);
 	ret->has_cpu_throttle_percentage = throttle > 0;
 	ret->cpu_throttle_percentage = throttle;
 	ret->has_dirty_limit_throttle_time_per_round = ret->has_dirty_limit_ring_full_time =

@@ -20,8 +20,11 @@
 /* Of one request to protect, and between two ticks: 1 GiB, some 15 ms. */
 #define PROTECT_PAGES 262144U
 
-/* What is copied along with a page that the guest writes to: the aligned group of so many pages that it is in. */
-#define NEIGHBOURS SNAPSHOT_COPY_PAGES
+/*
+ * A page that the guest writes to is copied with the aligned group of so many pages that it is in, and the guest goes on; then
+ * come the others of the same copy, which it will most likely write to next. Copying one page takes 1.4 us, 64 take 47 us.
+ */
+#define NEIGHBOURS 8U
 
 /* The writer looks whether the maker has ended. */
 #define WAIT_NS (20 * NS_PER_MS)
@@ -65,6 +68,12 @@ static uint64_t claim(struct snapshot_memory *m, struct ram_file *b, uint64_t pa
 	LOCK_SCOPE(&m->lock);
 
 	return __atomic_fetch_and(&b->todo[page / BITMAP_WORD_BITS], ~mask, __ATOMIC_ACQ_REL) & mask;
+}
+
+/* All of the word that PAGE is in: nothing is ever added once the instant is over. */
+static bool is_saved(const struct ram_file *b, uint64_t page)
+{
+	return __atomic_load_n(&b->todo[page / BITMAP_WORD_BITS], __ATOMIC_RELAXED) == 0;
 }
 
 /* The next run of set bits in MASK, from *FROM on: its length, or 0; *FROM is where it begins. */
@@ -175,26 +184,30 @@ static struct ram_file *find_block(struct ram *ram, uint64_t address)
 	return NULL;
 }
 
-/* Who wrote there waits until its page is copied. It may be by now; then whoever did that has woken it. */
+/* Somebody wrote to PAGE, and waits until it is copied; or it is by now, and whoever did that has woken him. */
+static int save_for_guest(struct saver *s, struct ram_file *b, uint64_t page, struct merr *err)
+{
+	uint64_t huge = b->page_size / WIRE_PAGE_SIZE, group = page % SNAPSHOT_COPY_PAGES / NEIGHBOURS * NEIGHBOURS;
+
+	if (ram_is_huge(b))
+		return save_huge_page(s, b, page / huge * huge, err);
+	return save_pages(s, b, page - page % SNAPSHOT_COPY_PAGES, ((1ULL << NEIGHBOURS) - 1) << group, err);
+}
+
 static int serve(struct saver *s, const struct uffd_fault *f, struct merr *err)
 {
 	struct ram_file *b = find_block(s->m->ram, f->address);
-	uint64_t since_ns = clock_now_ns(), page, huge, group;
+	uint64_t since_ns = clock_now_ns(), page;
 	int r;
 
 	if (!b)
 		return merr_set(err, -EBADMSG, "a write to 0x%" PRIx64 ", where the VMM has no RAM block", f->address);
 	page = (f->address - b->host_base) / WIRE_PAGE_SIZE;
-	if (ram_is_huge(b)) {
-		huge = b->page_size / WIRE_PAGE_SIZE;
-		r = save_huge_page(s, b, page / huge * huge, err);
-	} else {
-		group = page % SNAPSHOT_COPY_PAGES / NEIGHBOURS * NEIGHBOURS;
-		r = save_pages(s, b, page / SNAPSHOT_COPY_PAGES * SNAPSHOT_COPY_PAGES,
-			       UINT64_MAX >> (BITMAP_WORD_BITS - NEIGHBOURS) << group, err);
-	}
+	r = save_for_guest(s, b, page, err);
 	stats_add(s->m->stats, snapshot_faults, 1);
 	stats_add(s->m->stats, snapshot_faults_us, (clock_now_ns() - since_ns) / NS_PER_US);
+	if (r == 0 && !ram_is_huge(b) && !is_saved(b, page))
+		r = save_pages(s, b, page - page % SNAPSHOT_COPY_PAGES, UINT64_MAX, err);
 	return r;
 }
 
@@ -249,6 +262,7 @@ static int protect_some(struct snapshot_memory *m, struct ram_file *b, uint64_t 
 
 	bitmap_atomic_or_range(b->todo, first, n);
 	stats_add(m->stats, remaining_bytes, n * WIRE_PAGE_SIZE);
+	stats_add(m->stats, snapshot_pages, n);
 	r = uffd_protect(m->uffd, b->host_base + first * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE, true);
 	return r < 0 ? merr_set_errno(err, r, "write-protecting RAM block '%s'", b->name) : 0;
 }
@@ -405,12 +419,6 @@ static int tell_zeros(const struct saver *s, struct merr *err)
 		}
 	}
 	return r;
-}
-
-/* From what the fault thread takes away meanwhile, 0 is final. */
-static bool is_saved(const struct ram_file *b, uint64_t page)
-{
-	return __atomic_load_n(&b->todo[page / BITMAP_WORD_BITS], __ATOMIC_RELAXED) == 0;
 }
 
 static int save_block(struct saver *s, struct ram_file *b, struct merr *err)

@@ -63,7 +63,8 @@
 	S(blackout_load_us)                                                                 \
 	S(blackout_commit_us)                                                               \
 	S(blackout_resume_us)                                                               \
-	S(snapshot_faults)	/* writes of the guest that waited for a background snapshot to copy their page */ \
+	S(snapshot_pages)	/* write-protected at the instant of a background snapshot */ \
+	S(snapshot_faults)	/* writes to them, which waited for a copy */                  \
 	S(snapshot_faults_us)	/* from when they were seen until it was copied */          \
 	S(limited_us)		/* spent waiting for a bandwidth limit, all threads */      \
 	/* Post-copy. */                                                                    \

@@ -78,6 +78,8 @@ def snapshot_under_load(t, mapped, **options):
     t.speed_up(src)
     info = finish(t, src)
     wait_passes(t, src, 2)
+    t.check(info["snapshot"]["faults"] > 0, f"the guest wrote before its pages' turn came: {info}")
+    t.check(info["ram"]["normal"] + info["ram"]["duplicate"] >= info["snapshot"]["pages"], f"each page is saved: {info}")
     t.check(info["downtime"] < 1000 * migdtest.SLOW, f"it stops for its state only: {info}")
     dst = restore(t, f"file:{t.dir}/guest", mapped)
     t.check(passes(dst) < passes(src), "the image is of the instant")
