@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/short-slice.h"
 #include "engine/snapshot-queue.h"
 #include "engine/uffd.h"
 
@@ -236,6 +237,7 @@ static void *fault_thread(void *opaque)
 	struct merr err = MERR_INIT;
 
 	(void)pthread_setname_np(pthread_self(), "mig/snap/fault");
+	short_slice();
 	while (serve_some(&s, &err) == 0)
 		;
 	snapshot_queue_end(s.m->queue, &err);

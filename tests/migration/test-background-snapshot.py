@@ -5,71 +5,18 @@
 """Background snapshots: the guest runs on while its memory is written out, and the image is of one instant."""
 
 import os
-import signal
-import time
 
 import migdtest
 from migd_mapped import Mapped
-from migd_mount import small_disk
 from migd_process import wait_until
+from migd_snapshot import begin, finish, guest, on, passes, restore, stuck, wait_passes
 
 PAGE = 4096
-
-
-def on(side, *capabilities):
-    side.command("migrate-set-capabilities",
-                 {"capabilities": [{"capability": c, "state": True} for c in capabilities]})
-
-
-def guest(t, mapped=False, **options):
-    """A guest that writes all the time, with all of its working set touched; its snapshots go to t.dir."""
-    options = {"memory": "64M", "working_set": "16M", **options}
-    t.a = t.daemon("a")
-    src = t.vmm(t.a, **options)
-    t.options = options
-    t.assert_runs(src)
-    on(src, "background-snapshot", *(["mapped-ram"] if mapped else []))
-    return src
-
-
-def restore(t, uri, mapped=False):
-    """A VMM of another daemon that took the image at `uri`."""
-    t.b = t.daemon("b")
-    dst = t.incoming(t.b, t.options)
-    if mapped:
-        on(dst, "mapped-ram")
-    dst.command("migrate-incoming", {"uri": uri, "exit-on-error": False})
-    info = t.wait_end(dst)
-    t.check(info["status"] == "completed", f"the image is loaded: {info}")
-    return dst
-
-
-def begin(t, src, uri=None):
-    src.command("migrate", {"uri": uri or f"file:{t.dir}/guest"})
-
-
-def finish(t, src):
-    info = t.wait_end(src)
-    t.check(info["status"] == "completed", f"the source says {info}")
-    t.check(src.run_state() == "running", f"the guest runs on: {src.run_state()}")
-    return info
-
-
-def passes(vmm):
-    """How many times the guest's first vCPU went through its memory."""
-    return vmm.mem.detail(0)
-
-
-def wait_passes(t, vmm, n):
-    want = passes(vmm) + n
-    wait_until(lambda: passes(vmm) >= want, f"the guest in {vmm.label} writes all of its memory {n} times", 60, alive=[vmm])
-    t.guest_ok(vmm)
 
 
 def snapshot_under_load(t, mapped, **options):
     """While the image is written, slowly, the guest writes all of its memory over."""
     src = guest(t, mapped, **options)
-    wait_passes(t, src, 2)
     src.set(max_bandwidth=8 << 20)
     begin(t, src)
     t.wait_active(src)
@@ -102,7 +49,6 @@ def test_two_vcpus(t):
 def test_an_image_of_two_instants_is_found_out(t):
     """The check of the others: a few pages as they are later, and the restored guest says so."""
     src = guest(t, mapped=True)
-    wait_passes(t, src, 2)
     begin(t, src)
     finish(t, src)
     wait_passes(t, src, 2)
@@ -143,91 +89,6 @@ def test_again_and_again(t):
     dst = t.incoming(t.b, t.options)
     t.migrate(src, dst)
     wait_passes(t, dst, 3)
-
-
-def stuck(t, src, uri=None):
-    """A snapshot that takes for ever, of which the guest has written much over."""
-    t.make_slow(src)
-    begin(t, src, uri)
-    t.wait_active(src)
-    wait_passes(t, src, 1)
-
-
-def files_of(directory):
-    return sorted(n for n in os.listdir(directory) if n.startswith("guest"))
-
-
-def test_cancelled(t):
-    src = guest(t)
-    t.assert_cancels_in_time(src, lambda: stuck(t, src))
-    wait_until(lambda: not files_of(t.dir), "what was written is removed")
-    wait_passes(t, src, 2)
-
-
-def test_killed_worker(t):
-    src = guest(t)
-    stuck(t, src)
-    worker, = src.daemon.workers()
-    os.kill(worker, signal.SIGSTOP)
-    # Sooner or later it writes to a page that nobody copies.
-    wait_until(lambda: is_still(src), "the guest waits", 60)
-    os.kill(worker, signal.SIGKILL)
-    wait_passes(t, src, 2)
-    t.assert_failed(src, "worker")
-    t.assert_untouched(src)
-    wait_until(lambda: not files_of(t.dir), "no half file is left")
-    t.speed_up(src)
-    begin(t, src)
-    finish(t, src)
-    wait_passes(t, restore(t, f"file:{t.dir}/guest"), 3)
-
-
-def is_still(vmm, seconds=0.2):
-    first = vmm.mem.heartbeat
-    time.sleep(seconds)
-    return vmm.mem.heartbeat == first
-
-
-def test_killed_vmm(t):
-    """It takes nothing with it that belongs to the image."""
-    src = guest(t)
-    stuck(t, src)
-    src.kill()
-    t.speed_up(src)
-    info = t.wait_end(src)
-    t.check(info["status"] == "completed", f"the source says {info}")
-    wait_passes(t, restore(t, f"file:{t.dir}/guest"), 3)
-
-
-def test_killed_daemon(t):
-    src = guest(t)
-    stuck(t, src)
-    src.daemon.kill()
-    wait_passes(t, src, 1)
-    src.daemon = t.a = t.daemon("a")
-    src.wait_attached()
-    t.wait_active(src)
-    t.speed_up(src)
-    finish(t, src)
-    wait_until(lambda: files_of(t.dir) == ["guest"], "the file has its name")
-    wait_passes(t, restore(t, f"file:{t.dir}/guest"), 3)
-
-
-def test_full_disk(t):
-    disk = small_disk(t, "2M")
-    src = guest(t)
-    for uri in f"file:{disk}/guest", f"file:{disk}/guest,offset=4096":
-        begin(t, src, uri)
-        t.assert_failed(src, "No space left")
-        wait_passes(t, src, 2)
-        t.assert_untouched(src)
-        if "offset" in uri:
-            with open(os.path.join(disk, "guest"), "rb") as f:
-                f.seek(4096)
-                t.check(f.read(8) == bytes(8), "a torn file is no stream")
-            os.unlink(os.path.join(disk, "guest"))
-        else:
-            wait_until(lambda: not os.listdir(disk), f"no half file is left: {os.listdir(disk)}")
 
 
 def test_stopped_while_it_is_saved(t):
