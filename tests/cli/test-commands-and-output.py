@@ -140,6 +140,9 @@ def test_incoming(t):
     t.check(fake.sent("migrate-incoming") == [{"uri": "tcp:[::1]:0", "exit-on-error": False}], fake.requests)
     fake.answers["query-migrate"] = [listening, {"status": "completed"}]
     t.check("completed" in ok(t, fake, "incoming", "--wait", "tcp:[::1]:0"), "waits for the end")
+    fake.requests.clear()
+    ok(t, fake, "incoming", "--lazy", "file:/g")
+    t.check(fake.sent("migrate-incoming") == [{"uri": "file:/g", "exit-on-error": False, "lazy": True}], fake.requests)
 
 
 def test_set(t):

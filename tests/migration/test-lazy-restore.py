@@ -18,6 +18,9 @@ def test_runs_before_its_memory_was_read(t):
     t.assert_memory_verified(dst, rounds=8)
     t.check(missing(dst) > 0, "it did so with pages missing")
     t.check(dst.run_state() == "running", f"{dst.run_state()}")
+    t.assert_refused(dst, "migrate_cancel", {}, "runs")
+    t.assert_refused(dst, "migrate-pause", {}, "no connection")
+    t.assert_refused(dst, "migrate", {"uri": f"file:{t.dir}/again"}, "migration")
     info = finish(t, dst)
     t.check(info["postcopy"]["missing"] == 0 and info["postcopy"]["faults"] > 0, f"{info}")
 
