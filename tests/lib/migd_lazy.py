@@ -6,7 +6,7 @@ import os
 import migdtest
 from migd_process import wait_until
 
-SLOWLY = 2 << 20  # bytes/s of what nobody waits for
+SLOWLY = 256 << 10  # bytes/s of what nobody waits for
 FILLED = slice(64 << 20, 88 << 20)  # memory that the guest does not look at
 
 

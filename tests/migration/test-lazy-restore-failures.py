@@ -59,9 +59,8 @@ def test_file_that_cannot_be_read(t):
     with open(t.file, "r+b") as f:
         f.seek(at)
         f.write(rest)
-    wait_status(t, dst, "postcopy-active")
     info = finish(t, dst)
-    t.check("error-desc" not in info, f"{info}")
+    t.check("error-desc" not in info and info["postcopy"]["recoveries"] >= 1, f"{info}")
 
 
 def test_file_that_cannot_be_read_from_the_start(t):
