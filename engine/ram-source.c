@@ -331,7 +331,7 @@ static void see_units(struct ram_source *s, struct ram_file *b, uint64_t first, 
 
 	for (page = first; (page = bitmap_next_set(b->todo, end, page)) < end; page = unit_end(b, unit)) {
 		unit = page / RAM_UNIT_PAGES;
-		if (b->units[unit] != RAM_UNIT_UNSEEN)
+		if (b->units[unit] > RAM_UNIT_TOUCHED)
 			continue;
 		dense = is_data(s, b, unit * RAM_UNIT_PAGES, &data_end) && data_end >= unit_end(b, unit);
 		b->units[unit] = dense ? RAM_UNIT_DENSE : RAM_UNIT_NEW;
@@ -598,6 +598,14 @@ static uint64_t skip_units(struct ram_file *b, uint64_t first, uint64_t end)
 	return skipped;
 }
 
+/* There is something in the units of [first, end): finding the end of dense memory is worth it once. */
+static void touch_units(struct ram_file *b, uint64_t first, uint64_t end)
+{
+	for (uint64_t unit = first; unit < end; unit++)
+		if (b->units[unit] == RAM_UNIT_UNSEEN)
+			b->units[unit] = RAM_UNIT_TOUCHED;
+}
+
 /* Drop what was never touched from `todo`; returns how many pages that were. */
 static uint64_t skip_holes(struct ram_file *b)
 {
@@ -614,12 +622,16 @@ static uint64_t skip_holes(struct ram_file *b)
 			continue;
 		if (ram_is_data(b, unit * RAM_UNIT_PAGES, &end)) {
 			last = max_u64(last, end / RAM_UNIT_PAGES);
+			touch_units(b, unit, last);
 			continue;
 		}
 		/* Whole units of the hole; the block's last one may be short. */
 		last = end == b->n_pages ? n_units : end / RAM_UNIT_PAGES;
 		skipped += skip_units(b, unit, last);
-		last = max_u64(last, unit + 1);
+		if (last <= unit) {
+			last = unit + 1;
+			touch_units(b, unit, last);
+		}
 	}
 	return skipped;
 }

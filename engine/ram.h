@@ -17,7 +17,8 @@
 
 /* What the source knows about such a unit. It only ever goes up. */
 enum ram_unit {
-	RAM_UNIT_UNSEEN = 0,	/* nothing of it was ever re-protected, read or sent */
+	RAM_UNIT_UNSEEN = 0,	/* nothing of it was ever re-protected, read or sent; as far as is known it is a hole */
+	RAM_UNIT_TOUCHED,	/* the same, but there is something in it */
 	RAM_UNIT_NEW,		/* it has holes, and is sent for the first time in this pass */
 	RAM_UNIT_MIXED,		/* it had holes when it was sent for the first time, in an earlier pass */
 	RAM_UNIT_DENSE,		/* it had none */
