@@ -6,6 +6,7 @@
 
 import os
 
+import migd_certs
 import migd_pattern
 import migd_qemu
 import migdtest
@@ -67,8 +68,19 @@ def at_once(t, version, uri="tcp:127.0.0.1:0", **capabilities):
     completed(t, src, dst, before)
 
 
-def requested(t, version, **capabilities):
+def share_key(t, src, dst):
+    """TLS with a shared key on all connections."""
+    for side, qmp, end in (src, src.daemon.qmp, "client"), (dst, dst.qmp, "server"):
+        directory = migd_certs.psk(os.path.join(t.dir, end), {"qemu": "6d6967642f716571"})
+        qmp.command("object-add", {"qom-type": "tls-creds-psk", "id": "tls0", "dir": directory, "endpoint": end,
+                                   **({"username": "qemu"} if end == "client" else {})})
+        side.command("migrate-set-parameters", {"tls-creds": "tls0"})
+
+
+def requested(t, version, tls=False, **capabilities):
     src, dst = sides(t, version, **capabilities)
+    if tls:
+        share_key(t, src, dst)
     before = migd_pattern.digest(src.memory_file)
     with open(src.memory_file, "rb") as f:
         wanted = f.read()
@@ -101,6 +113,10 @@ def test_10_0_requests(t):
 
 def test_10_0_requests_on_a_channel_of_their_own(t):
     requested(t, "10.0", postcopy_preempt=True)
+
+
+def test_10_0_requests_under_tls(t):
+    requested(t, "10.0", tls=True, postcopy_preempt=True)
 
 
 def test_10_0_asks_for_what_was_never_touched(t):
