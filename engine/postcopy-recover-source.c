@@ -165,6 +165,7 @@ static int open_server(struct source *s)
 
 	/* If the connection broke behind the last page, the section's end goes over the next one again. */
 	ram->ended = false;
+	ram_source_use(s->sender, s->out);
 	s->server = page_server_new(s);
 	if (!s->server)
 		return s->err.code;

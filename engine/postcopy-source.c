@@ -13,6 +13,7 @@
 #include "engine/cpr.h"
 #include "engine/multifd-gather.h"
 #include "engine/page-server.h"
+#include "engine/postcopy-memo.h"
 #include "engine/postcopy-recover.h"
 #include "engine/switchover.h"
 
@@ -183,6 +184,18 @@ static int send_package(struct source *s, const struct blackout *b)
 	return r;
 }
 
+/* For a successor of this worker. */
+static int leave_memo(struct source *s)
+{
+	const struct postcopy_memo memo = {
+		.peer = s->peer,
+		.features = s->features,
+		.ram_section = handlers_find(&s->handlers, WIRE_RAM_IDSTR, 0)->section_id,
+	};
+
+	return postcopy_memo_set(&s->guest, &memo, &s->err);
+}
+
 /* From the pause to all that is revocable. The last pass has left nothing of note on its way. */
 static int prepare(struct source *s, struct blackout *b)
 {
@@ -191,7 +204,9 @@ static int prepare(struct source *s, struct blackout *b)
 	s->server = page_server_new(s);
 	if (!s->server)
 		return s->err.code;
-	r = switchover_pause(s, b);
+	r = leave_memo(s);
+	if (r == 0)
+		r = switchover_pause(s, b);
 	if (r == 0)
 		r = switchover_save(s, b);
 	if (r == 0)

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/fault-service.h"
+#include "engine/postcopy-memo.h"
 #include "engine/postcopy-recover.h"
 #include "engine/ram-place.h"
 #include "engine/received.h"
@@ -78,12 +79,8 @@ static int check_advice(struct target *t, uint64_t page_sizes, uint64_t page_siz
 	return in_error(t->in);
 }
 
-int postcopy_target_advised(struct target *t, uint64_t page_sizes, uint64_t page_size)
+static int prepare(struct target *t)
 {
-	int r;
-
-	if (check_advice(t, page_sizes, page_size) < 0)
-		return in_error(t->in);
 	t->postcopy = calloc(1, sizeof(*t->postcopy));
 	if (!t->postcopy)
 		return merr_set_errno(&t->err, -ENOMEM, "post-copy");
@@ -91,6 +88,18 @@ int postcopy_target_advised(struct target *t, uint64_t page_sizes, uint64_t page
 	t->postcopy->interrupt_fd = -1;
 	t->postcopy->placement.complete_fd = -1;
 	request_sender_init(&t->postcopy->requests);
+	return 0;
+}
+
+int postcopy_target_advised(struct target *t, uint64_t page_sizes, uint64_t page_size)
+{
+	int r;
+
+	if (check_advice(t, page_sizes, page_size) < 0)
+		return in_error(t->in);
+	r = prepare(t);
+	if (r < 0)
+		return r;
 	r = guest_received_maps(&t->guest, &t->ram, &t->err);
 	if (r < 0)
 		return r;
@@ -238,6 +247,17 @@ static void connected(struct target *t)
 	chan_watch_peer(t->chan, POSTCOPY_SILENCE_MS);
 }
 
+static int leave_memo(struct target *t)
+{
+	const struct postcopy_memo memo = {
+		.peer = t->hello.peer,
+		.features = t->hello.features,
+		.ram_section = handlers_find(&t->handlers, WIRE_RAM_IDSTR, 0)->section_id,
+	};
+
+	return postcopy_memo_set(&t->guest, &memo, &t->err);
+}
+
 int postcopy_target_listen(struct target *t, uint16_t len)
 {
 	struct postcopy_target *pc = t->postcopy;
@@ -248,6 +268,8 @@ int postcopy_target_listen(struct target *t, uint16_t len)
 	if (!pc || pc->state > STATE_DISCARDING || !t->receiver.listed)
 		return in_fail(t->in, -EBADMSG, "command POSTCOPY_LISTEN out of turn");
 	r = target_end_channels(t);
+	if (r == 0)
+		r = leave_memo(t);
 	if (r == 0)
 		r = start_service(t);
 	if (r == 0)
@@ -311,6 +333,8 @@ static int complete(struct target *t)
 		r = guest_uffd_end(&t->guest, &t->err);
 	if (r < 0)
 		return r;
+	/* Left behind it does no harm: without the userfaultfd it is over. */
+	(void)postcopy_memo_clear(&t->guest, NULL);
 	pc->urgent = urgent_channel_free(pc->urgent);
 	t->receiver.placer = NULL;
 	pc->faults = fault_service_free(pc->faults);
@@ -318,6 +342,26 @@ static int complete(struct target *t)
 	(void)rp_send_be32(t->chan, WIRE_RP_SHUT, 0);
 	report_status(t->m, MIGRATION_STATUS_COMPLETED);
 	return 0;
+}
+
+int postcopy_target_succeed(struct target *t)
+{
+	int r = prepare(t);
+
+	if (r == 0)
+		r = start_service(t);
+	if (r == -EBADFD) {
+		/* The lost worker got as far as the last page. */
+		merr_clear(&t->err);
+		postcopy_target_done(t);
+		return 0;
+	}
+	if (r == 0)
+		r = watch_interrupts(t);
+	if (r < 0)
+		return r;
+	t->postcopy->state = STATE_RUNNING;
+	return 1;
 }
 
 void postcopy_target_lost(struct target *t)

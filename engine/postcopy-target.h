@@ -56,6 +56,12 @@ void postcopy_target_pause(struct target *t);
 int postcopy_target_reopen(struct target *t);
 void postcopy_target_lost(struct target *t);
 
+/*
+ * In place of all of the above, for a worker whose predecessor died when the guest ran: RAM and handlers are ready. 1: it is now as
+ * if the connection had just been lost; 0: all pages were there; -errno.
+ */
+int postcopy_target_succeed(struct target *t);
+
 /* The target's connection is about to be freed. */
 void postcopy_target_disconnected(struct target *t);
 

@@ -536,6 +536,11 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 	return r;
 }
 
+void ram_source_use(struct ram_source *s, struct out *out)
+{
+	s->out = s->rec.out = out;
+}
+
 void ram_source_end_pass(struct ram_source *s)
 {
 	s->enough = true;

@@ -82,6 +82,9 @@ int ram_source_zeros(struct ram_source *s, struct ram_file *b, uint64_t page, ui
  */
 int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err);
 
+/* The stream is another one from now on; NULL: none yet. */
+void ram_source_use(struct ram_source *s, struct out *out);
+
 /* In mid-pass (the tick function): the pass ends here, what is left stays in `todo`. */
 void ram_source_end_pass(struct ram_source *s);
 

@@ -23,6 +23,8 @@
 #include "engine/multifd-gather.h"
 #include "engine/page-server.h"
 #include "engine/postcopy-source.h"
+#include "engine/postcopy-recover.h"
+#include "engine/postcopy-succeed.h"
 #include "engine/preflight.h"
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
@@ -565,7 +567,10 @@ static enum source_end settle_only(struct source *s)
 		return SOURCE_LOST;
 	}
 	memcpy(s->guest.id, s->m->handover_id, sizeof(s->guest.id));
-	return source_settle(s);
+	r = postcopy_succeed_source(s);
+	if (r < 0)
+		return SOURCE_LOST;
+	return r > 0 ? postcopy_recover(s, false) : source_settle(s);
 }
 
 void source_run(struct migration *m)

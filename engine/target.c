@@ -23,6 +23,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/multifd-gather.h"
+#include "engine/postcopy-recover.h"
+#include "engine/postcopy-succeed.h"
 #include "engine/preflight.h"
 #include "engine/ram-handler.h"
 #include "engine/ram-settings.h"
@@ -409,6 +411,23 @@ static bool is_lazy(const struct migration *m)
 	return m->start.has_lazy && m->start.lazy;
 }
 
+/* The guest runs; if its worker was lost in post-copy, that goes on. */
+static void succeed(struct target *t)
+{
+	int r = postcopy_succeed_target(t);
+
+	if (r < 0 && fd_wait(t->m->vmm_fd, POLLIN, -1, 0) < 0) {
+		/* The guest needs somebody: the daemon starts another one. */
+		log_err("cannot go on with post-copy: %s guest=\"%s\"", merr_msg(&t->err), t->m->start.guest);
+		exit(EXIT_FAILURE);
+	}
+	merr_clear(&t->err);
+	if (r == 0)
+		report_status(t->m, MIGRATION_STATUS_COMPLETED);
+	else if (r > 0 && t->hello.peer != PEER_MIGD && postcopy_target_finish(t) < 0)
+		postcopy_target_lost(t);
+}
+
 void target_run(struct migration *m)
 {
 	struct target t = { .m = m };
@@ -424,6 +443,8 @@ void target_run(struct migration *m)
 	runs = !fresh && decision_runs(m->decision_fd, t.guest.id);
 	if (r == 0 && fresh)
 		r = receive(&t);
+	else if (r == 0 && runs && !is_lazy(m))
+		succeed(&t);
 	if (r < 0)
 		fail(&t);
 	else if (!fresh && is_lazy(m))
