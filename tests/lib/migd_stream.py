@@ -2,7 +2,8 @@
 """Just enough of the stream's format to know where its messages end (engine/wire.h).
 
 A Marker is fed bytes in any pieces and says which messages ended in them: names such as "part-ram", "cmd-commit",
-"reply-loaded", and "ram-record" for each record inside a RAM section, "live-chunk" for each chunk of a device's.
+"reply-loaded", and "ram-record" for each record inside a RAM section, "urgent-page" for each one on post-copy's urgent
+channel, "live-chunk" for each chunk of a device's.
 """
 
 import collections
@@ -13,9 +14,9 @@ COMMANDS = {1: "open-return-path", 2: "ping", 3: "postcopy-advise", 4: "postcopy
             6: "ram-discard", 7: "packaged", 9: "postcopy-resume", 10: "recv-bitmap", 11: "switchover-start",
             0x4D01: "hello", 0x4D02: "config", 0x4D03: "commit", 0x4D04: "ask", 0x4D05: "settled",
             0x4D06: "abort", 0x4D08: "preflight"}
-REPLIES = {1: "shut", 2: "pong", 3: "req-pages-id", 4: "req-pages", 5: "recv-bitmap", 6: "resume-ack", 7: "switchover-ack", 0x4D01: "hello", 0x4D02: "config-ok", 0x4D03: "error", 0x4D04: "loaded",
-           0x4D05: "active", 0x4D06: "not-active", 0x4D08: "mismatch", 0x4D09: "preflight",
-           0x4D0B: "incomplete"}
+REPLIES = {1: "shut", 2: "pong", 3: "req-pages-id", 4: "req-pages", 5: "recv-bitmap", 6: "resume-ack", 7: "switchover-ack",
+           0x4D01: "hello", 0x4D02: "config-ok", 0x4D03: "error", 0x4D04: "loaded", 0x4D05: "active", 0x4D06: "not-active",
+           0x4D08: "mismatch", 0x4D09: "preflight", 0x4D0B: "incomplete"}
 ZERO, MEM_SIZE, PAGE, EOS, CONTINUE, RUN = 0x002, 0x004, 0x008, 0x010, 0x020, 0x400
 PAGE_SIZE = 4096
 
@@ -30,7 +31,7 @@ def _be32():
     return struct.unpack(">I", (yield 4))[0]
 
 
-def _ram_body():
+def _ram_body(record="ram-record"):
     while True:
         word, = struct.unpack(">Q", (yield 8))
         flags, value = word & (PAGE_SIZE - 1), word & ~(PAGE_SIZE - 1)
@@ -48,7 +49,7 @@ def _ram_body():
                 yield 1
         elif not flags & EOS:
             raise ValueError(f"RAM record {word:#x}")
-        yield "ram-record"
+        yield record
         if flags & EOS:
             return
 
@@ -111,7 +112,7 @@ def forward():
                 yield 16
                 yield "urgent-hello"
                 while True:
-                    yield from _ram_body()
+                    yield from _ram_body("urgent-page")
             yield 148
             yield "preamble"
         elif byte == 7:
