@@ -193,6 +193,28 @@ static int postcopy_run(struct ctl *ctl, struct merr *err)
 	return ctl_do(ctl, "migrate-start-postcopy", ctl_guest_args(ctl), err);
 }
 
+static int pause_run(struct ctl *ctl, struct merr *err)
+{
+	return ctl_do(ctl, "migrate-pause", ctl_guest_args(ctl), err);
+}
+
+static int recover_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args = ctl_guest_args(ctl);
+
+	json_object_set_new(args, "uri", json_string(ctl->args[0]));
+	return ctl_do(ctl, "migrate-recover", args, err);
+}
+
+static int resume_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args = ctl_guest_args(ctl);
+
+	json_object_set_new(args, "uri", json_string(ctl->args[0]));
+	json_object_set_new(args, "resume", json_true());
+	return ctl_do(ctl, "migrate", args, err);
+}
+
 static int priority_run(struct ctl *ctl, struct merr *err)
 {
 	json_t *args = ctl_guest_args(ctl);
@@ -232,6 +254,9 @@ const struct ctl_command ctl_migrate_commands[] = {
 	{ "cancel", "", 0, 0, 0, false, "cancel the migration; the guest runs on here", cancel_run },
 	{ "postcopy", "", 0, 0, 0, false,
 	  "switch the migration to post-copy: the guest goes on there, and its memory follows", postcopy_run },
+	{ "pause", "", 0, 0, 0, false, "post-copy: give the connection up, and wait for recover and resume", pause_run },
+	{ "recover", "URI", 1, 1, 0, false, "post-copy is paused, on the destination: listen there for the source", recover_run },
+	{ "resume", "URI", 1, 1, 0, false, "post-copy is paused, on the source: go on over a new connection", resume_run },
 	{ "priority", "N", 1, 1, 0, false, "change the priority of a migration that runs or waits: from -8 to 8",
 	  priority_run },
 	{ "resolve", "run|discard", 1, 1, CTL_OPT_FENCED, false,

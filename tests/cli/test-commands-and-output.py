@@ -112,6 +112,16 @@ def test_strategy(t):
     t.check("decided:   postcopy: b\n" in ok(t, fake, "status"), "the last decision")
 
 
+def test_recovery(t):
+    fake = server(t, migrate={}, migrate_pause={}, migrate_recover={})
+    ok(t, fake, "-g", "vm1", "pause")
+    ok(t, fake, "-g", "vm1", "recover", "tcp:h:2")
+    ok(t, fake, "-g", "vm1", "resume", "tcp:h:2")
+    t.check(fake.sent("migrate-pause") == [{"guest": "vm1"}], fake.requests)
+    t.check(fake.sent("migrate-recover") == [{"guest": "vm1", "uri": "tcp:h:2"}], fake.requests)
+    t.check(fake.sent("migrate") == [{"guest": "vm1", "uri": "tcp:h:2", "resume": True}], fake.requests)
+
+
 def test_postcopy(t):
     """Each side shows what it knows."""
     source = {**ACTIVE, "status": "postcopy-active", "postcopy": {"requested": 512, "prefetched": 0, "background": 7, "recoveries": 2}}
