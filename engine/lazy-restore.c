@@ -36,7 +36,9 @@ struct lazy_restore {
 	struct lazy_fetch *fetch;
 	struct fault_service *faults;
 	bool listed;	/* successor: the blocks are known */
-	bool paused;	/* something is in the way */
+	bool paused;	/* something is in the way: */
+	struct merr told;
+	uint64_t retry_ns;	/* when it is tried again */
 	bool deaf;	/* the library has closed the channel: what becomes of its VMM is seen by its process */
 };
 
@@ -258,10 +260,13 @@ static void pause_restore(struct lazy_restore *l, const struct merr *why)
 {
 	struct merr text = *why;
 
-	if (l->paused)
-		return;
-	l->paused = true;
 	(void)merr_prefix(&text, "the guest waits for its memory in '%s', which is tried again every second", l->t->m->start.peer);
+	if (l->paused && strcmp(merr_msg(&text), merr_msg(&l->told)) == 0)
+		return;
+	if (!l->paused)
+		l->retry_ns = clock_now_ns() + RETRY_MS * NS_PER_MS;
+	l->paused = true;
+	l->told = text;
 	log_warning("%s guest=\"%s\"", merr_msg(&text), l->t->m->start.guest);
 	report_error(l->t->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &text);
 }
@@ -285,6 +290,7 @@ static void try_again(struct lazy_restore *l)
 		lazy_fetch_retry(l->fetch);
 	/* Who waits for one of these pages wants it first. */
 	fault_service_recover(l->faults);
+	l->retry_ns = clock_now_ns() + RETRY_MS * NS_PER_MS;
 }
 
 /* Something came, failed, or came after all; or a second passed. */
@@ -299,7 +305,8 @@ static void wait_event(struct lazy_restore *l)
 		{ .fd = l->deaf ? -1 : conn_fd(t->guest.conn), .events = POLLIN },
 	};
 
-	if (poll(p, ARRAY_SIZE(p), l->paused ? RETRY_MS : -1) == 0)
+	(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(l->paused ? l->retry_ns : DEADLINE_NONE));
+	if (l->paused && clock_now_ns() >= l->retry_ns)
 		try_again(l);
 	wake_drain(lazy_fetch_event_fd(l->fetch));
 	/* The guest's events do not matter here: it runs. */
@@ -426,7 +433,6 @@ static void go_on(struct lazy_restore *l)
 			report_status(l->t->m, MIGRATION_STATUS_COMPLETED);
 			return;
 		}
-		l->paused = false;
 		if (wait_retry(l, &why) < 0) {
 			report_lost(l->t);
 			return;

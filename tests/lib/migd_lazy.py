@@ -20,13 +20,13 @@ def need_userfaultfd():
         raise migdtest.Skip("/dev/userfaultfd cannot be opened")
 
 
-def save(t, src, path):
-    src.command("migrate", {"uri": f"file:{path}"})
+def save(t, src, uri):
+    src.command("migrate", {"uri": uri})
     info = t.wait_end(src)
     t.check(info["status"] == "completed", f"the source says {info}")
 
 
-def saved(t, names=("mapped-ram",), **options):
+def saved(t, names=("mapped-ram",), at="", stopped=False, **options):
     """A guest that is in a file, with all of its working set and more: a VMM that waits for it."""
     need_userfaultfd()
     src, dst = t.pair(memory="96M", working_set="8M", **options)
@@ -35,13 +35,16 @@ def saved(t, names=("mapped-ram",), **options):
     t.file = f"{t.dir}/guest"
     capabilities(names, src, dst)
     t.assert_memory_verified(src, rounds=src.mem.detail(1))
-    save(t, src, t.file)
+    if stopped:
+        src.command("stop")
+    t.uri = f"file:{t.file}{at}"
+    save(t, src, t.uri)
     return dst
 
 
 def restore(t, dst, limit=SLOWLY):
     dst.set(max_postcopy_bandwidth=limit)
-    dst.command("migrate-incoming", {"uri": f"file:{t.file}", "lazy": True, "exit-on-error": False})
+    dst.command("migrate-incoming", {"uri": t.uri, "lazy": True, "exit-on-error": False})
 
 
 def wait_status(t, dst, status):

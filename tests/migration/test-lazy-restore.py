@@ -5,6 +5,7 @@
 """A guest from a mapped-ram file runs before its memory was read."""
 
 import os
+import signal
 
 import migdtest
 from migd_lazy import capabilities, finish, missing, need_userfaultfd, restore, save, saved, wait_status
@@ -31,7 +32,7 @@ def test_goes_on_by_itself(t):
     restore(t, dst, limit=0)
     finish(t, dst)
     os.unlink(t.file)
-    save(t, dst, t.file)
+    save(t, dst, t.uri)
 
 
 def test_file_of_several_channels(t):
@@ -48,6 +49,41 @@ def test_two_vcpus(t):
     wait_status(t, dst, "postcopy-active")
     t.assert_runs(dst)
     finish(t, dst)
+
+
+def test_at_an_offset(t):
+    dst = saved(t, at=",offset=8192")
+    restore(t, dst)
+    wait_status(t, dst, "postcopy-active")
+    os.kill(dst.worker(), signal.SIGKILL)
+    wait_status(t, dst, "postcopy-paused")
+    finish(t, dst)
+
+
+def test_stopped_guest_stays_stopped(t):
+    dst = saved(t, stopped=True)
+    restore(t, dst)
+    wait_status(t, dst, "postcopy-active")
+    t.check(dst.run_state() == "paused", f"{dst.run_state()}")
+    dst.set(max_postcopy_bandwidth=0)
+    t.wait_end(dst)
+    t.assert_stopped(dst)
+    dst.command("cont")
+    finish(t, dst)
+
+
+def test_shared_memory(t):
+    """Nothing is missing of memory that stays where it is."""
+    need_userfaultfd()
+    shared = {"shared_memory": os.path.join(t.shm, "shared.ram")}
+    src, dst = t.pair(memory="64M", payload="idle", dst_changes=shared, **shared)
+    capabilities(["mapped-ram", "x-ignore-shared"], src, dst)
+    src.command("stop")
+    save(t, src, f"file:{t.dir}/guest")
+    dst.command("migrate-incoming", {"uri": f"file:{t.dir}/guest", "lazy": True, "exit-on-error": False})
+    t.check(t.wait_end(dst)["status"] == "completed", f"{dst.migration()}")
+    dst.command("cont")
+    t.assert_runs(dst)
 
 
 def test_events(t):
@@ -85,7 +121,7 @@ def test_refused(t):
     t.assert_refused(dst, "migrate-incoming", {"uri": "tcp:127.0.0.1:0", **lazy}, "for files", "post-copy")
     t.assert_refused(dst, "migrate-incoming", {"uri": f"file:{t.dir}/guest", **lazy}, "mapped-ram")
     capabilities(["mapped-ram"], dst)
-    save(t, src, f"{t.dir}/guest")
+    save(t, src, f"file:{t.dir}/guest")
     dst.command("migrate-incoming", {"uri": f"file:{t.dir}/guest", **lazy})
     t.assert_failed(dst, "mapped-ram")
 
