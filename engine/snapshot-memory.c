@@ -231,6 +231,15 @@ static int serve_some(struct saver *s, struct merr *err)
 	return r;
 }
 
+/* The image is lost, and the guest need not wait until the migration thread, which may wait for a file, has seen that. */
+static void let_all_write(struct snapshot_memory *m)
+{
+	const struct ram_file *b = m->ram->blocks;
+
+	for (; b < m->ram->blocks + m->ram->n_blocks; b++)
+		(void)uffd_protect(m->uffd, b->host_base, b->len, false);
+}
+
 static void *fault_thread(void *opaque)
 {
 	struct saver s = { .m = opaque, .room = room_in_queue, .done = into_queue };
@@ -240,6 +249,8 @@ static void *fault_thread(void *opaque)
 	short_slice();
 	while (serve_some(&s, &err) == 0)
 		;
+	if (merr_is_set(&err))
+		let_all_write(s.m);
 	snapshot_queue_end(s.m->queue, &err);
 	return NULL;
 }
@@ -491,15 +502,29 @@ static int make_parts(struct snapshot_memory *m)
 	return -pthread_create(&m->thread, NULL, fault_thread, m);
 }
 
+/* A copy is never of a part of a huge page and a part of another. */
+static int check_page_sizes(const struct ram *ram, struct merr *err)
+{
+	const struct ram_file *b = ram->blocks;
+
+	for (; b < ram->blocks + ram->n_blocks; b++)
+		if (ram_is_huge(b) && b->page_size % SNAPSHOT_COPY_BYTES)
+			return merr_set(err, -EOPNOTSUPP,
+					"RAM block '%s' has pages of %" PRIu64 " bytes: a background snapshot can be of pages of 4096 "
+					"bytes, and of multiples of %u", b->name, b->page_size, SNAPSHOT_COPY_BYTES);
+	return 0;
+}
+
 int snapshot_memory_new(struct ram *ram, int uffd, struct stats_page *stats, struct snapshot_memory **ret,
 			struct merr *err)
 {
 	struct snapshot_memory *m = calloc(1, sizeof(*m));
-	int r;
+	int r = m ? check_page_sizes(ram, err) : merr_set_errno(err, -ENOMEM, "background snapshot");
 
-	if (!m) {
+	if (r < 0) {
 		(void)close_fd(uffd);
-		return merr_set_errno(err, -ENOMEM, "background snapshot");
+		free(m);
+		return r;
 	}
 	*m = (struct snapshot_memory){ .ram = ram, .stats = stats, .uffd = uffd, .stop_fd = -1 };
 	(void)pthread_mutex_init(&m->lock, NULL);

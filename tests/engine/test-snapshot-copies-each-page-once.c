@@ -290,12 +290,46 @@ static void given_up(void **state)
 	world_free(w);
 }
 
+static void odd_pages_are_refused(void **state)
+{
+	struct world *w = world_new();
+	struct snapshot_memory *m = NULL;
+	struct merr err = MERR_INIT;
+
+	(void)state;
+	w->ram.blocks[1].page_size = 2 * WIRE_PAGE_SIZE;
+	assert_int_equal(snapshot_memory_new(&w->ram, uffd_on(w), &w->stats, &m, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(merr_msg(&err), "'b1' has pages of 8192 bytes"));
+	world_free(w);
+}
+
+/* Writes where the table of RAM has no block: the image is lost, and nobody is left waiting. */
+static void writes_elsewhere_are_told(void **state)
+{
+	struct world *w = world_new();
+	const struct snapshot_sink sink = { .copies = copies, .zeros = zeros, .opaque = w };
+	struct snapshot_memory *m = protect(w);
+	struct merr err = MERR_INIT;
+
+	(void)state;
+	w->ram.blocks[1].host_base = WIRE_PAGE_SIZE;
+	start_writers(w);
+	assert_true(snapshot_memory_save(m, &sink, &err) < 0);
+	assert_true(merr_is_set(&err));
+	m = snapshot_memory_free(m);
+	writers_go_on(w);
+	end_writers(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_page_once),
 		cmocka_unit_test(with_a_full_queue),
 		cmocka_unit_test(given_up),
+		cmocka_unit_test(odd_pages_are_refused),
+		cmocka_unit_test(writes_elsewhere_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
