@@ -126,13 +126,14 @@ static void *write_on(void *opaque)
 {
 	struct writer self = *(struct writer *)opaque;
 	unsigned int seed = self.index + 1;
-	uint64_t page = 0, n = 1;
+	uint64_t page = 0, n = 1, *words;
 
 	free(opaque);
 	for (; !atomic_load(&self.w->stop); n++) {
 		page = n % 8 ? (page + 1) % N_PAGES : (uint64_t)rand_r(&seed) % N_PAGES;
-		self.w->map[n / 64 % N_BLOCKS][page * WORDS] = ~n;
-		self.w->map[n / 64 % N_BLOCKS][page * WORDS + WORDS - 1] = ~n;
+		words = &self.w->map[n / 64 % N_BLOCKS][page * WORDS];
+		__atomic_store_n(&words[0], ~n, __ATOMIC_RELAXED);
+		__atomic_store_n(&words[WORDS - 1], ~n, __ATOMIC_RELAXED);
 		atomic_store(&self.w->written[self.index], n);
 	}
 	return NULL;
