@@ -33,12 +33,18 @@ void bitmap_clear_range(uint64_t *map, uint64_t first, uint64_t n)
 		map[w] &= ~m;
 }
 
+/* Relaxed: a map that others write to meanwhile can be searched, too, for bits of one's own. */
+static uint64_t word_at(const uint64_t *map, uint64_t w)
+{
+	return __atomic_load_n(&map[w], __ATOMIC_RELAXED);
+}
+
 uint64_t bitmap_count_range(const uint64_t *map, uint64_t first, uint64_t n)
 {
 	uint64_t count = 0;
 
 	FOR_EACH_MASKED_WORD(w, m, first, n)
-		count += (uint64_t)__builtin_popcountll(map[w] & m);
+		count += (uint64_t)__builtin_popcountll(word_at(map, w) & m);
 	return count;
 }
 
@@ -57,16 +63,18 @@ uint64_t bitmap_atomic_claim_range(uint64_t *map, uint64_t first, uint64_t n)
 	return fresh;
 }
 
+bool bitmap_atomic_any(const uint64_t *map, uint64_t first, uint64_t n)
+{
+	FOR_EACH_MASKED_WORD(w, m, first, n)
+		if (__atomic_load_n(&map[w], __ATOMIC_SEQ_CST) & m)
+			return true;
+	return false;
+}
+
 void bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n)
 {
 	FOR_EACH_MASKED_WORD(w, m, first, n)
 		(void)__atomic_fetch_and(&map[w], ~m, __ATOMIC_RELEASE);
-}
-
-/* Relaxed: a map that others write to meanwhile can be searched, too, for bits of one's own. */
-static uint64_t word_at(const uint64_t *map, uint64_t w)
-{
-	return __atomic_load_n(&map[w], __ATOMIC_RELAXED);
 }
 
 static uint64_t next(const uint64_t *map, uint64_t n_bits, uint64_t from, uint64_t flip)

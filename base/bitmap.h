@@ -35,7 +35,7 @@ void bitmap_clear_range(uint64_t *map, uint64_t first, uint64_t n);
 uint64_t bitmap_next_set(const uint64_t *map, uint64_t n_bits, uint64_t from);
 uint64_t bitmap_next_clear(const uint64_t *map, uint64_t n_bits, uint64_t from);
 
-/* Set bits in [first, first + n). */
+/* Set bits in [first, first + n); others may write to the map meanwhile. */
 uint64_t bitmap_count_range(const uint64_t *map, uint64_t first, uint64_t n);
 
 /* OR the bits into a map that other threads or processes write too; release order. */
@@ -49,6 +49,9 @@ static inline bool bitmap_atomic_test(const uint64_t *map, uint64_t bit)
 {
 	return __atomic_load_n(&map[bit / BITMAP_WORD_BITS], __ATOMIC_SEQ_CST) >> (bit % BITMAP_WORD_BITS) & 1;
 }
+
+/* Whether any of them is set; sequentially consistent, too. */
+bool bitmap_atomic_any(const uint64_t *map, uint64_t first, uint64_t n);
 
 /* Clear them there. */
 void bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n);

@@ -102,10 +102,9 @@ static int show_data(struct fault_service *s, struct ram_file *b, uint64_t page,
 /* Nobody waits for these any more. */
 static void served(struct fault_service *s, const struct ram_file *b, uint64_t page, uint64_t n)
 {
-	uint64_t *requested = watched(s, b)->requested, end = page + n;
+	uint64_t *requested = watched(s, b)->requested;
 
-	/* With what was set before, each in its own order: see the header. */
-	if (bitmap_next_set(requested, end, page) == end)
+	if (!bitmap_atomic_any(requested, page, n))
 		return;
 	bitmap_atomic_clear_range(requested, page, n);
 	fault_waits_end(s->waits, b, page, n, clock_now_ns());
@@ -136,6 +135,8 @@ int fault_service_show_holes(struct fault_service *s, struct ram_file *b, uint64
 	uint64_t end = page + n;
 	int r = 0;
 
+	if (!bitmap_atomic_any(requested, page, n))
+		return 0;
 	while (r == 0 && (page = bitmap_next_set(requested, end, page)) < end) {
 		page -= page % unit_pages(b);
 		r = fault_service_show(s, b, page, unit_pages(b));

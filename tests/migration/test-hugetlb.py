@@ -55,6 +55,24 @@ def test_over_channels(t):
     t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
 
 
+def test_postcopy(t):
+    """A huge page is asked for, sent, and shown as a whole."""
+    need_huge_pages(t, 80)
+    src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True)
+    for side in src, dst:
+        side.set_capabilities(postcopy_ram=True)
+    src.mem.map[48 << 20:49 << 20] = b"y" * (1 << 20)
+    src.set(max_bandwidth=4 << 20)
+    t.start(src, dst)
+    src.command("migrate-start-postcopy")
+    for side in src, dst:
+        info = t.wait_end(side)
+        t.check(info["status"] == "completed", f"{info}")
+    t.assert_only_runs(dst, src)
+    t.check(dst.mem.map[48 << 20:49 << 20] == b"y" * (1 << 20), "memory filled from outside arrived")
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
 def test_background_snapshot(t):
     """Protected, and copied, as a whole each."""
     need_huge_pages(t, 80)
