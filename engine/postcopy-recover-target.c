@@ -188,7 +188,7 @@ int postcopy_target_finish(struct target *t)
 	int r = t->chan ? postcopy_target_serve(t) : -ENOTCONN;
 
 	while (r < 0) {
-		r = reconnect(t);
+		r = r == -ESRCH ? r : reconnect(t);
 		if (r < 0)
 			return r;
 		log_info("post-copy goes on over a new connection guest=\"%s\"", t->m->start.guest);

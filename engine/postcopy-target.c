@@ -370,8 +370,10 @@ void postcopy_target_lost(struct target *t)
 
 	(void)merr_set(&why, -ESRCH, "the guest's VMM ended, with %" PRIu64 " pages still to come",
 		       atomic_load(&t->postcopy->placement.missing));
-	if (t->chan && t->hello.peer == PEER_MIGD)
+	if (t->chan && t->hello.peer == PEER_MIGD) {
+		chan_set_cancel(t->chan, -1);
 		rp_send_error(t->chan, &why);
+	}
 	report_error(t->m, MIGRATION_STATUS_FAILED, &why);
 }
 

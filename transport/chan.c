@@ -44,7 +44,7 @@ struct chan {
 	size_t head_len;		/* of it, as many as were written by now */
 	off_t start;
 	struct writeback writeback;	/* KIND_FILE */
-	int cancel_fd;
+	_Atomic int cancel_fd;
 	int pipe_rd, pipe_wr;	/* -1 until the first splice */
 	size_t in_pipe;		/* bytes a cut-off splice left there */
 	struct tls_session *tls;	/* NULL: plain */
@@ -160,7 +160,7 @@ static bool cancelled(const struct chan *c)
 {
 	struct pollfd p = { .fd = c->cancel_fd, .events = POLLIN };
 
-	return c->cancel_fd >= 0 && poll(&p, 1, 0) > 0;
+	return p.fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
 /* The first bytes of a file's stream are kept, and zeros written in their place. */

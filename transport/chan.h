@@ -40,7 +40,7 @@ int chan_fd(const struct chan *c);
  * whether there is something to send or not (-ETIMEDOUT). TCP only: others end with their peer.
  */
 void chan_watch_peer(struct chan *c, unsigned int ms);
-/* From here on this descriptor ends calls; borrowed; -1: none does. */
+/* From here on this descriptor ends calls, of all threads; borrowed; -1: none does. */
 void chan_set_cancel(struct chan *c, int cancel_fd);
 
 /*
