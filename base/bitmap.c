@@ -71,10 +71,13 @@ bool bitmap_atomic_any(const uint64_t *map, uint64_t first, uint64_t n)
 	return false;
 }
 
-void bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n)
+uint64_t bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n)
 {
+	uint64_t cleared = 0;
+
 	FOR_EACH_MASKED_WORD(w, m, first, n)
-		(void)__atomic_fetch_and(&map[w], ~m, __ATOMIC_RELEASE);
+		cleared += (uint64_t)__builtin_popcountll(m & __atomic_fetch_and(&map[w], ~m, __ATOMIC_RELEASE));
+	return cleared;
 }
 
 static uint64_t next(const uint64_t *map, uint64_t n_bits, uint64_t from, uint64_t flip)

@@ -53,8 +53,8 @@ static inline bool bitmap_atomic_test(const uint64_t *map, uint64_t bit)
 /* Whether any of them is set; sequentially consistent, too. */
 bool bitmap_atomic_any(const uint64_t *map, uint64_t first, uint64_t n);
 
-/* Clear them there. */
-void bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n);
+/* Clear them there; how many were set. */
+uint64_t bitmap_atomic_clear_range(uint64_t *map, uint64_t first, uint64_t n);
 
 /*
  * Move all bits of the shared SRC into DST (both N_BITS long): each word is taken by an acquire

@@ -106,7 +106,7 @@ static void served(struct fault_service *s, const struct ram_file *b, uint64_t p
 
 	if (!bitmap_atomic_any(requested, page, n))
 		return;
-	bitmap_atomic_clear_range(requested, page, n);
+	(void)bitmap_atomic_clear_range(requested, page, n);
 	fault_waits_end(s->waits, b, page, n, clock_now_ns());
 }
 

@@ -37,6 +37,8 @@ enum state {
 
 struct postcopy_target {
 	enum state state;
+	bool counts;			/* `discarded` is how many pages are missing; a successor does not know */
+	uint64_t discarded;
 	struct fault_service *faults;
 	struct placement placement;
 	struct placer placer;		/* of the main connection */
@@ -104,6 +106,7 @@ int postcopy_target_advised(struct target *t, uint64_t page_sizes, uint64_t page
 	if (r < 0)
 		return r;
 	received_set_all(&t->ram);
+	t->postcopy->counts = true;
 	t->receiver.page_sizes = true;
 	if (expects_urgent(t))
 		urgent_channel_expect(t);
@@ -139,7 +142,7 @@ static int discard_range(struct target *t, struct ram_file *b)
 		return in_fail(t->in, -EBADMSG, "command POSTCOPY_RAM_DISCARD: %" PRIu64 " bytes at 0x%" PRIx64 " are no whole pages "
 			       "of %" PRIu64 " bytes inside block '%s' of %" PRIu64 " bytes", len, start, b->page_size,
 			       b->name, b->len);
-	received_discard(b, start / WIRE_PAGE_SIZE, len / WIRE_PAGE_SIZE);
+	t->postcopy->discarded += received_discard(b, start / WIRE_PAGE_SIZE, len / WIRE_PAGE_SIZE);
 	return 0;
 }
 
@@ -193,6 +196,7 @@ static int start_service(struct target *t)
 {
 	struct postcopy_target *pc = t->postcopy;
 	struct guest_uffd uffd = { .fd = -1 };
+	uint64_t missing;
 	int r;
 
 	r = guest_uffd_open(&t->guest, ATTACH_UFFD_POSTCOPY, t->m->userfaultfd, &uffd, &t->err);
@@ -201,7 +205,9 @@ static int start_service(struct target *t)
 	pc->faults = fault_service_new(&t->ram, &uffd, t->m->stats, &ops, pc, &t->err);
 	if (!pc->faults)
 		return t->err.code;
-	r = placement_init(&pc->placement, &t->ram, pc->faults, t->m->stats);
+	/* The guest is stopped: nothing that takes longer the more memory it has. */
+	missing = pc->counts ? pc->discarded : received_count_missing(&t->ram);
+	r = placement_init(&pc->placement, &t->ram, missing, pc->faults, t->m->stats);
 	return r < 0 ? merr_set_errno(&t->err, r, "bitmaps of pages to come") : 0;
 }
 

@@ -98,7 +98,7 @@ int ram_fill_zero(struct in *in, struct ram_file *b, uint64_t offset, uint64_t l
 				return in_fail(in, r, "block '%s': clearing pages: %s", b->name,
 					       strerror(-r));
 		}
-		bitmap_atomic_clear_range(b->filled, page, stop - page);
+		(void)bitmap_atomic_clear_range(b->filled, page, stop - page);
 		page = stop;
 	}
 }

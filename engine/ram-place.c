@@ -13,7 +13,8 @@
 #include "engine/ram-fill.h"
 #include "engine/received.h"
 
-int placement_init(struct placement *p, struct ram *ram, struct fault_service *faults, struct stats_page *stats)
+int placement_init(struct placement *p, struct ram *ram, uint64_t missing, struct fault_service *faults,
+		   struct stats_page *stats)
 {
 	*p = (struct placement){ .ram = ram, .faults = faults, .stats = stats, .complete_fd = wake_new() };
 	if (p->complete_fd < 0)
@@ -25,8 +26,8 @@ int placement_init(struct placement *p, struct ram *ram, struct fault_service *f
 			return -ENOMEM;
 		}
 	}
-	atomic_store(&p->missing, received_count_missing(ram));
-	stats_set(stats, missing_pages, atomic_load(&p->missing));
+	atomic_store(&p->missing, missing);
+	stats_set(stats, missing_pages, missing);
 	return 0;
 }
 
@@ -53,8 +54,9 @@ static uint64_t *claims(struct placer *pl, const struct ram_file *b)
 void placer_reset(struct placer *pl)
 {
 	if (pl->block && !pl->dropped)
-		bitmap_atomic_clear_range(claims(pl, pl->block), (pl->end - pl->block->page_size) / WIRE_PAGE_SIZE,
-					  pl->block->page_size / WIRE_PAGE_SIZE);
+		(void)bitmap_atomic_clear_range(claims(pl, pl->block),
+						(pl->end - pl->block->page_size) / WIRE_PAGE_SIZE,
+						pl->block->page_size / WIRE_PAGE_SIZE);
 	pl->block = NULL;
 }
 
@@ -112,7 +114,7 @@ static int place_small(struct placer *pl, struct ram_file *b, uint64_t offset, u
 		if (r == 0)
 			r = arrived(pl, b, page, n, !stream);
 		else
-			bitmap_atomic_clear_range(claims(pl, b), page, n);
+			(void)bitmap_atomic_clear_range(claims(pl, b), page, n);
 	}
 	return r;
 }

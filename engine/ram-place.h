@@ -23,8 +23,9 @@ struct placement {
 	uint64_t *claimed[ATTACH_RAM_BLOCKS_MAX]; /* a channel is bringing the page, or did */
 };
 
-/* RAM's `received` say what is missing. -ENOMEM. FAULTS and STATS are borrowed. */
-int placement_init(struct placement *p, struct ram *ram, struct fault_service *faults, struct stats_page *stats);
+/* MISSING: so many pages are not `received`. -ENOMEM. The rest is borrowed. */
+int placement_init(struct placement *p, struct ram *ram, uint64_t missing, struct fault_service *faults,
+		   struct stats_page *stats);
 void placement_done(struct placement *p);
 
 /* What one channel is about. */

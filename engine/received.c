@@ -10,9 +10,9 @@ void received_set_all(struct ram *ram)
 		(void)bitmap_atomic_claim_range(ram->blocks[i].received.bits, 0, ram->blocks[i].n_pages);
 }
 
-void received_discard(struct ram_file *b, uint64_t page, uint64_t n)
+uint64_t received_discard(struct ram_file *b, uint64_t page, uint64_t n)
 {
-	bitmap_atomic_clear_range(b->received.bits, page, n);
+	return bitmap_atomic_clear_range(b->received.bits, page, n);
 }
 
 bool received_has(const struct ram_file *b, uint64_t page)

@@ -14,13 +14,14 @@
 
 /* All that came so far is valid. */
 void received_set_all(struct ram *ram);
-/* The source is going to send these again. */
-void received_discard(struct ram_file *b, uint64_t page, uint64_t n);
+/* The source is going to send these again: how many were valid. */
+uint64_t received_discard(struct ram_file *b, uint64_t page, uint64_t n);
 
 bool received_has(const struct ram_file *b, uint64_t page);
 /* How many of them were missing. */
 uint64_t received_add(struct ram_file *b, uint64_t page, uint64_t n);
 
+/* Takes a while, with much memory. */
 uint64_t received_count_missing(const struct ram *ram);
 /* The first page that is missing; false: none is. */
 bool received_find_missing(const struct ram *ram, const struct ram_file **ret_block, uint64_t *ret_page);

@@ -118,7 +118,7 @@ static int setup(void **state)
 /* What the source took back is missing; then pages can come. */
 static void begin(struct fixture *f)
 {
-	assert_int_equal(placement_init(&f->placement, &f->ram, f->service, &f->stats), 0);
+	assert_int_equal(placement_init(&f->placement, &f->ram, received_count_missing(&f->ram), f->service, &f->stats), 0);
 	placer_init(&f->placer, &f->placement, in_new(f->chan, NULL, &f->err));
 }
 
