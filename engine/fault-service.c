@@ -292,6 +292,11 @@ void fault_service_recover(struct fault_service *s)
 	fault_service_ask_again(s);
 }
 
+bool fault_service_is_requested(struct fault_service *s, const struct ram_file *b, uint64_t page)
+{
+	return bitmap_atomic_test(watched(s, b)->requested, page);
+}
+
 uint64_t fault_service_requested(struct fault_service *s)
 {
 	uint64_t n = 0;

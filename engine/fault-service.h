@@ -59,6 +59,8 @@ int fault_service_failure(struct fault_service *s, struct merr *err);
 /* Try again: whoever waits for a page that is here gets it, or the next failure. */
 void fault_service_recover(struct fault_service *s);
 
+/* Somebody waits for this page. */
+bool fault_service_is_requested(struct fault_service *s, const struct ram_file *b, uint64_t page);
 /* Pages that are waited for just now. */
 uint64_t fault_service_requested(struct fault_service *s);
 

@@ -96,14 +96,21 @@ static int drop(struct placer *pl, uint64_t len, bool stream)
 	return stream ? in_skip(pl->in, len) : 0;
 }
 
+/* How many pages from PAGE on are brought before they are shown: one that is waited for does not wait for those that come with it. */
+static uint64_t chunk(struct placer *pl, const struct ram_file *b, uint64_t page)
+{
+	return fault_service_is_requested(pl->placement->faults, b, page) ? 1 : CHUNK_PAGES;
+}
+
 /* Pages of 4 KiB: as long a run as is new, or as is not. */
 static int place_small(struct placer *pl, struct ram_file *b, uint64_t offset, uint64_t len, bool stream)
 {
-	uint64_t page = offset / WIRE_PAGE_SIZE, end = page + len / WIRE_PAGE_SIZE, n;
+	uint64_t page = offset / WIRE_PAGE_SIZE, end = page + len / WIRE_PAGE_SIZE, most, n;
 	int r = 0;
 
 	for (; r == 0 && page < end; page += n) {
-		for (n = 0; n < CHUNK_PAGES && page + n < end && claim(pl, b, page + n, 1); n++)
+		most = chunk(pl, b, page);
+		for (n = 0; n < most && page + n < end && claim(pl, b, page + n, 1); n++)
 			;
 		if (n == 0) {
 			n = 1;
