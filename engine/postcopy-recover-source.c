@@ -214,6 +214,7 @@ static enum result attempt(struct recovery *r)
 	r->runs = true;
 	if (resume(s) < 0)
 		return RESULT_LOST;
+	stats_add(s->m->stats, recoveries, 1);
 	log_info("post-copy goes on, %llu pages are missing guest=\"%s\"", (unsigned long long)ram_todo_pages(&s->ram),
 		 s->m->start.guest);
 	report_handover(s->m, HANDOVER_RELEASED, false);

@@ -248,6 +248,7 @@ int postcopy_serve(struct source *s)
 	int r;
 
 	s->stats.postcopy = true;
+	source_throttle_ended(s);
 	report_status(s->m, MIGRATION_STATUS_POSTCOPY_ACTIVE);
 	r = page_server_run(s->server);
 	return r < 0 ? r : finish(s);

@@ -131,6 +131,24 @@ def test_10_0_asks_for_what_was_never_touched(t):
     completed(t, src, dst, before)
 
 
+def test_10_0_that_cannot_load(t):
+    """It says so before it says that all devices are loaded: the guest was released, and comes back."""
+    src, dst = sides(t, "10.0")
+    link = t.proxy(int(dst.listen("tcp:127.0.0.1:0").rpartition(":")[2]))
+    packaged = []
+
+    def fail(direction, name, _count, _piece):
+        if name == "cmd-packaged":
+            packaged.append(name)
+        return b"\0\x01\0\x04\0\0\0\x01" if packaged and direction == "back" and name == "reply-pong" else None
+    link.rewrite = fail
+    src.set(max_bandwidth=1 << 20)
+    src.command("migrate", {"uri": link.uri})
+    src.command("migrate-start-postcopy")
+    t.assert_failed(src, "could not load the guest", "runs here again")
+    t.check(src.run_state() == "running", "the guest runs at the source")
+
+
 def refused(t, src, dst, *words):
     src.command("migrate", {"uri": dst.listen("tcp:127.0.0.1:0")})
     t.assert_failed(src, *words)
