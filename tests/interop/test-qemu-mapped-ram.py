@@ -51,8 +51,8 @@ def qemu(t, incoming=False):
     return vmm
 
 
-def through_a_file(t, save, load, offset=0, **how):
-    """Save a guest with one, load it with the other."""
+def through_a_file(t, save, load, offset=0, lazy=False, **how):
+    """Save a guest with one, load it with the other, which may be a migd that reads its memory later."""
     need()
     src, dst = save(t), load(t, incoming=True)
     for side in (src, dst):
@@ -61,8 +61,8 @@ def through_a_file(t, save, load, offset=0, **how):
     with open(path, "wb") as f:
         f.write(b"X" * offset)
     uri = f"file:{path}" + (f",offset={offset}" if offset else "")
-    for side, command in ((src, "migrate"), (dst, "migrate-incoming")):
-        side.command(command, {"uri": uri})
+    for side, command, more in ((src, "migrate", {}), (dst, "migrate-incoming", {"lazy": True} if lazy else {})):
+        side.command(command, {"uri": uri, **more})
         info = t.wait_end_of(side)
         t.check(info["status"] == "completed", f"{side.label} says {info}")
     t.check(migd_pattern.digest(dst.memory_file) == before, "all bytes came")
@@ -77,6 +77,11 @@ def test_migd_to_qemu(t):
 
 def test_qemu_to_migd(t):
     through_a_file(t, qemu, guest)
+
+
+def test_qemu_to_migd_lazily(t):
+    through_a_file(t, qemu, guest, lazy=True)
+    through_a_file(t, qemu, guest, lazy=True, multifd=True, offset=OFFSET)
 
 
 def test_migd_to_qemu_at_an_offset(t):
