@@ -6,6 +6,7 @@ import os
 import migdtest
 from migd_process import wait_until
 
+OPTIONS = {"memory": "96M", "working_set": "8M"}
 SLOWLY = 256 << 10  # bytes/s of what nobody waits for
 FILLED = slice(64 << 20, 88 << 20)  # memory that the guest does not look at
 
@@ -29,7 +30,7 @@ def save(t, src, uri):
 def saved(t, names=("mapped-ram",), at="", stopped=False, **options):
     """A guest that is in a file, with all of its working set and more: a VMM that waits for it."""
     need_userfaultfd()
-    src, dst = t.pair(memory="96M", working_set="8M", **options)
+    src, dst = t.pair(**OPTIONS, **options)
     t.pattern = os.urandom(1 << 20) * (FILLED.stop - FILLED.start >> 20)
     src.mem.map[FILLED] = t.pattern
     t.file = f"{t.dir}/guest"
