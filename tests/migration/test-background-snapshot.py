@@ -152,4 +152,22 @@ def test_what_cannot_be(t):
     t.assert_untouched(src)
 
 
+def refused_vmm(t, *words, **options):
+    t.a = t.daemon("a")
+    src = t.vmm(t.a, memory="64M", **options)
+    t.assert_runs(src)
+    on(src, "background-snapshot")
+    begin(t, src)
+    t.assert_failed(src, *words)
+    t.assert_untouched(src)
+
+
+def test_device_that_is_sent_while_it_runs(t):
+    refused_vmm(t, "vault", "cannot be part of a background snapshot", payload="vault", extra=("--vault", "1048576"))
+
+
+def test_damaged_memory(t):
+    refused_vmm(t, "damaged", payload="idle", extra=("--poison", str(48 << 20)))
+
+
 migdtest.main()
