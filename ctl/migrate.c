@@ -243,7 +243,8 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_migrate_commands[] = {
-	{ "migrate", "URI", 1, 1, CTL_OPT_DETACH | CTL_OPT_PREFLIGHT | CTL_OPT_PRIORITY | CTL_OPT_STRATEGY | CTL_OPT_DEADLINE, false,
+	{ "migrate", "URI", 1, 1,
+	  CTL_OPT_DETACH | CTL_OPT_PREFLIGHT | CTL_OPT_PRIORITY | CTL_OPT_STRATEGY | CTL_OPT_DEADLINE, false,
 	  "migrate the guest to tcp:HOST:PORT, unix:PATH, vsock:CID:PORT or file:PATH, and wait for the end", migrate_run },
 	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT | CTL_OPT_LAZY, false,
 	  "wait for a guest at tcp:HOST:PORT (port 0: any), unix:PATH or vsock:CID:PORT, or read it from file:PATH", incoming_run },

@@ -143,8 +143,8 @@ int state_dir_worker_connect(struct state_dir *s, const char *id, int *ret_fd)
 static char *journal_text(const struct journal *j)
 {
 	_cleanup_json_ json_t *o =
-		json_pack("{s:i, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I, s:i, s:b, s:b, s:I, s:b, s:s, s:I, s:b}", "version",
-			  JOURNAL_VERSION, "id", j->id, "guest", j->guest, "outgoing", j->outgoing,
+		json_pack("{s:i, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I, s:i, s:b, s:b, s:I, s:b, "
+			  "s:s, s:I, s:b}", "version", JOURNAL_VERSION, "id", j->id, "guest", j->guest, "outgoing", j->outgoing,
 			  "exit-on-error", j->exit_on_error, "uri", j->uri, "handover-id",
 			  j->handover_id, "listen", j->listen, "worker-pid", j->worker_pid,
 			  "worker-start-time", (json_int_t)j->worker_start_time, "vmm-pid",

@@ -97,8 +97,8 @@ static bool last_chance(const struct strategy_rules *rules, const struct strateg
 static enum strategy_action give_up(const struct strategy_rules *rules, const struct strategy_input *in, char *reason)
 {
 	return say(STRATEGY_GIVE_UP, reason,
-		   "%.2f MiB are left when the deadline of %" PRIu64 " ms has passed, and post-copy is not %s", IN_MIB(in->left_bytes),
-		   rules->deadline_ms,
+		   "%.2f MiB are left when the deadline of %" PRIu64 " ms has passed, and post-copy is not %s",
+		   IN_MIB(in->left_bytes), rules->deadline_ms,
 		   rules->strategy == MIGRATION_STRATEGY_PRECOPY ? "wanted (strategy precopy)" :
 								   "possible (capability postcopy-ram, on both sides)");
 }

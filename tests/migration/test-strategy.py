@@ -32,7 +32,8 @@ def wait_decision(vmm, kind):
 
 def events_of(vmm):
     vmm.daemon.qmp.poll_events()
-    return [{k: v for k, v in e.data.items() if k != "guest"} for e in vmm.daemon.qmp.events if e.name == "MIGRATION_DECISION" and e.guest == vmm.name]
+    return [{k: v for k, v in e.data.items() if k != "guest"} for e in vmm.daemon.qmp.events
+            if e.name == "MIGRATION_DECISION" and e.guest == vmm.name]
 
 
 def test_a_deadline_ends_precopy(t):
