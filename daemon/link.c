@@ -431,6 +431,17 @@ static int on_pass(struct migration *m, json_t *body, struct merr *err)
 	return 0;
 }
 
+static int on_reconnect(struct migration *m, json_t *body, struct merr *err)
+{
+	struct worker_reconnect r;
+
+	if (worker_reconnect_from_json(body, &r, err) < 0)
+		return merr_prefix(err, "worker link: RECONNECT");
+	event_migration_reconnect(m->guest->daemon->qmp, m->guest->name, (int64_t)r.attempt, r.error);
+	worker_reconnect_done(&r);
+	return 0;
+}
+
 /* A successor's outcome may be known by where the guest runs alone. */
 static void end_by_outcome(struct migration *m, bool runs_here)
 {
@@ -499,6 +510,7 @@ static const struct message {
 } messages[] = {
 	{ LINK_STATE, on_state },
 	{ LINK_PASS, on_pass },
+	{ LINK_RECONNECT, on_reconnect },
 	{ LINK_PREFLIGHT, preflight_on_message },
 	{ LINK_CONNECT, on_connect_message },
 	{ LINK_SIGN, tls_on_sign },

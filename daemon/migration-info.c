@@ -203,6 +203,8 @@ static int fill_common(const struct migration *m, struct migration_info *ret)
 			return -ENOMEM;
 	}
 	ret->has_handover = migration_handover_info(m, &ret->handover) == 0;
+	ret->reconnects = STAT(m, recoveries);
+	ret->has_reconnects = ret->reconnects > 0;
 	fill_queue(m, ret);
 	return 0;
 }

@@ -203,6 +203,7 @@ static json_t *body_of(struct control *c, struct report *r)
 	struct worker_pass pass = { .pass = r->number };
 	struct worker_admit admit = { .ticket = (uint32_t)r->number };
 	struct migration_decision decision = decision_describe(&r->decision);
+	struct worker_reconnect again = { .attempt = r->number, .error = r->error.msg };
 	struct worker_state state;
 
 	describe(c->m, r, &state, id);
@@ -212,6 +213,8 @@ static json_t *body_of(struct control *c, struct report *r)
 		return worker_pass_to_json(&pass);
 	case LINK_ADMIT:
 		return worker_admit_to_json(&admit);
+	case LINK_RECONNECT:
+		return worker_reconnect_to_json(&again);
 	case LINK_PREFLIGHT:
 		return describe_preflight(c->m);
 	case LINK_DECISION:

@@ -35,6 +35,11 @@ static struct handler *by_section_id(struct handlers *hs, uint32_t id)
 	return NULL;
 }
 
+static bool is_live(const struct handler *h)
+{
+	return h->ops->load_setup || h->ops->iterate;
+}
+
 static int announce(struct handlers *hs, struct handler *h, struct in *in, const struct section_head *head)
 {
 	struct handler *same = by_section_id(hs, head->id);
@@ -48,7 +53,7 @@ static int announce(struct handlers *hs, struct handler *h, struct in *in, const
 	if (head->version > h->version || head->version < h->minimum_version)
 		return in_fail(in, -EBADMSG, "section '%s': field 'version': %u (%u to %u can be loaded)",
 			       head->idstr, head->version, h->minimum_version, h->version);
-	if ((head->type == WIRE_SECTION_START) != (h->ops->load_setup || h->ops->iterate))
+	if ((head->type == WIRE_SECTION_START) != is_live(h))
 		return in_fail(in, -EBADMSG, "section '%s': field 'type': 0x%02x is not what it is sent as",
 			       head->idstr, head->type);
 	h->section_id = head->id;
@@ -67,6 +72,7 @@ static int load_body(struct handler *h, struct in *in, enum wire_section type)
 		r = h->ops->load(h->opaque, in, type, h->loaded_version);
 	if (r < 0)
 		return r;
+	h->begun = true;
 	h->ended = type == WIRE_SECTION_END || type == WIRE_SECTION_FULL;
 	r = section_footer_check(in, h->idstr, h->section_id);
 	return r < 0 ? r : 1;
@@ -91,6 +97,17 @@ int handlers_load(struct handlers *hs, struct in *in, const struct section_head 
 			return r;
 	}
 	return load_body(h, in, head->type);
+}
+
+bool handlers_load_anew(struct handlers *hs)
+{
+	bool all = true;
+
+	for (struct handler *h = hs->list; h < hs->list + hs->n; h++)
+		all &= h->begun || !is_live(h);
+	for (struct handler *h = hs->list; h < hs->list + hs->n && !all; h++)
+		h->announced = h->begun = false;
+	return all;
 }
 
 int handlers_load_done(struct handlers *hs, struct in *in, bool in_postcopy)

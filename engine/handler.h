@@ -86,6 +86,7 @@ struct handler {
 	uint32_t loaded_version;
 	bool announced;			/* destination: START or FULL came */
 	bool ended;			/* END or FULL came; source: END was sent */
+	bool begun;			/* destination: the whole body of START came */
 };
 
 struct handlers {
@@ -140,6 +141,11 @@ void section_head_put(struct buf *b, const struct section_head *head);
  * which nothing was read; or IN's error.
  */
 int handlers_load(struct handlers *hs, struct in *in, const struct section_head *head);
+/*
+ * The stream broke, and goes on over another connection: what did not begin as a whole will be announced anew. True: all that
+ * are live have begun.
+ */
+bool handlers_load_anew(struct handlers *hs);
 int section_footer_check(struct in *in, const char *idstr, uint32_t id);
 /* The stream's sections are over; IN_POSTCOPY: but for those that may come when the guest runs here. */
 int handlers_load_done(struct handlers *hs, struct in *in, bool in_postcopy);

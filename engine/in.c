@@ -31,7 +31,9 @@ struct in {
 	struct merr *err;
 	uint64_t timeout_ms;
 	uint64_t offset;
+	uint64_t silent_ms;
 	int error;
+	bool lost;
 	bool narrow;	/* read header_bytes only, once */
 	bool no_splice;
 	size_t header_bytes;
@@ -82,9 +84,19 @@ void in_header_bytes(struct in *in, size_t n)
 	in->header_bytes = n;
 }
 
+uint64_t in_silent_ms(const struct in *in)
+{
+	return in->silent_ms;
+}
+
 int in_error(const struct in *in)
 {
 	return in->error;
+}
+
+bool in_is_lost(const struct in *in)
+{
+	return in->lost;
 }
 
 uint64_t in_offset(const struct in *in)
@@ -115,6 +127,7 @@ static int fail_read(struct in *in, int r)
 {
 	const char *why = chan_why(in->chan);
 
+	in->lost = !in->error && chan_is_lost(r) && chan_tell(in->chan) < 0;
 	if (why && r != -ETIMEDOUT && r != -ECANCELED)
 		return in_fail(in, r, "%s", why);
 	if (r == -ENODATA && chan_tell(in->chan) >= 0)
@@ -123,7 +136,8 @@ static int fail_read(struct in *in, int r)
 	if (r == -ENODATA)
 		return in_fail(in, -ENODATA, "the peer closed the connection in mid-stream; its log may say why");
 	if (r == -ETIMEDOUT)
-		return in_fail(in, r, "nothing came from the peer for %" PRIu64 " ms", in->timeout_ms);
+		return in_fail(in, r, "nothing came from the peer for %" PRIu64 " ms",
+			       in->silent_ms);
 	if (r == -ECANCELED) {
 		in->error = merr_set(in->err, r, "cancelled");
 		return in->error;
@@ -131,9 +145,22 @@ static int fail_read(struct in *in, int r)
 	return in_fail(in, r, "reading from the peer: %s", strerror(-r));
 }
 
+int in_fail_answer(struct in *in, int r)
+{
+	in->lost = !in->error && chan_is_lost(r);
+	return in_fail(in, r, "answering the source: %s", strerror(-r));
+}
+
 static uint64_t deadline(const struct in *in)
 {
 	return in->timeout_ms ? clock_now_ns() + in->timeout_ms * NS_PER_MS : DEADLINE_NONE;
+}
+
+/* The time for one byte is over; true: wait once more. */
+static bool wait_on(struct in *in)
+{
+	in->silent_ms += in->timeout_ms;
+	return in->on_silence && in->on_silence(in->on_silence_opaque);
 }
 
 /* Read more behind what is buffered: how much, or -errno; 0 at the end of the stream. */
@@ -144,9 +171,10 @@ static ssize_t read_more(struct in *in)
 
 	do {
 		n = chan_read(in->chan, in->buf + in->len, want, deadline(in));
-	} while (n == -ETIMEDOUT && in->on_silence && in->on_silence(in->on_silence_opaque));
+	} while (n == -ETIMEDOUT && wait_on(in));
 	if (n <= 0)
 		return n;
+	in->silent_ms = 0;
 	in->narrow = false;
 	in->len += (size_t)n;
 	if (in->stats)
@@ -310,12 +338,17 @@ static int fail_write(struct in *in, int r, const char *name, uint64_t offset)
 static int splice_part(struct in *in, int fd, uint64_t offset, uint64_t len, const char *name,
 		       uint64_t *done)
 {
+	uint64_t n;
 	int r;
 
 	*done = 0;
 	if (in->no_splice || len < SPLICE_MIN_BYTES)
 		return 0;
-	r = chan_read_to_file(in->chan, fd, offset, len, deadline(in));
+	do {
+		r = chan_read_to_file(in->chan, fd, offset + *done, len - *done, deadline(in), &n);
+		*done += n;
+		in->silent_ms = n > 0 ? 0 : in->silent_ms;
+	} while (r == -ETIMEDOUT && (n > 0 || wait_on(in)));
 	if (r == -ENOTSUP) {
 		in->no_splice = true;
 		return 0;
@@ -328,7 +361,6 @@ static int splice_part(struct in *in, int fd, uint64_t offset, uint64_t len, con
 	in->narrow = true;
 	if (in->stats)
 		stats_add(in->stats, received_bytes, len);
-	*done = len;
 	return 0;
 }
 

@@ -29,6 +29,8 @@ void in_timeout(struct in *in, uint64_t ms);
 /* Asked each time that passes without a byte: whether to wait once more. */
 typedef bool (*in_silence_fn)(void *opaque);
 void in_on_silence(struct in *in, in_silence_fn fn, void *opaque);
+/* How long nothing came, in ms, as far as a read waited for it. */
+uint64_t in_silent_ms(const struct in *in);
 
 /* How many bytes commonly lie between two long payloads: so much is read ahead behind one. At first a run's record. */
 void in_header_bytes(struct in *in, size_t n);
@@ -68,9 +70,14 @@ bool in_at_end(struct in *in);
 bool in_ready(const struct in *in);
 
 int in_error(const struct in *in);
+/* The error is the connection's, not one that was found in what came over it: another connection may do. */
+bool in_is_lost(const struct in *in);
 uint64_t in_offset(const struct in *in);	/* bytes consumed */
 /* Record an error found in what was read: "at offset N: ..." */
 int in_fail(struct in *in, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Answering the peer failed with R; as if reading had. */
+int in_fail_answer(struct in *in, int r);
 
 #ifdef __clang_analyzer__
 #define in_fail(in, code, ...) (in_fail(in, code, __VA_ARGS__), merr_negative(code))

@@ -31,6 +31,7 @@
  *   worker -> daemon   STATE        WorkerState      status, error, handover: at each change
  *                      PASS         WorkerPass
  *                      PREFLIGHT    MigrationPreflight what keeps the guest from moving
+ *                      RECONNECT    WorkerReconnect  the connection is lost, or the last attempt to have another one
  *                      CONNECT      {}               a (new) connection to the peer is wanted
  *                      PUBLISH      {} + the file    the stream is written and durable: give it its name
  *                      SIGN         WorkerSign       a TLS handshake takes a signature: the key stays in the daemon
@@ -83,6 +84,7 @@ enum link_type {
 	LINK_AUTHORIZE,
 	LINK_ADMIT = 260,
 	LINK_DECISION,
+	LINK_RECONNECT,
 };
 
 /* Descriptors of START. All are always sent; an absent one is /dev/null's. */

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "engine/opening.h"
 #include "engine/report.h"
 
 bool migration_has_capability(const struct migration *m, enum migration_capability c)
@@ -39,6 +40,17 @@ static void apply_throttle(struct throttle_knobs *k, const struct migration_para
 		atomic_store(&k->vcpu_limit_mib, p->vcpu_dirty_limit);
 	if (p->has_x_vcpu_dirty_limit_period)
 		atomic_store(&k->vcpu_period_ms, p->x_vcpu_dirty_limit_period);
+}
+
+uint64_t migration_offers(const struct migration *m, bool again)
+{
+	bool passes = !m->start.parameters.has_mode || m->start.parameters.mode == MIG_MODE_NORMAL;
+
+	/* Channels of multifd would have to be opened anew, too: they are not. */
+	if (again && passes && atomic_load(&m->reconnect_timeout_ms) > 0 &&
+	    !migration_has_capability(m, MIGRATION_CAPABILITY_MULTIFD))
+		return HELLO_FEATURES_ALL;
+	return HELLO_FEATURES_ALL & ~(uint64_t)HELLO_FEATURE_RESUME;
 }
 
 bool migration_has_return_path(const struct migration *m)
@@ -164,6 +176,16 @@ void report_decision(struct migration *m, const struct decision *d)
 		r->decision = *d;
 }
 
+void report_reconnect(struct migration *m, uint64_t attempt, const struct merr *why)
+{
+	LOCK_SCOPE(&m->lock);
+
+	struct report *r = queue(m, LINK_RECONNECT, attempt);
+
+	if (r)
+		r->error = *why;
+}
+
 void report_question(struct migration *m)
 {
 	LOCK_SCOPE(&m->lock);
@@ -237,7 +259,7 @@ static void ask_for_connection(struct migration *m)
 		m->connection_fd = close_fd(m->connection_fd);
 	m->connection_answered = false;
 	atomic_store(&m->wants_connection, true);
-	queue(m, LINK_CONNECT, 0);
+	(void)queue(m, LINK_CONNECT, 0);
 }
 
 int migration_connect(struct migration *m, int cancel_fd, uint64_t deadline_ns, int *ret_fd, struct merr *err)

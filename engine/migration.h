@@ -35,6 +35,9 @@ enum resolve {
 /* Connections that the daemon passed on and nobody has looked at: as many as may wait in a reception. */
 #define ARRIVALS_MAX 512U
 
+/* A connection on which nothing comes for so long, where both sides can have another one, is given up: longer than a switch of routes takes. */
+#define LINK_SILENCE_MS 10000
+
 /* What the control thread has yet to tell the daemon, in order. */
 struct report;
 struct credentials;
@@ -101,6 +104,10 @@ struct migration {
 };
 
 bool migration_has_capability(const struct migration *m, enum migration_capability c);
+/*
+ * What this side is able to, and wants: enum hello_feature. AGAIN: another connection to the peer, or from it, can be had.
+ */
+uint64_t migration_offers(const struct migration *m, bool again);
 /* The stream is bidirectional; files, pipes and commands are not, nor is a background snapshot wherever it goes. */
 bool migration_has_return_path(const struct migration *m);
 /* What the stream's head says, or has to say, about this side's guest. */
@@ -120,6 +127,8 @@ void report_error(struct migration *m, enum migration_status status, const struc
 void report_handover(struct migration *m, enum handover_state state, bool in_doubt);
 void report_pass(struct migration *m, uint64_t pass);
 void report_decision(struct migration *m, const struct decision *d);
+/* The connection is lost, for WHY, or the last attempt to have another one; a source begins attempt ATTEMPT. */
+void report_reconnect(struct migration *m, uint64_t attempt, const struct merr *why);
 /* What keeps the guest from moving; none: all fits. */
 void report_preflight(struct migration *m, const struct mismatches *found);
 /* A handshake has a question: engine/credentials.h. Any thread. */

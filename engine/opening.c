@@ -63,7 +63,7 @@ static int take_hello(struct in *in, const struct rp_msg *m, uint64_t *ret_featu
 	if (c.bad || version < HELLO_VERSION)
 		return in_fail(in, -EBADMSG, "the peer's hello is malformed (version %u, %u bytes)",
 			       version, m->len);
-	*ret_features = features & HELLO_FEATURES_ALL;
+	*ret_features = features;
 	return 0;
 }
 
@@ -108,6 +108,7 @@ int opening_send(struct out *out, struct in *in, struct opening *o, struct merr 
 	in_timeout(in, OPENING_TIMEOUT_MS);
 	r = await_pong(in, o);
 	in_timeout(in, 0);
+	o->features &= o->offers;
 	if (r < 0 || o->peer != PEER_MIGD)
 		return r;
 	if (!(o->features & HELLO_FEATURE_HANDOVER))
@@ -136,20 +137,20 @@ static int expect_command(struct in *in, uint16_t command, uint16_t *ret_len)
 	return 0;
 }
 
-static int send_welcome(struct in *in, struct chan *chan)
+static int send_welcome(struct in *in, struct chan *chan, uint64_t offers)
 {
 	uint8_t b[10];
 	int r;
 
 	store_be16(b, HELLO_VERSION);
-	store_be64(b + 2, HELLO_FEATURES_ALL);
+	store_be64(b + 2, offers);
 	r = rp_send(chan, WIRE_RP_HELLO, b, sizeof(b));
 	if (r == 0)
 		r = rp_send_be32(chan, WIRE_RP_PONG, WIRE_PING_MIGD);
 	return r < 0 ? in_fail(in, r, "answering the source: %s", strerror(-r)) : 0;
 }
 
-static int receive_hello(struct in *in, struct hello *ret)
+static int receive_hello(struct in *in, uint64_t offers, struct hello *ret)
 {
 	uint16_t len = 0;
 
@@ -162,7 +163,7 @@ static int receive_hello(struct in *in, struct hello *ret)
 		return in_error(in);
 	if (len != 2 + 8 + ATTACH_ID_LEN + 1 + strlen(ret->guest))
 		return in_fail(in, -EBADMSG, "hello of %u bytes", len);
-	if (ret->version != HELLO_VERSION || ret->features & ~HELLO_FEATURES_ALL ||
+	if (ret->version != HELLO_VERSION || ret->features & ~offers ||
 	    !(ret->features & HELLO_FEATURE_HANDOVER))
 		return in_fail(in, -EBADMSG, "hello: version %u with features 0x%llx", ret->version,
 			       (unsigned long long)ret->features);
@@ -185,7 +186,7 @@ static int receive_first_section(struct in *in, struct hello *ret)
 }
 
 /* PING: a migd's value makes it one. */
-static int receive_ping(struct in *in, struct chan *chan, uint16_t len, struct hello *ret)
+static int receive_ping(struct in *in, struct chan *chan, uint16_t len, uint64_t offers, struct hello *ret)
 {
 	uint32_t value;
 	int r;
@@ -199,7 +200,7 @@ static int receive_ping(struct in *in, struct chan *chan, uint16_t len, struct h
 		return in_error(in);
 	if (value == WIRE_PING_MIGD) {
 		ret->peer = PEER_MIGD;
-		return send_welcome(in, chan) < 0 ? in_error(in) : receive_hello(in, ret);
+		return send_welcome(in, chan, offers) < 0 ? in_error(in) : receive_hello(in, offers, ret);
 	}
 	r = rp_send_be32(chan, WIRE_RP_PONG, value);
 	return r < 0 ? in_fail(in, r, "answering the source: %s", strerror(-r)) : 0;
@@ -219,7 +220,8 @@ static int receive_advice(struct in *in, uint16_t len, struct hello *ret)
 	return in_error(in);
 }
 
-static int receive_first_command(struct in *in, struct chan *chan, bool bidirectional, struct hello *ret)
+static int receive_first_command(struct in *in, struct chan *chan, bool bidirectional, uint64_t offers,
+				 struct hello *ret)
 {
 	uint16_t command, len;
 
@@ -233,7 +235,7 @@ static int receive_first_command(struct in *in, struct chan *chan, bool bidirect
 		ret->peer = PEER_QEMU;
 		return command_expect(in, command, len, 0);
 	case WIRE_CMD_PING:
-		return receive_ping(in, chan, len, ret);
+		return receive_ping(in, chan, len, offers, ret);
 	case WIRE_CMD_POSTCOPY_ADVISE:
 		return receive_advice(in, len, ret);
 	default:
@@ -242,7 +244,7 @@ static int receive_first_command(struct in *in, struct chan *chan, bool bidirect
 	}
 }
 
-int opening_receive(struct in *in, struct chan *chan, bool bidirectional, struct hello *ret)
+int opening_receive(struct in *in, struct chan *chan, bool bidirectional, uint64_t offers, struct hello *ret)
 {
 	unsigned int n = 0;
 
@@ -253,7 +255,7 @@ int opening_receive(struct in *in, struct chan *chan, bool bidirectional, struct
 	while (in_peek(in) == WIRE_COMMAND) {
 		if (++n > COMMANDS_MAX)
 			return in_fail(in, -EBADMSG, "more than %u commands in the opening", COMMANDS_MAX);
-		if (receive_first_command(in, chan, bidirectional, ret) < 0)
+		if (receive_first_command(in, chan, bidirectional, offers, ret) < 0)
 			return in_error(in);
 		if (ret->peer == PEER_MIGD)
 			break;

@@ -32,7 +32,8 @@ enum hello_feature {
 };
 #define HELLO_FEATURES_ALL                                                                       \
 	((uint64_t)HELLO_FEATURE_CPR | HELLO_FEATURE_RUNS | HELLO_FEATURE_HANDOVER |             \
-	 HELLO_FEATURE_PREFLIGHT | HELLO_FEATURE_POISON | HELLO_FEATURE_POSTCOPY)
+	 HELLO_FEATURE_PREFLIGHT | HELLO_FEATURE_POISON | HELLO_FEATURE_POSTCOPY |        \
+	 HELLO_FEATURE_RESUME)
 
 /* The peer has this long for each message of the opening. */
 #define OPENING_TIMEOUT_MS 10000
@@ -55,6 +56,7 @@ struct opening {
 	const uint8_t *handover_id;
 	const char *guest;
 	const struct configuration *configuration;
+	uint64_t offers;		/* enum hello_feature */
 	/* What it learns. */
 	enum peer_kind peer;
 	uint64_t features;		/* enum hello_feature, of both sides; 0 unless PEER_MIGD */
@@ -64,8 +66,8 @@ struct opening {
 /* Source: everything up to HELLO. IN: the return path; NULL: there is none, and so PEER_NONE. */
 int opening_send(struct out *out, struct in *in, struct opening *o, struct merr *err);
 
-/* Destination: the same from the other end. Errors are IN's. With BIDIRECTIONAL false nothing is answered. */
-int opening_receive(struct in *in, struct chan *chan, bool bidirectional, struct hello *ret);
+/* Destination: the same from the other end. Errors are IN's. With BIDIRECTIONAL false nothing is answered. OFFERS: features. */
+int opening_receive(struct in *in, struct chan *chan, bool bidirectional, uint64_t offers, struct hello *ret);
 
 /* Commands: be16 number, be16 length. A section type byte comes first. */
 void command_begin(struct out *out, uint16_t command, uint16_t len);

@@ -2,6 +2,7 @@
 /* Pages of RAM as differences from what was sent before. */
 #include "engine/ram-delta.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 
 struct ram_delta {
 	struct xbzrle_cache *cache;
+	uint64_t n_pages;	/* of all blocks */
 	const _Atomic uint64_t *wanted_bytes;
 	uint64_t cache_bytes;	/* as it was wanted when the cache got its size */
 	uint64_t generation;	/* passes begun */
@@ -26,6 +28,7 @@ struct ram_delta *ram_delta_new(uint64_t n_pages, const _Atomic uint64_t *cache_
 	if (!d)
 		return NULL;
 	d->stats = stats;
+	d->n_pages = n_pages;
 	d->wanted_bytes = cache_bytes;
 	d->cache_bytes = atomic_load(cache_bytes);
 	d->cache = xbzrle_cache_new(d->cache_bytes, n_pages);
@@ -33,6 +36,17 @@ struct ram_delta *ram_delta_new(uint64_t n_pages, const _Atomic uint64_t *cache_
 		return ram_delta_free(d);
 	stats_set(stats, xbzrle_cache_bytes, d->cache_bytes);
 	return d;
+}
+
+int ram_delta_forget(struct ram_delta *d)
+{
+	struct xbzrle_cache *fresh = xbzrle_cache_new(d->cache_bytes, d->n_pages);
+
+	if (!fresh)
+		return -ENOMEM;
+	(void)xbzrle_cache_free(d->cache);
+	d->cache = fresh;
+	return 0;
 }
 
 struct ram_delta *ram_delta_free(struct ram_delta *d)

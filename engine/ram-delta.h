@@ -28,6 +28,9 @@ struct ram_delta *ram_delta_new(uint64_t n_pages, const _Atomic uint64_t *cache_
 				struct stats_page *stats);
 struct ram_delta *ram_delta_free(struct ram_delta *d);
 
+/* What the destination holds is not known any more. -ENOMEM. */
+int ram_delta_forget(struct ram_delta *d);
+
 /* A pass begins. */
 void ram_delta_pass(struct ram_delta *d);
 

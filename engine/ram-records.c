@@ -143,6 +143,18 @@ void ram_records_poison(struct ram_records *rec, const struct ram_file *b)
 	}
 }
 
+void ram_records_mark(struct ram_records *rec, uint32_t number)
+{
+	out_be64(rec->out, (uint64_t)number << WIRE_PAGE_SHIFT | WIRE_RAM_MARK);
+}
+
+int ram_records_begin_anew(struct ram_records *rec, struct out *out)
+{
+	rec->out = out;
+	rec->last_block = NULL;
+	return rec->delta ? ram_delta_forget(rec->delta) : 0;
+}
+
 bool ram_records_need_copies(const struct ram_records *rec)
 {
 	return rec->delta && ram_delta_is_on(rec->delta);

@@ -38,6 +38,12 @@ void ram_records_copies(struct ram_records *rec, const struct ram_file *b, uint6
 /* All damaged pages of B. The peer knows WIRE_RAM_POISON. */
 void ram_records_poison(struct ram_records *rec, const struct ram_file *b);
 
+/* Asks the peer, which knows WIRE_RAM_MARK, to answer NUMBER. */
+void ram_records_mark(struct ram_records *rec, uint32_t number);
+
+/* The stream goes on over another connection's OUT: nothing that was said counts. -ENOMEM. */
+int ram_records_begin_anew(struct ram_records *rec, struct out *out);
+
 /* True while pages must go by ram_records_copies(). */
 bool ram_records_need_copies(const struct ram_records *rec);
 

@@ -34,6 +34,7 @@ struct ram_source {
 	struct ram_records rec;
 	struct ram_poison poison;
 	struct ram_sink *sink;			/* owned; NULL: pages go into the stream */
+	struct unacked *unacked;		/* borrowed; NULL: nobody asks what arrived */
 	ram_tick_fn tick;
 	void *tick_opaque;
 	ram_feed_fn feed;			/* NULL: pages are found in `todo` */
@@ -102,6 +103,11 @@ void ram_source_use_sink(struct ram_source *s, struct ram_sink *k)
 void ram_source_tell_poison(struct ram_source *s)
 {
 	s->poison.can_send = true;
+}
+
+void ram_source_track(struct ram_source *s, struct unacked *u)
+{
+	s->unacked = u;
 }
 
 int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_bytes)
@@ -370,6 +376,18 @@ static struct stretch look(struct ram_source *s, const struct ram_file *b, uint6
 	return st;
 }
 
+/* What is sent next may get lost. */
+static void note_sent(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n)
+{
+	uint32_t number;
+
+	if (!s->unacked)
+		return;
+	if (unacked_mark(s->unacked, b, page, &number))
+		ram_records_mark(&s->rec, number);
+	unacked_sent(s->unacked, b, page, n);
+}
+
 /*
  * Send the `todo` pages of [first, end), holes as zeros. They are taken off the list before they are read: a sync in
  * mid-pass puts back what was written since. It may also add pages in units that nobody has looked at, and what was known
@@ -393,6 +411,7 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 		run_end = bitmap_next_clear(b->todo, min_u64(end, st.end), page);
 		stop = st.data ? min_u64(run_end, page + WINDOW_PAGES) : run_end;
 		bitmap_clear_range(b->todo, page, stop - page);
+		note_sent(s, b, page, stop - page);
 		if (!st.data)
 			r = ram_source_zeros(s, b, page, stop - page, err);
 		else if (s->sink)
@@ -517,6 +536,25 @@ static int send_blocks(struct ram_source *s, bool stopped, struct merr *err)
 	return r;
 }
 
+int ram_source_begin_anew(struct ram_source *s, struct out *out, struct merr *err)
+{
+	int r = ram_records_begin_anew(&s->rec, out);
+
+	if (r < 0)
+		return merr_set_errno(err, r, "xbzrle cache");
+	s->out = out;
+	s->buffered = 0;
+	for (size_t i = 0; i < s->ram->n_blocks; i++) {
+		s->ram->blocks[i].poison_unsent = s->ram->blocks[i].poison != NULL;
+		/* What names a block says that this page is zero. */
+		if (s->named && !s->ram->blocks[i].ignored)
+			bitmap_set(s->ram->blocks[i].todo, 0);
+	}
+	s->named = false;
+	ram_poison_skip(s->ram);
+	return 0;
+}
+
 int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 {
 	int r = name_blocks(s, err);
@@ -525,6 +563,11 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 		return r;
 	s->data_block = NULL;
 	s->enough = false;
+	/* Once the guest is stopped there is no other connection. */
+	if (stopped)
+		s->unacked = NULL;
+	if (s->unacked)
+		unacked_pass(s->unacked);
 	if (s->rec.delta)
 		ram_delta_pass(s->rec.delta);
 	s->buffered = 0;

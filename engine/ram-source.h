@@ -26,6 +26,7 @@
 #include "engine/ram.h"
 #include "engine/ram-sink.h"
 #include "engine/stats-page.h"
+#include "engine/unacked.h"
 
 struct ram_source;
 
@@ -46,6 +47,14 @@ void ram_source_use_sink(struct ram_source *s, struct ram_sink *k);
 void ram_source_tell_poison(struct ram_source *s);
 /* Before the first pass: send differences (engine/ram-delta.h). CACHE_BYTES is borrowed and may change. -ENOMEM. */
 int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_bytes);
+
+/* Before the first pass: pages that are sent are noted in U (borrowed), and the peer is asked for marks: it knows them. */
+void ram_source_track(struct ram_source *s, struct unacked *u);
+/*
+ * The connection was lost, OUT (borrowed) is another one's, and U's pages that did not arrive are in `todo`: the next pass says
+ * everything anew. -errno with ERR.
+ */
+int ram_source_begin_anew(struct ram_source *s, struct out *out, struct merr *err);
 
 /* The body of a START section: MEM_SIZE list. 0 or -errno with ERR; the stream's own errors are its. */
 int ram_source_list(struct ram_source *s, struct merr *err);

@@ -11,6 +11,7 @@
 #include "engine/lazy-restore.h"
 #include "engine/ram-fill.h"
 #include "engine/ram-poison.h"
+#include "engine/return-path.h"
 #include "engine/wire.h"
 #include "engine/xbzrle.h"
 
@@ -280,12 +281,26 @@ static int receive_end(struct ram_target *t, bool setup, bool flushed)
 	return t->sync_by_section && !t->placer ? sync_channels(t) : 0;
 }
 
+/* All before it was written: what is in the file is there for the guest. */
+static int answer_mark(struct ram_target *t, uint64_t number)
+{
+	int r;
+
+	if (!t->marks || number > UINT32_MAX)
+		return in_fail(t->in, -EBADMSG, "section 'ram': field 'flags': a mark, number 0x%" PRIx64 ", which %s", number,
+			       t->marks ? "is too large" : "was not agreed on");
+	r = rp_send_be32(t->marks, WIRE_RP_PONG, (uint32_t)number);
+	return r < 0 ? in_fail_answer(t->in, r) : 0;
+}
+
 int ram_target_record(struct ram_target *t, uint64_t w, bool setup)
 {
 	uint64_t flags = w & ~WIRE_PAGE_MASK;
 
 	if (flags == WIRE_RAM_MULTIFD_FLUSH)
 		return receive_flush(t);
+	if (flags == WIRE_RAM_MARK)
+		return answer_mark(t, w >> WIRE_PAGE_SHIFT);
 	if (flags != WIRE_RAM_MEM_SIZE)
 		return receive_pages(t, w & WIRE_PAGE_MASK, flags);
 	if (!setup || t->listed)

@@ -30,6 +30,7 @@ struct ram_target {
 	struct placer *placer;	/* post-copy: from LISTEN on pages go by it; NULL: before. Borrowed */
 	bool page_sizes;	/* post-copy was announced: the block list has the sizes of huge pages */
 	struct multifd_target *multifd;	/* pages come over its channels; NULL: they do not */
+	struct chan *marks;	/* where WIRE_RAM_MARK is answered; NULL: it was not agreed on. Borrowed */
 	bool sync_by_section;	/* multifd: the source is an old one, the end of each section is a sync point */
 	bool listed;		/* MEM_SIZE came */
 	struct ram_file *last;	/* for CONTINUE */

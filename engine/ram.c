@@ -146,6 +146,7 @@ void ram_done(struct ram *ram)
 
 		b->todo = table_free(b->todo, bits_len(b));
 		b->units = table_free(b->units, ram_n_units(b));
+		b->unacked = table_free(b->unacked, bits_len(b));
 		dirty_map_done(&b->hints);
 		dirty_map_done(&b->received);
 		b->poison = table_free(b->poison, bits_len(b));

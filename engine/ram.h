@@ -48,6 +48,7 @@ struct ram_file {
 	bool poison_unsent;	/* the destination does not know all of them */
 	uint64_t *todo;		/* pages to look at in this pass */
 	uint8_t *units;		/* enum ram_unit of each RAM_UNIT_PAGES pages */
+	uint64_t *unacked;	/* pages that may not have arrived (engine/unacked.h), or NULL: not kept */
 	struct dirty_map dirty;	/* shared with the library */
 
 	/* Destination only. */

@@ -66,9 +66,13 @@ int reconnect_pause(struct source *s, struct reconnect *r)
 
 int reconnect_until(struct source *s, struct reconnect *r, int (*agree)(struct source *s))
 {
+	struct merr why;
 	int res;
 
 	for (;;) {
+		why = s->err;
+		if (r->reports)
+			report_reconnect(s->m, r->attempts + 1, &why);
 		res = reconnect_try(s, r);
 		if (res == 0)
 			res = agree(s);

@@ -18,6 +18,7 @@ struct reconnect {
 	int cancel_fd;		/* ends waits, also those of the connection that is made; -1: none does */
 	uint64_t pause_ms;	/* before the next attempt */
 	uint64_t attempts;	/* begun */
+	bool reports;		/* the daemon is told of each attempt of reconnect_until(), and why it is needed */
 };
 
 /* From now on for TIMEOUT_MS; UINT64_MAX: for ever. */
@@ -38,7 +39,9 @@ int reconnect_pause(struct source *s, struct reconnect *r);
 /* Whether the failure CODE of an attempt, or of what was said over it, ends all. */
 bool reconnect_is_final(int code);
 
-/* Until AGREE, called with a new connection, gives 0; a failure of its that is final ends it, too. */
+/*
+ * Until AGREE, called with a new connection, gives 0; a failure of its that is final ends it, too.
+ */
 int reconnect_until(struct source *s, struct reconnect *r, int (*agree)(struct source *s));
 
 #endif

@@ -8,8 +8,8 @@
 /* The state at one moment, on its way to the daemon. */
 struct report {
 	struct report *next;
-	enum link_type type;	/* STATE, PASS, CONNECT, PUBLISH, SIGN (or AUTHORIZE), ADMIT, DECISION or DONE */
-	uint64_t number;	/* the pass, or ADMIT's ticket */
+	enum link_type type;	/* STATE, PASS, RECONNECT, CONNECT, PUBLISH, SIGN (or AUTHORIZE), ADMIT, DECISION or DONE */
+	uint64_t number;	/* the pass, the attempt, or ADMIT's ticket */
 	enum migration_status status;
 	struct merr error;
 	bool has_handover;

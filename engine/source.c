@@ -75,6 +75,29 @@ void source_command(struct source *s, uint16_t command)
 	(void)out_flush(s->out);
 }
 
+static uint32_t ask(struct source *s)
+{
+	s->asked++;
+	command_begin(s->out, WIRE_CMD_PING, 4);
+	out_be32(s->out, s->asked);
+	return s->asked;
+}
+
+/* Others than those of our questions say nothing (engine/turn.h). */
+static int take_pong(struct source *s, const struct rp_msg *m)
+{
+	uint32_t number;
+
+	if (m->len != 4)
+		return in_fail(s->in, -EBADMSG, "return path: PONG of %u bytes", m->len);
+	number = load_be32(m->body);
+	if (number - s->answered - 1 < s->asked - s->answered) {
+		s->answered = number;
+		unacked_answered(&s->unacked, number, number == s->drained);
+	}
+	return 0;
+}
+
 /* What may come unasked on the return path: a failure. Anything else there is a breach of protocol. */
 int source_take_message(struct source *s, const struct rp_msg *m)
 {
@@ -86,7 +109,7 @@ int source_take_message(struct source *s, const struct rp_msg *m)
 		return merr_set(&s->err, -EREMOTEIO, "the destination closed the migration%s",
 				s->peer == PEER_QEMU ? ": its log says why" : "");
 	case WIRE_RP_PONG:
-		return 0;
+		return take_pong(s, m);
 	case WIRE_RP_SWITCHOVER_ACK:
 		if (m->len)
 			return in_fail(s->in, -EBADMSG, "return path: SWITCHOVER_ACK of %u bytes", m->len);
@@ -130,6 +153,12 @@ int source_take_input(void *opaque)
 	if (r == 0)
 		r = source_take_message(s, &m);
 	return r == 0 && s->server ? page_server_answer_at_once(s->server) : r;
+}
+
+void source_listen(struct source *s)
+{
+	if (s->peer != PEER_NONE)
+		out_on_input(s->out, source_take_input, s);
 }
 
 int source_tick(void *opaque)
@@ -181,7 +210,8 @@ int source_open_stream(struct source *s)
 	struct configuration c = migration_configuration(s->m);
 	struct opening o = { .handover_id = s->m->handover_id,
 			     .guest = s->m->start.guest,
-			     .configuration = &c };
+			     .configuration = &c,
+			     .offers = migration_offers(s->m, s->m->start.has_redial && s->m->start.redial) };
 	int r;
 
 	r = opening_send(s->out, migration_has_return_path(s->m) ? s->in : NULL, &o, &s->err);
@@ -324,8 +354,7 @@ static int setup(struct source *s)
 	r = source_open_stream(s);
 	if (r < 0)
 		return r;
-	if (s->peer != PEER_NONE)
-		out_on_input(s->out, source_take_input, s);
+	source_listen(s);
 	r = s->peer == PEER_MIGD ? preflight_source(s) : preflight_impossible(s);
 	if (r == 0 && s->peer != PEER_MIGD)
 		r = check_weak_handover(s);
@@ -348,6 +377,8 @@ static int setup(struct source *s)
 	if (r == 0)
 		r = live_begin(&s->live, &s->err);
 	if (r == 0)
+		r = source_resume_prepare(s);
+	if (r == 0)
 		r = handlers_setup(&s->handlers, s->out, &s->err);
 	return r < 0 ? r : first_look(s);
 }
@@ -359,10 +390,14 @@ int source_drain(struct source *s, uint64_t timeout_ms)
 
 	if (s->peer == PEER_NONE)
 		return out_flush(s->out);
-	command_begin(s->out, WIRE_CMD_PING, 4);
-	out_be32(s->out, (uint32_t)stats_get(s->m->stats, dirty_sync_count));
+	s->drained = ask(s);
 	r = out_flush(s->out);
-	return r < 0 ? r : source_await(s, WIRE_RP_PONG, timeout_ms, &pong);
+	while (r == 0 && s->answered != s->drained) {
+		r = source_await(s, WIRE_RP_PONG, timeout_ms, &pong);
+		if (r == 0)
+			r = take_pong(s, &pong);
+	}
+	return r;
 }
 
 int source_keep_alive(struct source *s)
@@ -372,8 +407,7 @@ int source_keep_alive(struct source *s)
 	if (s->peer == PEER_NONE || now - s->last_alive_ns < KEEP_ALIVE_NS)
 		return 0;
 	s->last_alive_ns = now;
-	command_begin(s->out, WIRE_CMD_PING, 4);
-	out_be32(s->out, 0);
+	(void)ask(s);
 	return out_flush(s->out);
 }
 
@@ -436,6 +470,8 @@ static int precopy(struct source *s)
 			r = is_enough(s);
 		if (r > 0)
 			r = switchover_ack_wait(s);
+		if (r < 0)
+			r = source_resume(s, r);
 	} while (r == 0);
 	if (r > 0 && !postcopy_is_wanted(s))
 		source_decided(s, MIGRATION_DECISION_KIND_SWITCHOVER, s->strategy.reason);
@@ -505,9 +541,11 @@ static void take_back(struct source *s)
 	report_error(s->m, status, &s->err);
 	/* The library has its guest back, and may begin another migration. */
 	guest_link_done(&s->guest);
-	/* A target that waits for COMMIT is told; one in mid-stream sees the connection close. */
+	/* A target that waits for COMMIT is told, as is one that waits for another connection. */
 	if (s->stream_ended)
 		source_tell_abort(s);
+	else if (s->resumes && s->err.code != -EREMOTEIO)
+		source_tell_given_up(s);
 }
 
 static void finish(struct source *s, enum source_end end)

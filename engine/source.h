@@ -22,6 +22,7 @@
 #include "engine/source-stats.h"
 #include "engine/source-strategy.h"
 #include "engine/source-throttle.h"
+#include "engine/unacked.h"
 
 struct page_server;
 
@@ -50,6 +51,11 @@ struct source {
 	uint64_t last_tick_ns;
 	uint64_t last_alive_ns;
 	bool guest_paused;		/* by this migration: heartbeats keep the lease */
+	uint32_t asked, answered;	/* the last question's number (PINGs, and marks in RAM), and the last that was answered */
+	uint32_t drained;		/* the question of the last source_drain() */
+	struct unacked unacked;		/* what may not have arrived */
+	bool resumes;			/* both sides go on over another connection: the target waits, or is to be told not to */
+	bool begun_there;		/* the target has all STARTs */
 	bool switchover_acked;		/* the destination is ready: engine/switchover-ack.h */
 	enum migration_status doubt_status; /* shown while it is not known whether the target runs the guest */
 	bool stream_ended;		/* between sections: the peer takes handover commands */
@@ -80,6 +86,19 @@ const struct dialect *source_dialect(const struct source *s);
  * is written seems too fast. Without a return path: only flushed.
  */
 int source_drain(struct source *s, uint64_t timeout_ms);
+
+/* What the peer says while pages are sent is heard. For a new connection. */
+void source_listen(struct source *s);
+
+/*
+ * Pre-copy that goes on over another connection: engine/source-resume.c. source_resume_prepare(): before the STARTs.
+ * source_resume(): a pass, or what lies between two, failed with R: 0: the connection was lost, and there is another one, over
+ * which the next pass sends what may be missing; else the error that ends the migration.
+ */
+int source_resume_prepare(struct source *s);
+int source_resume(struct source *s, int r);
+/* It failed here, and the target may be waiting for another connection: tell it. After all has been reported. */
+void source_tell_given_up(struct source *s);
 
 /* Sync, publish what it found, tell of the pass. */
 int source_sync(struct source *s);

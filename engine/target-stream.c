@@ -19,9 +19,6 @@
 #include "engine/switchover-ack.h"
 #include "engine/urgent-channel.h"
 
-/* A source that sends nothing for so long, while it should, is taken for dead. */
-#define IDLE_TIMEOUT_MS 60000
-
 /* QEMU sends its description together with the end of the stream. */
 #define DESCRIPTION_TIMEOUT_MS 1000
 
@@ -154,7 +151,7 @@ static int answer_ping(struct target *t, uint16_t len)
 	if (in_error(t->in))
 		return in_error(t->in);
 	r = rp_send_be32(t->chan, WIRE_RP_PONG, value);
-	return r < 0 ? in_fail(t->in, r, "answering the source: %s", strerror(-r)) : 0;
+	return r < 0 ? in_fail_answer(t->in, r) : 0;
 }
 
 /* What is being read of a package. */
@@ -373,7 +370,7 @@ int target_receive_stream(struct target *t)
 {
 	int r;
 
-	in_timeout(t->in, IDLE_TIMEOUT_MS);
+	in_timeout(t->in, t->hello.features & HELLO_FEATURE_RESUME ? TARGET_LOOK_MS : TARGET_IDLE_TIMEOUT_MS);
 	r = t->hello.peer == PEER_MIGD ? 0 : load_section(t, &t->hello.head);
 	while (r == 0)
 		r = target_receive_one(t);

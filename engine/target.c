@@ -77,8 +77,7 @@ void target_note_refusal(void *target, struct merr *why)
 		report_error(t->m, MIGRATION_STATUS_SETUP, why);
 }
 
-/* Give a connection that did not get through its opening the reason, and hang up. */
-static void refuse(struct target *t, struct chan *chan, struct merr *why)
+void target_refuse(struct target *t, struct chan *chan, struct merr *why)
 {
 	target_note_refusal(t, why);
 	if (migration_has_return_path(t->m))
@@ -95,39 +94,54 @@ static bool source_gave_up(const struct target *t, const struct chan *chan, cons
 	       !migration_has_capability(t->m, MIGRATION_CAPABILITY_MULTIFD);
 }
 
-int target_accept(struct target *t, int cancel_fd)
+int target_open(struct target *t, int cancel_fd, struct target_connection *ret, struct merr *why)
 {
 	struct chan *chan = reception_take(t->reception, ARRIVAL_MAIN);
-	struct merr why = MERR_INIT;
-	struct in *in = chan ? in_new(chan, t->m->stats, &why) : NULL;
+	struct in *in = chan ? in_new(chan, t->m->stats, why) : NULL;
 	bool goes_on = reception_open(t->reception);
-	struct hello hello;
 	int r = -EAGAIN;
 
 	if (in) {
 		chan_set_cancel(chan, cancel_fd);
-		r = opening_receive(in, chan, migration_has_return_path(t->m), &hello);
+		r = opening_receive(in, chan, migration_has_return_path(t->m), migration_offers(t->m, goes_on), &ret->hello);
 		if (r < 0 && source_gave_up(t, chan, in, r)) {
-			(void)merr_prefix(&why, "the source accepts no connection to this side; its error says why");
+			(void)merr_prefix(why, "the source accepts no connection to this side; its error says why");
 			goes_on = false;
 		}
 		if (r < 0 && r != -ECANCELED && goes_on)
-			refuse(t, chan, &why);
-		else if (r < 0)
-			(void)merr_copy(&t->err, &why);
+			target_refuse(t, chan, why);
 	}
 	if (r < 0) {
 		(void)in_free(in);
 		(void)chan_free(chan);
 		return r == -ECANCELED || !goes_on ? r : -EAGAIN;
 	}
+	ret->chan = chan;
+	ret->in = in;
+	return 0;
+}
+
+void target_use(struct target *t, const struct target_connection *c)
+{
 	target_disconnect(t);
 	merr_clear(&t->err);
-	in_set_err(in, &t->err);
-	t->chan = chan;
-	t->in = in;
-	t->hello = hello;
-	return 0;
+	in_set_err(c->in, &t->err);
+	t->chan = c->chan;
+	t->in = c->in;
+	t->hello = c->hello;
+}
+
+int target_accept(struct target *t, int cancel_fd)
+{
+	struct target_connection c;
+	struct merr why = MERR_INIT;
+	int r = target_open(t, cancel_fd, &c, &why);
+
+	if (r == 0)
+		target_use(t, &c);
+	else if (r != -EAGAIN)
+		(void)merr_copy(&t->err, &why);
+	return r;
 }
 
 /* What the stream may consist of, but for the library's sections. */
@@ -141,6 +155,8 @@ static int register_handlers(struct target *t)
 					   .runs = t->hello.features & HELLO_FEATURE_RUNS };
 	if (t->hello.features & HELLO_FEATURE_POISON)
 		t->receiver.guest = &t->guest;
+	if (t->hello.features & HELLO_FEATURE_RESUME)
+		t->receiver.marks = t->chan;
 	t->run_state = (struct globalstate){ .live = true, .required = t->hello.peer == PEER_MIGD };
 	r = ram_settings_target(t);
 	if (r == 0)
@@ -208,14 +224,12 @@ int target_end_channels(struct target *t)
 	return r;
 }
 
-/* The source's first connection. */
-static int await_source(struct target *t)
+int target_await_arrival(struct target *t, uint64_t deadline_ns)
 {
 	const int fds[] = { t->m->cancel_fd, conn_fd(t->guest.conn) };
 	_cleanup_close_ int awake = watch(fds, ARRAY_SIZE(fds));
-	int r = -EAGAIN;
 
-	while (r != 0) {
+	for (;;) {
 		reception_work(t->reception);
 		if (fd_wait(t->m->cancel_fd, POLLIN, -1, 0) > 0)
 			return merr_set(&t->err, -ECANCELED, "cancelled");
@@ -224,11 +238,25 @@ static int await_source(struct target *t)
 			return t->err.code;
 		if (!reception_hopeful(t->reception) && merr_is_set(&t->refusal))
 			return merr_copy(&t->err, &t->refusal);
-		if (reception_count(t->reception, ARRIVAL_MAIN) == 0)
-			(void)fd_wait(reception_fd(t->reception), POLLIN, awake, reception_deadline(t->reception));
-		else if ((r = target_accept(t, t->m->cancel_fd)) < 0 && r != -EAGAIN)
-			return r;
+		if (reception_count(t->reception, ARRIVAL_MAIN) > 0)
+			return 0;
+		if (clock_now_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+		(void)fd_wait(reception_fd(t->reception), POLLIN, awake,
+			      min_u64(deadline_ns, reception_deadline(t->reception)));
 	}
+}
+
+/* The source's first connection. */
+static int await_source(struct target *t)
+{
+	int r;
+
+	do {
+		r = target_await_arrival(t, DEADLINE_NONE);
+		if (r == 0)
+			r = target_accept(t, t->m->cancel_fd);
+	} while (r == -EAGAIN);
 	return r;
 }
 
@@ -310,6 +338,20 @@ static int check_guest(struct target *t, struct preflight *p)
 	return t->hello.peer == PEER_MIGD ? preflight_target(t, p) : 0;
 }
 
+/* All of it, over as many connections as it takes. */
+static int receive_stream(struct target *t)
+{
+	int r;
+
+	target_resume_prepare(t);
+	do {
+		r = target_receive_stream(t);
+	} while (r < 0 && (r = target_resume(t, r)) == 0);
+	/* From here on there are other reasons to be silent, and to come back. */
+	in_on_silence(t->in, NULL, NULL);
+	return r;
+}
+
 /* Up to LOADED. */
 static int receive(struct target *t)
 {
@@ -331,7 +373,7 @@ static int receive(struct target *t)
 	if (r == 0)
 		r = start_channels(t);
 	if (r == 0)
-		r = target_receive_stream(t);
+		r = receive_stream(t);
 	if (r == 0 && !postcopy_target_listens(t))
 		r = target_end_channels(t);
 	if (r == 0)
@@ -400,6 +442,7 @@ static void target_done(struct target *t)
 	t->receiver.mapped = mapped_reader_free(t->receiver.mapped);
 	live_close(&t->live);
 	t->multifd = multifd_target_free(t->multifd);
+	target_resume_done(t);
 	target_disconnect(t);
 	t->reception = reception_free(t->reception);
 	guest_link_done(&t->guest);

@@ -32,6 +32,7 @@ struct target {
 	struct in *in;
 	struct hello hello;
 	bool begun;		/* the library is INCOMING, or further */
+	struct target_connection *next;	/* the source has come back already; NULL: not */
 	bool switchover_acked;	/* engine/switchover-ack.h */
 	bool state_given;	/* the package came, and the library took its sections */
 	bool state_fed;		/* sections of the library's came unpackaged */
@@ -40,11 +41,34 @@ struct target {
 	struct merr err;
 };
 
+/* A connection whose opening was received. IN's errors go to ERR. */
+struct target_connection {
+	struct chan *chan;
+	struct in *in;
+	struct hello hello;
+	uint16_t command;	/* what it is about, once that was read */
+};
+
 /*
- * Take a main connection from the reception and go through its opening. 0: it is the target's connection now, in place of the one there was;
+ * Take a main connection from the reception and go through its opening. 0: *RET is the caller's; else it was refused, or WHY tells
+ * why no other is waited for. target_use(): it is the target's from here on, in place of the one there was.
+ */
+int target_open(struct target *t, int cancel_fd, struct target_connection *ret, struct merr *why);
+void target_use(struct target *t, const struct target_connection *c);
+
+/*
+ * Wait until a main connection may be taken. CANCEL_FD, the guest's events and DEADLINE_NS end it: -errno with the target's error;
+ * -ETIMEDOUT has none. A target that nobody can reach any more has its last refusal as error.
+ */
+int target_await_arrival(struct target *t, uint64_t deadline_ns);
+
+/*
+ * Both at once. 0: it is the target's connection now, in place of the one there was;
  * else that one stays. CANCEL_FD ends what is read from it, now and later: -ECANCELED. Else -EAGAIN.
  */
 int target_accept(struct target *t, int cancel_fd);
+/* Give a connection that is not wanted the reason, into the log and query-migrate as well. */
+void target_refuse(struct target *t, struct chan *chan, struct merr *why);
 void target_disconnect(struct target *t);
 
 /* A connection is dropped, and the migration goes on: into the log and query-migrate. WHY is changed. */
@@ -52,6 +76,20 @@ void target_note_refusal(void *target, struct merr *why);
 
 /* Microseconds since the last mark of the blackout, which is set anew; 0 if there was none. */
 uint64_t target_lap_us(struct target *t);
+
+/*
+ * Pre-copy that goes on over another connection: engine/target-resume.c. target_resume_prepare(): before the stream.
+ * target_resume(): it failed with R: 0: the connection was lost, and the source came back over another one, which is the
+ * target's now; else the error that ends the migration.
+ */
+void target_resume_prepare(struct target *t);
+int target_resume(struct target *t, int r);
+void target_resume_done(struct target *t);
+
+/* A source that sends nothing for so long, while it should, is taken for dead. */
+#define TARGET_IDLE_TIMEOUT_MS 60000
+/* One that sends nothing for so long may have lost this connection, and be at the door. */
+#define TARGET_LOOK_MS 1000
 
 /*
  * Everything from the description up to the stream's EOF, or, in post-copy, the end of the package: engine/target-stream.c.

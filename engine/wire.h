@@ -43,6 +43,11 @@ enum wire_ram_flag {
 	WIRE_RAM_EOS = 0x010,
 	WIRE_RAM_CONTINUE = 0x020,
 	WIRE_RAM_XBZRLE = 0x040,	/* u8 1, be16 n, n bytes: engine/xbzrle.h */
+	/*
+	 * Between migds, feature HELLO_FEATURE_RESUME: the address' bits, shifted down, are a number (be32 at most), to be
+	 * answered by PONG once all before it is in memory.
+	 */
+	WIRE_RAM_MARK = 0x100,
 	WIRE_RAM_MULTIFD_FLUSH = 0x200,	/* a sync point of multifd's channels (WIRE.md 3.4) */
 	/*
 	 * Between migds, feature HELLO_FEATURE_RUNS, beside PAGE or ZERO: the block's name (unless CONTINUE) is followed
@@ -53,6 +58,8 @@ enum wire_ram_flag {
 	/* Between migds, feature HELLO_FEATURE_POISON, with RUN always: these pages are damaged, and are to be so there. */
 	WIRE_RAM_POISON = 0x800,
 };
+
+#define WIRE_PAGE_SHIFT 12
 
 /* 1 GiB: bounds what one record can ask of a receiver, and never the size of a sender's runs. */
 #define WIRE_RUN_PAGES_MAX 262144U
@@ -99,7 +106,7 @@ enum wire_reply {
 	WIRE_RP_MISMATCH = 0x4d08,	/* str8 subject, source, target, advice: engine/preflight.h */
 	WIRE_RP_PREFLIGHT = 0x4d09,	/* be32 how many mismatches there are, those not told included */
 	WIRE_RP_INCOMPLETE = 0x4d0b,	/* id: to ASK: it runs here, and pages of post-copy are missing */
-	WIRE_RP_PRECOPY_RESUMED = 0x4d0a, /* id: to PRECOPY_RESUME: all that came so far was kept */
+	WIRE_RP_PRECOPY_RESUMED = 0x4d0a, /* id, u8 1: all STARTs came; 0: all are to be sent again. To PRECOPY_RESUME */
 	WIRE_RP_NOT_ACTIVE = 0x4d06,	/* id: and it never will be */
 };
 

@@ -387,12 +387,13 @@ static int drain_pipe(struct chan *c, int fd, loff_t *offset)
 	return 0;
 }
 
-int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uint64_t deadline_ns)
+int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uint64_t deadline_ns, uint64_t *ret_done)
 {
 	loff_t at = (loff_t)offset;
 	ssize_t done;
 	int r;
 
+	*ret_done = 0;
 	r = c->tls ? -ENOTSUP : open_pipe(c);
 	if (r < 0)
 		return -ENOTSUP;
@@ -416,6 +417,7 @@ int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uin
 		r = drain_pipe(c, fd, &at);
 		if (r < 0)
 			return r;
+		*ret_done += (uint64_t)done;
 	}
 	return 0;
 }
@@ -429,6 +431,21 @@ bool chan_is_lost(int r)
 		if (r == -lost[i])
 			return true;
 	return false;
+}
+
+/* Probes once a second, from a third of the time on. TCP_USER_TIMEOUT ends both: unanswered probes and what is not acknowledged. */
+void chan_notice_silence(const struct chan *c, unsigned int ms)
+{
+	const int idle_s = ms < 3000 ? 1 : (int)(ms / 3000), interval_s = 1, yes = 1;
+	socklen_t len = sizeof(int);
+	int on = 0;
+
+	if (setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)) < 0 ||
+	    getsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, &len) < 0 || on)
+		return;
+	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+	(void)setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
 }
 
 int64_t chan_tell(const struct chan *c)

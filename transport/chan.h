@@ -102,6 +102,12 @@ const char *chan_why(const struct chan *c);
  * more. The peer may be well, and another connection to it may work.
  */
 bool chan_is_lost(int r);
+/*
+ * A TCP connection on which nothing comes back for MS, be it only that what was sent is not acknowledged, fails with -ETIMEDOUT:
+ * by itself TCP tries for a quarter of an hour, and notices nothing at all on a side that only reads. Keep-alive that was set
+ * before stays as it is.
+ */
+void chan_notice_silence(const struct chan *c, unsigned int ms);
 /* Record the failure R of a call in ERR: "WHAT: ..." */
 int chan_fail(const struct chan *c, int r, const char *what, struct merr *err);
 
@@ -115,9 +121,9 @@ const char *chan_describe(const struct chan *c, char *buf, size_t len);
  * Move exactly LEN bytes from the channel to FD at OFFSET, by splice through a pipe of the channel's own: no
  * user-space copy, and no page of FD is cleared before it is written. FD must have `write` (not
  * hugetlbfs). 0; -ENODATA: the stream ended in between; -ENOTSUP: not possible on this channel, as with TLS,
- * whose bytes are in this process anyhow (nothing was consumed).
+ * whose bytes are in this process anyhow (nothing was consumed). *ret_done: how many were moved, also when it fails.
  */
-int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uint64_t deadline_ns);
+int chan_read_to_file(struct chan *c, int fd, uint64_t offset, uint64_t len, uint64_t deadline_ns, uint64_t *ret_done);
 
 /*
  * A regular file only: where the next byte is read or written, counted from the file's beginning; go elsewhere, which leaves

@@ -75,7 +75,7 @@ static void parse_qemu(struct in *in, struct chan *chan, struct ram_target *t)
 	struct configuration ours = { .has_uuid = true };
 	struct hello hello;
 
-	if (opening_receive(in, chan, true, &hello) < 0 || hello.peer == PEER_MIGD ||
+	if (opening_receive(in, chan, true, HELLO_FEATURES_ALL, &hello) < 0 || hello.peer == PEER_MIGD ||
 	    configuration_check(in, &hello.configuration, &ours) < 0)
 		return;
 	parse_sections(in, t, &hello.head);
@@ -88,7 +88,7 @@ static void parse(unsigned int which, struct in *in, struct chan *chan)
 
 	switch (which & 3) {
 	case 0:
-		(void)opening_receive(in, chan, which & 4, &hello);
+		(void)opening_receive(in, chan, which & 4, HELLO_FEATURES_ALL, &hello);
 		break;
 	case 1:
 		if (which & 4)

@@ -95,7 +95,7 @@ def program(name):
 class Process:
     """A program with a log. It dies with this process, and with its Test."""
 
-    def __init__(self, test, label, argv, netns=None):
+    def __init__(self, test, label, argv, netns=None, env=None):
         self.test = test
         self.label = label
         self.log = os.path.join(test.dir, label + ".log")
@@ -111,7 +111,8 @@ class Process:
         with open(self.log, "ab") as log:
             log.write(("# " + " ".join(argv) + "\n").encode())
             log.flush()
-            self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=in_child)
+            self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=in_child,
+                                         env={**os.environ, **(env or {})})
         test.processes.append(self)
 
     pid = property(lambda self: self.proc.pid)
@@ -159,7 +160,7 @@ class Process:
 class Daemon(Process):
     """A migd. Start another with the same `name` to succeed one that was killed: it has the same sockets and state."""
 
-    def __init__(self, test, name, extra=(), netns=None, ready=True):
+    def __init__(self, test, name, extra=(), netns=None, ready=True, env=None):
         self.name = name
         self.base = os.path.join(test.dir, name)
         os.makedirs(self.base, exist_ok=True)
@@ -170,7 +171,7 @@ class Daemon(Process):
         super().__init__(test, name, [
             program("migd"), "--qmp", self.qmp_path, "--attach", self.attach_path,
             "--state-dir", self.state_dir, "--log-level", os.environ.get("MIGD_TEST_LOG", "info"), "--foreground",
-            *extra], netns=netns)
+            *extra], netns=netns, env=env)
         self._qmp = None
         self.record = None  # of what is said in sessions: migd_qmp.Qmp's
         if ready:

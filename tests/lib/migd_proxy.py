@@ -15,18 +15,28 @@ the message's bytes as well. They return
 import socket
 import struct
 import threading
+import time
 
 import migd_stream
 
 
 class Proxy:
-    """Listens on 127.0.0.1; `port` and `uri` say where. cut_at: (direction, n): reset after n bytes of it."""
+    """
+    Listens on 127.0.0.1; `port` and `uri` say where. cut_at: (direction, n): reset after n bytes of it, and refuse from then on.
+    cuts: such pairs, n counted over all connections, each of which resets what is open, once; then new connections are
+    refused for `refuse_for` seconds. encrypted: there are no messages to be seen.
+    """
 
-    def __init__(self, target_port, rule=None, rewrite=None, cut_at=None, host="127.0.0.1"):
+    def __init__(self, target_port, rule=None, rewrite=None, cut_at=None, cuts=(), refuse_for=0, encrypted=False, host="127.0.0.1"):
         self.target = (host, target_port)
         self.rule = rule
         self.rewrite = rewrite
         self.cut_at = cut_at
+        self.cuts = list(cuts)
+        self.refuse_for = refuse_for
+        self.refuse_until = 0
+        self.n_cuts = 0
+        self.encrypted = encrypted
         self.record = None        # record(direction, piece, name): everything; a message's name comes with its last piece
         self.refuse = False       # True: close new connections at once
         self.refuse_after_cut = True
@@ -34,6 +44,7 @@ class Proxy:
         self.seen = []            # [(direction, name)] of all messages but RAM records
         self.passed = {"out": 0, "back": 0}
         self.was_cut = threading.Event()
+        self.deaf = []
         self._open = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -47,6 +58,8 @@ class Proxy:
     def __exit__(self, *exc):
         self._shut(self._listener)
         self.cut()
+        for sock in self.deaf:
+            sock.close()
 
     def heal(self):
         """Let connections through again, and break them no more."""
@@ -56,6 +69,7 @@ class Proxy:
     def cut(self):
         """Reset everything that is open."""
         self.was_cut.set()
+        self.refuse_until = time.monotonic() + self.refuse_for
         with self._lock:
             pairs, self._open = self._open, []
         for sock in (s for pair in pairs for s in pair):
@@ -64,6 +78,19 @@ class Proxy:
             except OSError:
                 pass
             self._shut(sock)
+
+    def stop_listening(self):
+        """Refuse new connections for good, as a host does whose target is gone."""
+        self._shut(self._listener)
+
+    def cut_source(self):
+        """Reset the source's side of all connections; the other side hears nothing, and goes on hearing nothing."""
+        with self._lock:
+            pairs, self._open = self._open, []
+        self.deaf += [server for _, server in pairs]
+        for client, _ in pairs:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._shut(client)
 
     @staticmethod
     def _shut(sock):
@@ -80,7 +107,7 @@ class Proxy:
             except OSError:
                 return
             self.clients.append(address[0])
-            if self.refuse:
+            if self.refuse or time.monotonic() < self.refuse_until:
                 client.close()
                 continue
             try:
@@ -100,11 +127,14 @@ class Proxy:
 
     def _pump(self, direction, a, b, parser, pair):
         marker = migd_stream.Marker(parser)
+        marker.broken = self.encrypted
         muted = False
         counts = {}
         try:
             while True:
                 data = a.recv(1 << 18)
+                if b in self.deaf:
+                    return
                 if not data:
                     b.sendall(marker.leftover())
                     b.shutdown(socket.SHUT_WR)
@@ -131,6 +161,8 @@ class Proxy:
                     if action == "cut":
                         return self._break()
         except OSError:
+            if pair[1] in self.deaf:
+                return
             with self._lock:
                 if pair in self._open:
                     self._open.remove(pair)
@@ -143,6 +175,13 @@ class Proxy:
 
     def _send(self, direction, to, piece):
         """False if this was where to cut."""
+        if self.cuts and self.cuts[0][0] == direction and self.passed[direction] + len(piece) >= self.cuts[0][1]:
+            n = max(self.cuts.pop(0)[1] - self.passed[direction], 0)
+            to.sendall(piece[:n])
+            self.passed[direction] += n
+            self.n_cuts += 1
+            self.cut()
+            return False
         if self.cut_at and self.cut_at[0] == direction:
             left = self.cut_at[1] - self.passed[direction]
             if len(piece) >= left:

@@ -13,11 +13,12 @@ SECTIONS = {1: "start", 2: "part", 3: "end", 4: "full"}
 COMMANDS = {1: "open-return-path", 2: "ping", 3: "postcopy-advise", 4: "postcopy-listen", 5: "postcopy-run",
             6: "ram-discard", 7: "packaged", 9: "postcopy-resume", 10: "recv-bitmap", 11: "switchover-start",
             0x4D01: "hello", 0x4D02: "config", 0x4D03: "commit", 0x4D04: "ask", 0x4D05: "settled",
-            0x4D06: "abort", 0x4D08: "preflight"}
+            0x4D06: "abort", 0x4D08: "preflight", 0x4D0A: "precopy-resume"}
 REPLIES = {1: "shut", 2: "pong", 3: "req-pages-id", 4: "req-pages", 5: "recv-bitmap", 6: "resume-ack", 7: "switchover-ack",
            0x4D01: "hello", 0x4D02: "config-ok", 0x4D03: "error", 0x4D04: "loaded", 0x4D05: "active", 0x4D06: "not-active",
-           0x4D08: "mismatch", 0x4D09: "preflight", 0x4D0B: "incomplete"}
-ZERO, MEM_SIZE, PAGE, EOS, CONTINUE, RUN = 0x002, 0x004, 0x008, 0x010, 0x020, 0x400
+           0x4D08: "mismatch", 0x4D09: "preflight", 0x4D0A: "precopy-resumed",
+           0x4D0B: "incomplete"}
+ZERO, MEM_SIZE, PAGE, EOS, CONTINUE, MARK, RUN = 0x002, 0x004, 0x008, 0x010, 0x020, 0x100, 0x400
 PAGE_SIZE = 4096
 
 # A parser is a generator: it yields a number to be sent so many bytes, or the name of a message that ended.
@@ -47,7 +48,7 @@ def _ram_body(record="ram-record"):
                 yield n * PAGE_SIZE
             elif not flags & RUN:
                 yield 1
-        elif not flags & EOS:
+        elif not flags & (EOS | MARK):
             raise ValueError(f"RAM record {word:#x}")
         yield record
         if flags & EOS:

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # LABELS: kvm
 # TIMEOUT: 300
-"""The connection breaks just before, and just after, each kind of message in either direction: exactly one side runs."""
+"""
+The connection breaks just before, and just after, each kind of message in either direction, and there is to be no other one:
+exactly one side runs.
+"""
 
 import migd_proxy
 import migdtest
@@ -15,6 +18,7 @@ def attempt(t, src, dst, rule=None):
     """One migration; (query-migrate's result, messages seen)."""
     port = int(t.listen(dst).rpartition(":")[2])
     with migd_proxy.Proxy(port, rule=rule) as link:
+        src.set(reconnect_timeout=0)
         src.command("migrate", {"uri": link.uri})
 
         def settled():

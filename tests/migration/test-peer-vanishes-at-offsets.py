@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # LABELS: kvm
 # TIMEOUT: 300
-"""The connection breaks after N bytes, for 100 seeded N in either direction: exactly one side runs."""
+"""
+The connection breaks after N bytes, for 100 seeded N in either direction, and there is to be no other one: exactly one side runs.
+"""
 
 import migd_proxy
 import migdtest
@@ -27,6 +29,7 @@ class Link:
         port = int(self.t.listen(dst).rpartition(":")[2])
         link = migd_proxy.Proxy(port, **proxy)
         with link:
+            self.src.set(reconnect_timeout=0)
             self.src.command("migrate", {"uri": link.uri})
             ended = wait_until(lambda: self.settled(link, dst), "the migration settles", timeout=30)
         self.judge(ended, dst, link)

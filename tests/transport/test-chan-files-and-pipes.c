@@ -69,6 +69,7 @@ static void test_file_is_read(void **state)
 	int fd = memfd_create("file", MFD_CLOEXEC), to = memfd_create("to", MFD_CLOEXEC);
 	struct chan *c;
 	char got[LEN];
+	uint64_t done;
 
 	(void)state;
 	assert_int_equal(pwrite(fd, TEXT, LEN, 3), LEN);
@@ -76,12 +77,14 @@ static void test_file_is_read(void **state)
 	c = chan_new(fd, -1);
 	assert_int_equal(chan_read(c, got, 4, DEADLINE_NONE), 4);
 	assert_memory_equal(got, "QEVM", 4);
-	assert_int_equal(chan_read_to_file(c, to, 1, 10, DEADLINE_NONE), 0);
+	assert_int_equal(chan_read_to_file(c, to, 1, 10, DEADLINE_NONE, &done), 0);
+	assert_int_equal(done, 10);
 	assert_int_equal(pread(to, got, 10, 1), 10);
 	assert_memory_equal(got, &TEXT[4], 10);
 	assert_int_equal(chan_read(c, got, sizeof(got), DEADLINE_NONE), LEN - 14);
 	assert_int_equal(chan_read(c, got, sizeof(got), DEADLINE_NONE), 0);
-	assert_int_equal(chan_read_to_file(c, to, 0, 1, DEADLINE_NONE), -ENODATA);
+	assert_int_equal(chan_read_to_file(c, to, 0, 1, DEADLINE_NONE, &done), -ENODATA);
+	assert_int_equal(done, 0);
 	chan_free(c);
 	close(to);
 }

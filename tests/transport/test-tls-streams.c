@@ -362,10 +362,11 @@ static void test_no_splice(void **state)
 {
 	int fd = memfd_create("memory", MFD_CLOEXEC);
 	struct side client, server;
+	uint64_t done;
 
 	(void)state;
 	meet(&client, &server, NULL);
-	assert_int_equal(chan_read_to_file(server.chan, fd, 0, 4096, DEADLINE_NONE), -ENOTSUP);
+	assert_int_equal(chan_read_to_file(server.chan, fd, 0, 4096, DEADLINE_NONE, &done), -ENOTSUP);
 	finish(&client, &server);
 	(void)close(fd);
 }
