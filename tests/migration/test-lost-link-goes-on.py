@@ -19,9 +19,9 @@ def reconnects(vmm):
 
 
 def never_end(t, src):
-    """Pass follows pass, since the guest writes and its rest would take too long."""
+    """Pass follows pass, since the guest writes (in a pass of some 0.8 s at least once) and its rest would take too long."""
     t.assert_memory_verified(src)
-    src.set(max_bandwidth=40 * MIB, downtime_limit=1, avail_switchover_bandwidth=1)
+    src.set(max_bandwidth=20 * MIB, downtime_limit=1, avail_switchover_bandwidth=1)
 
 
 def through(t, src, dst, cuts, **options):
@@ -55,7 +55,7 @@ def test_in_any_pass(t):
     """Several cuts, with data in flight: in the first pass, in the second, later."""
     random = migdtest.seed()
     src, dst = t.pair(memory="48M", working_set="16M")
-    cuts = random_cuts(random, (64 << 10, 8 * MIB), (20 * MIB, 26 * MIB), (30 * MIB, 40 * MIB), (60 * MIB, 90 * MIB))
+    cuts = random_cuts(random, (64 << 10, 8 * MIB), (20 * MIB, 26 * MIB), (30 * MIB, 40 * MIB), (48 * MIB, 60 * MIB))
     info, link = through(t, src, dst, cuts)
     t.check(info["reconnects"] == len(cuts) == link.n_cuts, f"each was replaced: {info}")
     t.check(dst.migration()["reconnects"] == len(cuts), f"at the destination, too: {dst.migration()}")
@@ -104,7 +104,7 @@ def test_answers_lost(t):
     random = migdtest.seed()
     src, dst = t.pair(memory="48M", working_set="16M")
     port = int(t.listen(dst).rpartition(":")[2])
-    pongs = [random.randrange(2, 4), random.randrange(5, 7)]
+    pongs = [2, random.randrange(4, 6)]
     print("cut before PONG", pongs)
     n_pongs = []
 
