@@ -39,9 +39,7 @@ int reconnect_pause(struct source *s, struct reconnect *r);
 /* Whether the failure CODE of an attempt, or of what was said over it, ends all. */
 bool reconnect_is_final(int code);
 
-/*
- * Until AGREE, called with a new connection, gives 0; a failure of its that is final ends it, too.
- */
+/* Until AGREE, called with a new connection, gives 0; a failure of its that is final ends it, too. */
 int reconnect_until(struct source *s, struct reconnect *r, int (*agree)(struct source *s));
 
 #endif

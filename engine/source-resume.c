@@ -38,7 +38,7 @@ int source_resume_prepare(struct source *s)
 	if (r < 0)
 		return merr_set_errno(&s->err, r, "bitmaps");
 	ram_source_track(s->sender, &s->unacked);
-	chan_notice_silence(s->chan, LINK_SILENCE_MS);
+	chan_watch_peer(s->chan, LINK_SILENCE_MS);
 	s->resumes = true;
 	return 0;
 }
@@ -85,7 +85,7 @@ static int go_on(struct source *s, uint64_t attempts)
 
 	s->answered = s->asked;
 	source_listen(s);
-	chan_notice_silence(s->chan, LINK_SILENCE_MS);
+	chan_watch_peer(s->chan, LINK_SILENCE_MS);
 	r = ram_source_begin_anew(s->sender, s->out, &s->err);
 	if (r == 0 && !s->begun_there)
 		r = handlers_setup(&s->handlers, s->out, &s->err);

@@ -90,7 +90,7 @@ void target_resume_prepare(struct target *t)
 	if (!(t->hello.features & HELLO_FEATURE_RESUME))
 		return;
 	in_on_silence(t->in, look_around, t);
-	chan_notice_silence(t->chan, LINK_SILENCE_MS);
+	chan_watch_peer(t->chan, LINK_SILENCE_MS);
 }
 
 /* The guest runs at the source, and nothing but the connection is wrong. */

@@ -433,21 +433,6 @@ bool chan_is_lost(int r)
 	return false;
 }
 
-/* Probes once a second, from a third of the time on. TCP_USER_TIMEOUT ends both: unanswered probes and what is not acknowledged. */
-void chan_notice_silence(const struct chan *c, unsigned int ms)
-{
-	const int idle_s = ms < 3000 ? 1 : (int)(ms / 3000), interval_s = 1, yes = 1;
-	socklen_t len = sizeof(int);
-	int on = 0;
-
-	if (setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)) < 0 ||
-	    getsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, &len) < 0 || on)
-		return;
-	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-	(void)setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
-}
-
 int64_t chan_tell(const struct chan *c)
 {
 	off_t at = c->kind == KIND_FILE ? lseek(c->fd, 0, SEEK_CUR) : -1;

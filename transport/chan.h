@@ -102,12 +102,6 @@ const char *chan_why(const struct chan *c);
  * more. The peer may be well, and another connection to it may work.
  */
 bool chan_is_lost(int r);
-/*
- * A TCP connection on which nothing comes back for MS, be it only that what was sent is not acknowledged, fails with -ETIMEDOUT:
- * by itself TCP tries for a quarter of an hour, and notices nothing at all on a side that only reads. Keep-alive that was set
- * before stays as it is.
- */
-void chan_notice_silence(const struct chan *c, unsigned int ms);
 /* Record the failure R of a call in ERR: "WHAT: ..." */
 int chan_fail(const struct chan *c, int r, const char *what, struct merr *err);
 
