@@ -239,7 +239,7 @@ static int next_command(struct target *t, uint16_t want, const char *what, uint1
 
 	if (in_u8(t->in) != WIRE_COMMAND || command_read(t->in, &command, ret_len) < 0)
 		return in_fail(t->in, -EBADMSG, "no command after the opening");
-	if (command == WIRE_CMD_ASK || command == WIRE_CMD_ABORT)
+	if (command == WIRE_CMD_ASK || command == WIRE_CMD_ABORT || command == WIRE_CMD_PRECOPY_RESUME)
 		return in_fail(t->in, -ESTALE, "the source is about a handover that this guest knows nothing of");
 	if (command != want)
 		return in_fail(t->in, -EBADMSG, "command 0x%x instead of %s", command, what);

@@ -296,13 +296,14 @@ static int answer_preflight(struct target *t, struct preflight *p)
 }
 
 /*
- * A source that still wants to know about a handover of before, which ended here: the one that is waited for may yet
- * come. Nothing is answered: it is not known here what became of that. 1: wait again.
+ * A source that still is about a handover of before, which ended here: the one that is waited for may yet come. It is told
+ * so, which is no answer to what it asks: what became of that is not known here. 1: wait again.
  */
 static int turn_away_stale(struct target *t)
 {
 	struct merr why = t->err;
 
+	rp_send_error(t->chan, &why);
 	target_disconnect(t);
 	merr_clear(&t->err);
 	target_note_refusal(t, &why);

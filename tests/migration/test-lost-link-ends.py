@@ -178,6 +178,27 @@ def test_target_is_gone(t):
     t.assert_only_runs(src, dst)
 
 
+def test_another_target_is_there(t):
+    """Who listens at the address now has never heard of this migration: it says so, and goes on waiting for its own."""
+    src, dst = pair(t)
+    src.set(reconnect_timeout=600000)
+    port = int(t.listen(dst).rpartition(":")[2])
+    link = t.proxy(port, cuts=[("out", 256 << 10)], refuse_for=3600)
+    src.command("migrate", {"uri": link.uri})
+    wait_until(link.was_cut.is_set, "the link breaks")
+    dst.kill()
+    wait_until(lambda: not t.b.workers(), "the destination's worker ends")
+    dst = t.incoming(t.b, t.options)
+    t.listen(dst, f"tcp:127.0.0.1:{port}")
+    link.refuse_until = 0
+    t.assert_failed(src, "knows nothing of")
+    t.assert_untouched(src)
+    t.check(dst.status() == "setup", f"it waits: {dst.migration()}")
+    src.command("migrate", {"uri": f"tcp:127.0.0.1:{port}"})
+    t.check(t.wait_end(src)["status"] == "completed", f"its own comes: {src.migration()}")
+    t.assert_only_runs(dst, src)
+
+
 def test_device_in_the_way(t):
     """What a VMM's device sent cannot be had again: such a guest starts again, and is told so."""
     src, dst = t.pair(payload="vault", extra=("--vault", "4194304"), memory="32M")
