@@ -201,6 +201,17 @@ static int resume(struct source *s)
 	return r < 0 ? r : await_ack(s);
 }
 
+/* What was sent and lost on its way is not here any more: zeros would go in its place. Only an operator can end this. */
+static bool has_freed(struct recovery *r)
+{
+	if (!migration_has_capability(r->s->m, MIGRATION_CAPABILITY_RELEASE_RAM))
+		return false;
+	r->by_hand = true;
+	(void)merr_set(&r->s->err, -ENODATA, "post-copy cannot go on: capability release-ram freed what was sent, and some of it did "
+		       "not arrive; the guest is lost, give it up by migrate-resolve, outcome discard");
+	return true;
+}
+
 static enum result attempt(struct recovery *r)
 {
 	struct source *s = r->s;
@@ -212,7 +223,7 @@ static enum result attempt(struct recovery *r)
 	if (res != RESULT_INCOMPLETE)
 		return res;
 	r->runs = true;
-	if (resume(s) < 0)
+	if (has_freed(r) || resume(s) < 0)
 		return RESULT_LOST;
 	stats_add(s->m->stats, recoveries, 1);
 	log_info("post-copy goes on, %llu pages are missing guest=\"%s\"", (unsigned long long)ram_todo_pages(&s->ram),
