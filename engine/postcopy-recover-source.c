@@ -228,6 +228,7 @@ static enum result attempt(struct recovery *r)
 	stats_add(s->m->stats, recoveries, 1);
 	log_info("post-copy goes on, %llu pages are missing guest=\"%s\"", (unsigned long long)ram_todo_pages(&s->ram),
 		 s->m->start.guest);
+	stats_add(s->m->stats, recoveries, 1);
 	report_handover(s->m, HANDOVER_RELEASED, false);
 	r->by_hand = s->peer != PEER_MIGD;
 	r->plan = reconnect_plan(UINT64_MAX, -1);

@@ -193,6 +193,7 @@ int postcopy_target_finish(struct target *t)
 			return r;
 		stats_add(t->m->stats, recoveries, 1);
 		log_info("post-copy goes on over a new connection guest=\"%s\"", t->m->start.guest);
+		stats_add(t->m->stats, recoveries, 1);
 		report_status(t->m, MIGRATION_STATUS_POSTCOPY_ACTIVE);
 		r = postcopy_target_serve(t);
 	}

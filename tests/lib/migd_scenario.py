@@ -335,17 +335,17 @@ class Scenario(migdtest.Test):
             self.dst.command("system_wakeup")
         self.check_arrived()
 
-    def check_postcopy(self):
-        """What both sides say of a post-copy without an interruption."""
+    def check_postcopy(self, recoveries=0):
+        """What both sides say of a post-copy that was interrupted so often."""
         src, dst = self.src.migration(), self.dst.migration()
         ram = src["ram"]
         self.check(ram["postcopy-bytes"] > 0 and ram["remaining"] == 0, f"memory was sent in post-copy: {ram}")
         self.check(src["downtime"] >= 0 and "blackout" in src and "expected-downtime" not in src, f"{src}")
         sent = src["postcopy"]
         pages = sent["requested"] + sent["prefetched"] + sent["background"]
-        self.check(pages > 0 and sent["recoveries"] == 0, f"pages were sent: {sent}")
+        self.check(pages > 0 and sent["recoveries"] == recoveries, f"pages were sent: {sent}")
         got = dst["postcopy"]
-        self.check(got["missing"] == 0 and got["recoveries"] == 0, f"nothing is missing: {got}")
+        self.check(got["missing"] == 0 and got["recoveries"] == recoveries, f"nothing is missing: {got}")
         self.check(len(dst["postcopy-vcpu-blocktime"]) == len(dst["postcopy-vcpu-latency"]) == 1, f"one vCPU: {dst}")
         self.check(dst["postcopy-blocktime"] <= dst["postcopy-vcpu-blocktime"][0], f"all waited when the only one did: {dst}")
         self.check(len(dst["postcopy-latency-dist"]) == 24 and sum(dst["postcopy-latency-dist"]) == got["faults"], f"{dst}")
@@ -354,7 +354,7 @@ class Scenario(migdtest.Test):
             self.check(f["min"] <= f["p50"] <= f["p90"] <= f["p99"] <= f["max"] and f["mean"] == dst["postcopy-latency"], f"{dst}")
             self.check(ram["postcopy-requests"] > 0, f"who waited asked: {src}")
         self.check("postcopy-non-vcpu-latency" in dst, f"{dst}")
-        if self.events:
+        if self.events and not recoveries:
             self.check(self.states(self.src) == ["setup", "active", "device", "postcopy-device", "postcopy-active", "completed"],
                        f"the source went through {self.states(self.src)}")
             self.check(self.states(self.dst) == ["setup", "active", "postcopy-device", "postcopy-active", "completed"],
