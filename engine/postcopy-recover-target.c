@@ -13,6 +13,7 @@
 #include "engine/recv-bitmap.h"
 #include "engine/return-path.h"
 #include "engine/target.h"
+#include "engine/urgent-channel.h"
 
 /* For each command: the source has nothing to wait for but answers. */
 #define COMMAND_TIMEOUT_MS 10000
@@ -132,7 +133,9 @@ static int agree(struct target *t)
 		return r;
 	in_timeout(t->in, COMMAND_TIMEOUT_MS);
 	do {
-		r = converse(t);
+		r = urgent_channel_watch(t, clock_now_ns() + COMMAND_TIMEOUT_MS * NS_PER_MS);
+		if (r == 0)
+			r = converse(t);
 	} while (r == 0);
 	in_timeout(t->in, 0);
 	return r < 0 ? r : 0;

@@ -321,7 +321,7 @@ static void skip_description(struct target *t)
 /* The type byte of what comes next. */
 static uint8_t next_type(struct target *t)
 {
-	if (postcopy_target_awaits_urgent(t) && urgent_channel_watch(t) < 0)
+	if (postcopy_target_awaits_urgent(t) && urgent_channel_watch(t, DEADLINE_NONE) < 0)
 		return 0;
 	return in_u8(t->in);
 }

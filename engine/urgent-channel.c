@@ -147,21 +147,22 @@ void urgent_channel_expect(struct target *t)
 		reception_keep_silent(t->reception);
 }
 
-int urgent_channel_watch(struct target *t)
+int urgent_channel_watch(struct target *t, uint64_t deadline_ns)
 {
-	while (!in_ready(t->in)) {
+	while (!in_ready(t->in) && clock_now_ns() < deadline_ns) {
 		struct pollfd p[] = {
 			{ .fd = chan_fd(t->chan), .events = POLLIN },
 			{ .fd = reception_fd(t->reception), .events = POLLIN },
 			{ .fd = t->m->cancel_fd, .events = POLLIN },
+			{ .fd = t->m->pause_fd, .events = POLLIN },
 		};
 
-		(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(reception_deadline(t->reception)));
+		(void)poll(p, ARRAY_SIZE(p), clock_poll_ms(min_u64(deadline_ns, reception_deadline(t->reception))));
 		if (p[2].revents)
 			return merr_set(&t->err, -ECANCELED, "cancelled");
 		reception_work(t->reception);
 		/* What came may be TLS's own: reading tells. */
-		if (p[0].revents)
+		if (p[0].revents || p[3].revents)
 			break;
 	}
 	return 0;

@@ -23,9 +23,9 @@ struct urgent_channel;
 void urgent_channel_expect(struct target *t);
 /*
  * While it is expected: wait until there is something to read on T's connection, and let the channel's handshake go on
- * meanwhile, for which the source waits. 0, or -errno with T's error.
+ * meanwhile, for which the source waits. 0, also when nothing came until DEADLINE_NS: reading tells; or -errno with T's error.
  */
-int urgent_channel_watch(struct target *t);
+int urgent_channel_watch(struct target *t, uint64_t deadline_ns);
 
 /* Wait for T's and begin to receive. PLACEMENT is borrowed. NULL with T's error. */
 struct urgent_channel *urgent_channel_await(struct target *t, struct placement *placement);
