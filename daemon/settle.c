@@ -99,6 +99,9 @@ static void on_vmm_gone(struct migration *m)
 		finish(m, MIGRATION_STATUS_COMPLETED);
 		return;
 	}
+	/* That the connection, or a worker, was lost before says less. */
+	if (migration_in_postcopy(m))
+		merr_clear(&m->error);
 	if (runs)
 		(void)merr_set(&err, -EIO,
 			       "the VMM of guest '%s' ended here before all of the guest's memory had come from the source",

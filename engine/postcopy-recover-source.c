@@ -225,7 +225,6 @@ static enum result attempt(struct recovery *r)
 	r->runs = true;
 	if (has_freed(r) || resume(s) < 0)
 		return RESULT_LOST;
-	stats_add(s->m->stats, recoveries, 1);
 	log_info("post-copy goes on, %llu pages are missing guest=\"%s\"", (unsigned long long)ram_todo_pages(&s->ram),
 		 s->m->start.guest);
 	stats_add(s->m->stats, recoveries, 1);

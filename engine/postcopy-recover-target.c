@@ -194,7 +194,6 @@ int postcopy_target_finish(struct target *t)
 		r = r == -ESRCH ? r : reconnect(t);
 		if (r < 0)
 			return r;
-		stats_add(t->m->stats, recoveries, 1);
 		log_info("post-copy goes on over a new connection guest=\"%s\"", t->m->start.guest);
 		stats_add(t->m->stats, recoveries, 1);
 		report_status(t->m, MIGRATION_STATUS_POSTCOPY_ACTIVE);

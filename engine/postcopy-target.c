@@ -376,11 +376,13 @@ void postcopy_target_lost(struct target *t)
 
 	(void)merr_set(&why, -ESRCH, "the guest's VMM ended, with %" PRIu64 " pages still to come",
 		       atomic_load(&t->postcopy->placement.missing));
+	report_error(t->m, MIGRATION_STATUS_FAILED, &why);
+	request_sender_use(&t->postcopy->requests, NULL);
+	t->err = why;
 	if (t->chan && t->hello.peer == PEER_MIGD) {
 		chan_set_cancel(t->chan, -1);
-		rp_send_error(t->chan, &why);
+		target_say_goodbye(t);
 	}
-	report_error(t->m, MIGRATION_STATUS_FAILED, &why);
 }
 
 /* What ended reading, when it was not the connection's own end. */
@@ -411,11 +413,11 @@ void postcopy_target_pause(struct target *t)
 		    merr_msg(&t->err), t->m->start.guest);
 	request_sender_use(&pc->requests, NULL);
 	/* It would try again at once, and nothing would be better. */
+	report_error(t->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &t->err);
 	if (t->chan && t->hello.peer == PEER_MIGD && !chan_is_lost(t->err.code)) {
 		chan_set_cancel(t->chan, -1);
-		rp_send_error(t->chan, &t->err);
+		target_say_goodbye(t);
 	}
-	report_error(t->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &t->err);
 	merr_clear(&t->err);
 }
 

@@ -260,8 +260,7 @@ static int await_source(struct target *t)
 	return r;
 }
 
-/* Tell the source, and let it read that before it sees the connection reset. */
-static void say_goodbye(struct target *t)
+void target_say_goodbye(struct target *t)
 {
 	uint64_t deadline_ns = clock_now_ns() + DRAIN_MS * NS_PER_MS;
 	uint8_t scratch[4096];
@@ -287,7 +286,7 @@ static int answer_preflight(struct target *t, struct preflight *p)
 		return r;
 	if (r < 0) {
 		log_warning("a preflight was refused: %s guest=\"%s\"", merr_msg(&t->err), t->m->start.guest);
-		say_goodbye(t);
+		target_say_goodbye(t);
 	}
 	target_disconnect(t);
 	if (reception_open(t->reception))
@@ -414,7 +413,7 @@ static void fail(struct target *t)
 	report_error(t->m, status, &t->err);
 	if (t->chan)
 		chan_set_cancel(t->chan, -1);
-	say_goodbye(t);
+	target_say_goodbye(t);
 }
 
 static int open_guest(struct target *t)

@@ -70,6 +70,8 @@ int target_accept(struct target *t, int cancel_fd);
 /* Give a connection that is not wanted the reason, into the log and query-migrate as well. */
 void target_refuse(struct target *t, struct chan *chan, struct merr *why);
 void target_disconnect(struct target *t);
+/* Tell the source the target's error, and let it read that before it sees the connection reset: 2 s at most. */
+void target_say_goodbye(struct target *t);
 
 /* A connection is dropped, and the migration goes on: into the log and query-migrate. WHY is changed. */
 void target_note_refusal(void *target, struct merr *why);
