@@ -29,7 +29,7 @@ int journal_write(struct migration *m, struct merr *err)
 		.waits = m->waits,
 		.allow_weak_handover = m->allow_weak_handover,
 		.arrival = m->arrival,
-		.postcopy = migration_in_postcopy(m),
+		.postcopy = migration_in_postcopy(m) || m->lazy,
 		.strategy = migration_strategy_str(m->strategy),
 		.deadline_ms = m->deadline_ms,
 		.start_postcopy = m->start_postcopy,

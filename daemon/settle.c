@@ -180,6 +180,11 @@ static void start_successor(struct migration *m)
 
 	m->mode = WORKER_MODE_SETTLE;
 	m->on_started = on_successor_started;
+	/* It may have been lost before it said so. */
+	if (m->lazy && !migration_in_postcopy(m)) {
+		(void)migration_set_status(m, MIGRATION_STATUS_ACTIVE);
+		(void)migration_set_status(m, MIGRATION_STATUS_POSTCOPY_DEVICE);
+	}
 	/* The outcome is known here, only the peer has to hear it. But in post-copy pages are missing, or the successor tells. */
 	if (phase == HANDOVER_PHASE_RUNNING && !migration_in_postcopy(m))
 		(void)migration_set_status(m, MIGRATION_STATUS_COMPLETED);

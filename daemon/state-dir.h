@@ -41,7 +41,7 @@ struct journal {
 	bool waits;	       /* in the queue: no worker was started yet */
 	bool allow_weak_handover;
 	uint64_t arrival;      /* its number in the queue, or 0 */
-	bool postcopy;	       /* it got so far */
+	bool postcopy;	       /* it got so far; lazy: from the start */
 	const char *strategy;  /* or "" */
 	uint64_t deadline_ms;
 	bool start_postcopy;

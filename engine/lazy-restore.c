@@ -387,6 +387,11 @@ void lazy_restore_serve(struct target *t)
 
 /* ---- a successor ---- */
 
+static bool runs_here(const struct target *t)
+{
+	return decision_runs(t->m->decision_fd, t->guest.id);
+}
+
 static int list_blocks(struct lazy_restore *l, struct merr *err)
 {
 	struct ram *ram = &l->t->ram;
@@ -411,7 +416,7 @@ static int begin_again(struct lazy_restore *l, struct merr *err)
 		r = read_memo(l, err);
 	if (r == 0)
 		r = begin(l, true, err);
-	if (r == 0 && !decision_runs(l->t->m->decision_fd, l->t->guest.id))
+	if (r == 0 && !runs_here(l->t))
 		r = guest_activate(&l->t->guest, NULL, err);
 	return r;
 }
@@ -428,9 +433,13 @@ static void go_on(struct lazy_restore *l)
 		r = begin_again(l, &why);
 		if (r == 0)
 			break;
-		if (r == -EBADFD) {
+		if (r == -EBADFD && runs_here(l->t)) {
 			/* All was there, and only that was yet to be told. */
 			report_status(l->t->m, MIGRATION_STATUS_COMPLETED);
+			return;
+		}
+		if (r == -EBADFD) {
+			report_error(l->t->m, MIGRATION_STATUS_FAILED, &why);
 			return;
 		}
 		if (wait_retry(l, &why) < 0) {
@@ -455,5 +464,5 @@ bool lazy_restore_succeed(struct target *t)
 		report_error(t->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &t->err);
 	else
 		go_on(t->lazy);
-	return r == 0;
+	return runs_here(t);
 }
