@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a target says to a source of post-copy: requests for pages, and bitmaps of what it has. The input is a return path from
+ * its first message on, over a real socket; its first byte says how often requests are taken from the queue.
+ *
+ * Whatever comes, what is queued are whole pages within their block.
+ */
+/* LIBS: migd_engine */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bitmap.h"
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "engine/page-requests.h"
+#include "engine/recv-bitmap.h"
+
+/* No whole number of bitmap words. */
+#define SMALL_PAGES 1100U
+#define HUGE_PAGES 3U
+#define HUGE_BYTES (2 * MIB)
+/* What a socketpair takes without a reader. */
+#define INPUT_MAX 65536
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct ram ram;
+
+static void block_add(const char *name, uint64_t len, uint64_t page_size)
+{
+	struct attach_ram_block row = { .len = len, .page_size = page_size };
+
+	(void)strcpy(row.name, name);
+	if (ram_add(&ram, &row, fd_memfd("fuzz", len), NULL) < 0)
+		abort();
+}
+
+static void ram_once(void)
+{
+	if (ram.n_blocks)
+		return;
+	block_add("ram", SMALL_PAGES * (uint64_t)WIRE_PAGE_SIZE, WIRE_PAGE_SIZE);
+	block_add("huge", HUGE_PAGES * HUGE_BYTES, HUGE_BYTES);
+	if (ram_source_init(&ram) < 0)
+		abort();
+}
+
+static void all_missing(void)
+{
+	for (size_t i = 0; i < ram.n_blocks; i++)
+		bitmap_set_range(ram.blocks[i].todo, 0, ram.blocks[i].n_pages);
+}
+
+static void check_request(const struct page_request *q)
+{
+	uint64_t own = q->block->page_size / WIRE_PAGE_SIZE;
+
+	if (q->block < ram.blocks || q->block >= ram.blocks + ram.n_blocks || q->n == 0 || q->n > q->block->n_pages ||
+	    q->page > q->block->n_pages - q->n || q->page % own || q->n % own)
+		abort();
+}
+
+/* Answered: on the list no more. */
+static void answer(struct page_requests *q)
+{
+	struct page_request next;
+
+	if (!page_requests_next(q, &next))
+		return;
+	check_request(&next);
+	bitmap_clear_range(next.block->todo, next.page, next.n);
+}
+
+static void take_bitmap(struct in *in, const struct rp_msg *m)
+{
+	char name[256] = { 0 };
+	struct ram_file *b;
+
+	if (m->len == 0 || m->len != 1 + m->body[0])
+		return;
+	memcpy(name, m->body + 1, m->body[0]);
+	b = ram_find(&ram, name);
+	if (b && recv_bitmap_read(in, b) < 0)
+		all_missing();
+	/* What is no page is not missing. */
+	if (b && b->n_pages % BITMAP_WORD_BITS && b->todo[bitmap_words(b->n_pages) - 1] >> b->n_pages % BITMAP_WORD_BITS)
+		abort();
+}
+
+static void converse(struct in *in, unsigned int answers)
+{
+	static struct page_requests q;
+	struct merr why = MERR_INIT;
+	struct rp_msg m;
+
+	q = (struct page_requests){ .ram = &ram };
+	while (rp_read(in, &m) == 0) {
+		if (m.type == WIRE_RP_RECV_BITMAP)
+			take_bitmap(in, &m);
+		else if (page_requests_take(&q, &m, &why) < 0)
+			break;
+		for (unsigned int i = 0; i < answers || page_requests_full(&q); i++)
+			answer(&q);
+	}
+	while (q.n)
+		answer(&q);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct merr err = MERR_INIT;
+	struct chan *chan;
+	struct in *in;
+	int fds[2];
+
+	if (size < 2 || size > INPUT_MAX)
+		return 0;
+	ram_once();
+	all_missing();
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0 || fd_write_full(fds[1], data + 1, size - 1) < 0)
+		abort();
+	(void)shutdown(fds[1], SHUT_WR);
+	chan = chan_new(fds[0], -1);
+	in = in_new(chan, NULL, &err);
+	if (!in)
+		abort();
+	converse(in, data[0] & 3);
+	(void)in_free(in);
+	(void)chan_free(chan);
+	(void)close(fds[1]);
+	return 0;
+}
