@@ -190,11 +190,11 @@ def test_connections_cut_at_any_byte(t):
     numbers = migdtest.seed()
     src, dst, link, uri = prepare(t, "postcopy-preempt")
     link.refuse_after_cut = False
-    enter_postcopy(t, src, dst, uri, rate=RATE)
+    enter_postcopy(t, src, dst, uri, rate=RATE >> 5)
     for _ in range(6):
         before = len(link.clients)
         link.was_cut.clear()
-        link.cut_at = ("out", link.passed["out"] + numbers.randrange(1, 200000))
+        link.cut_at = ("out", link.passed["out"] + numbers.randrange(1, 50000))
         wait_until(link.was_cut.is_set, "it is cut", alive=[src, dst])
         link.cut_at = None
         wait_until(lambda before=before: len(link.clients) >= before + 2, "both connections come again")
