@@ -370,7 +370,10 @@ int target_receive_stream(struct target *t)
 {
 	int r;
 
-	in_timeout(t->in, t->hello.features & HELLO_FEATURE_RESUME ? TARGET_LOOK_MS : TARGET_IDLE_TIMEOUT_MS);
+	if (postcopy_target_awaits_urgent(t))
+		urgent_channel_mind(t, TARGET_IDLE_TIMEOUT_MS);
+	else
+		in_timeout(t->in, t->hello.features & HELLO_FEATURE_RESUME ? TARGET_LOOK_MS : TARGET_IDLE_TIMEOUT_MS);
 	r = t->hello.peer == PEER_MIGD ? 0 : load_section(t, &t->hello.head);
 	while (r == 0)
 		r = target_receive_one(t);

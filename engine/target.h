@@ -36,6 +36,9 @@ struct target {
 	bool switchover_acked;	/* engine/switchover-ack.h */
 	bool state_given;	/* the package came, and the library took its sections */
 	bool state_fed;		/* sections of the library's came unpackaged */
+	struct {
+		uint64_t since_ns, bytes, most_ns;
+	} silence;		/* engine/urgent-channel.c */
 	uint64_t mark_ns;	/* the end of the last measured part of the blackout; 0: none began */
 	uint64_t load_us;	/* what that took */
 	struct merr err;

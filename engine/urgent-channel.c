@@ -20,6 +20,9 @@
 /* A guest that is stopped waits for it. */
 #define AWAIT_MS 10000
 
+/* How often a stream that is silent is left alone. */
+#define MIND_MS 20
+
 /* In mid-page. */
 #define PAGE_TIMEOUT_MS 60000
 
@@ -145,6 +148,31 @@ void urgent_channel_expect(struct target *t)
 {
 	if (t->hello.peer == PEER_QEMU)
 		reception_keep_silent(t->reception);
+}
+
+/* Nothing came for MIND_MS. True: wait on; in the statistics are all channels' bytes. */
+static bool look_after_others(void *opaque)
+{
+	struct target *t = opaque;
+	uint64_t bytes = stats_get(t->m->stats, received_bytes), now_ns = clock_now_ns();
+
+	reception_work(t->reception);
+	if (t->silence.since_ns == 0 || bytes != t->silence.bytes) {
+		t->silence.since_ns = now_ns;
+		t->silence.bytes = bytes;
+	}
+	if (now_ns - t->silence.since_ns < t->silence.most_ns)
+		return true;
+	/* For the error's text. */
+	in_timeout(t->in, t->silence.most_ns / NS_PER_MS);
+	return false;
+}
+
+void urgent_channel_mind(struct target *t, uint64_t idle_ms)
+{
+	t->silence.most_ns = idle_ms * NS_PER_MS;
+	in_timeout(t->in, MIND_MS);
+	in_on_silence(t->in, look_after_others, t);
 }
 
 int urgent_channel_watch(struct target *t, uint64_t deadline_ns)

@@ -22,7 +22,12 @@ struct urgent_channel;
 /* Such a channel will come, at a time of the source's choosing: urgent_channel_watch() from here on. */
 void urgent_channel_expect(struct target *t);
 /*
- * While it is expected: wait until there is something to read on T's connection, and let the channel's handshake go on
+ * A QEMU makes it in mid-section, and sends nothing until its handshake is over: T's stream is left alone for that every now and
+ * then. From here on; IDLE_MS: how long the stream may be silent.
+ */
+void urgent_channel_mind(struct target *t, uint64_t idle_ms);
+/*
+ * While it is expected, between sections: wait until there is something to read on T's connection, and let the channel's handshake go on
  * meanwhile, for which the source waits. 0, also when nothing came until DEADLINE_NS: reading tells; or -errno with T's error.
  */
 int urgent_channel_watch(struct target *t, uint64_t deadline_ns);

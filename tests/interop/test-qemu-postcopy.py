@@ -4,6 +4,9 @@
 # TIMEOUT: 120
 """A RAM-only QEMU, 7.2 and 10.0, is switched to post-copy on its way to a guest of migd's: every byte arrives."""
 
+import os
+
+import migd_certs
 import migd_pattern
 import migd_qemu
 import migdtest
@@ -19,7 +22,15 @@ def need(version):
         raise migdtest.Skip(why)
 
 
-def begun(t, version, pattern, uri="tcp:127.0.0.1:0", capabilities=()):
+def share_key(t, src, dst):
+    for side, qmp, end in (src, src.qmp, "client"), (dst, dst.daemon.qmp, "server"):
+        directory = migd_certs.psk(os.path.join(t.dir, end), {"qemu": "6d6967642f716571"})
+        qmp.command("object-add", {"qom-type": "tls-creds-psk", "id": "tls0", "dir": directory, "endpoint": end,
+                                   **({"username": "qemu"} if end == "client" else {})})
+        side.command("migrate-set-parameters", {"tls-creds": "tls0"})
+
+
+def begun(t, version, pattern, uri="tcp:127.0.0.1:0", tls=False, capabilities=()):
     """A QEMU with a pattern on its way, slowly; and the target."""
     need(version)
     dst = t.vmm(t.daemon("a"), memory=MEMORY, ram_only=migd_qemu.BLOCK, incoming=True)
@@ -27,6 +38,8 @@ def begun(t, version, pattern, uri="tcp:127.0.0.1:0", capabilities=()):
     for side in src, dst:
         side.command("migrate-set-capabilities", {
             "capabilities": [{"capability": c, "state": True} for c in ("postcopy-ram", "return-path", *capabilities)]})
+    if tls:
+        share_key(t, src, dst)
     migd_pattern.write(src.memory_file, pattern)
     src.command("migrate-set-parameters", {"max-bandwidth": SLOW})
     src.command("migrate", {"uri": t.listen(dst, uri)})
@@ -69,6 +82,15 @@ def test_7_2_urgent_channel(t):
 
 def test_10_0_urgent_channel(t):
     switched(t, "10.0", "mixed", capabilities=["postcopy-preempt"])
+
+
+def test_7_2_urgent_channel_under_tls(t):
+    switched(t, "7.2", "mixed", tls=True, capabilities=["postcopy-preempt"])
+
+
+def test_10_0_urgent_channel_under_tls(t):
+    """Its handshake is waited for before the package."""
+    switched(t, "10.0", "mixed", tls=True, capabilities=["postcopy-preempt"])
 
 
 def test_announced_and_not_used(t):
