@@ -14,9 +14,17 @@
 #include "engine/page-requests.h"
 #include "engine/page-sender.h"
 #include "engine/postcopy-recover.h"
+#include "engine/short-slice.h"
 
 /* Who walks through memory: as many of them at once. */
 #define WALKS 8U
+
+/*
+ * While somebody asks, a write of the background is a page or a few, for what is asked meanwhile waits behind it. That costs a
+ * quarter of the speed, so it ends when nobody asked for so long.
+ */
+#define BUSY_PAGES 4U
+#define BUSY_NS	   (20 * NS_PER_MS)
 
 /* The next missing page is looked for so far behind what a walk got. */
 #define WALK_GAP_PAGES 4096U
@@ -41,6 +49,7 @@ struct page_server {
 	uint64_t page;
 	uint64_t unpaid_bytes;		/* of the background, not yet counted against its bandwidth */
 	uint64_t n_requests;
+	uint64_t busy_until_ns;		/* somebody asked a short while ago */
 	struct walk walks[WALKS];
 	struct page_requests requests;
 };
@@ -248,8 +257,10 @@ static int answer(struct page_server *p)
 	struct page_request q;
 	int r = 0;
 
-	while (r == 0 && page_requests_next(&p->requests, &q))
+	while (r == 0 && page_requests_next(&p->requests, &q)) {
 		r = send_requested(p, &q);
+		p->busy_until_ns = clock_now_ns() + BUSY_NS;
+	}
 	if (p->urgent_out)
 		stats_add(p->s->m->stats, beside_bytes, out_offset(p->urgent_out) - urgent_bytes);
 	if (r < 0 && p->urgent_out && out_error(p->urgent_out))
@@ -320,6 +331,7 @@ static int wait_for_bandwidth(struct page_server *p, uint64_t until_ns)
 /* One write's worth. 1: go on; 0: nothing is missing any more. */
 static int send_background(struct page_server *p)
 {
+	unsigned int kept = clock_now_ns() < p->busy_until_ns ? PAGE_SENDER_PAGES - BUSY_PAGES : 0;
 	uint64_t before = out_offset(p->s->out), until_ns, page, end;
 	struct ram_file *b;
 	int r;
@@ -329,8 +341,8 @@ static int send_background(struct page_server *p)
 		return r < 0 ? r : 1;
 	}
 	p->unpaid_bytes = 0;
-	while (page_sender_room(p->main) > 0 && (b = next_missing(p))) {
-		end = run_end(b, p->page, page_sender_room(p->main));
+	while (page_sender_room(p->main) > kept && (b = next_missing(p))) {
+		end = run_end(b, p->page, page_sender_room(p->main) - kept);
 		stats_add(p->s->m->stats, background_pages, end - p->page);
 		page = p->page;
 		p->page = end;	/* an answer in the midst of it puts it elsewhere */
@@ -360,6 +372,8 @@ int page_server_run(struct page_server *p)
 {
 	int r;
 
+	/* The guest waits for what this thread does. */
+	short_slice();
 	source_stats_ram_begin(p->s);
 	begin_section(p);
 	do {

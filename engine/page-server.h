@@ -3,7 +3,8 @@
  * Post-copy's source: it answers the target's requests for pages, and sends all others behind them.
  *
  * Every page in `todo` is sent once; what is requested and not in `todo` is under way. One thread does all, so nothing that
- * it writes is long: a request is noticed behind 128 KiB at the latest, while a write waits for room, and while the
+ * it writes is long: a request is noticed behind 128 KiB at the latest (16 KiB if somebody asked a moment ago), while a write
+ * waits for room, and while the
  * background waits for its bandwidth. It is answered next on the main stream, or at once on a channel of its own (capability
  * postcopy-preempt), on which nothing else travels. The background goes on behind the page that was asked for last.
  *
