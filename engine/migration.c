@@ -86,6 +86,8 @@ void migration_apply(struct migration *m, const struct migration_parameters *p)
 		atomic_store(&m->downtime_limit_ms, p->downtime_limit);
 	if (p->has_reconnect_timeout)
 		atomic_store(&m->reconnect_timeout_ms, p->reconnect_timeout);
+	if (p->has_postcopy_reconnect_timeout)
+		atomic_store(&m->postcopy_reconnect_timeout_ms, p->postcopy_reconnect_timeout);
 	if (p->has_reconnect_backoff_max)
 		atomic_store(&m->reconnect_pause_max_ms, p->reconnect_backoff_max);
 	if (p->has_xbzrle_cache_size)

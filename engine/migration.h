@@ -67,6 +67,7 @@ struct migration {
 	_Atomic uint64_t downtime_limit_ms;
 	_Atomic uint64_t switchover_bps;	/* avail-switchover-bandwidth; 0: estimate */
 	_Atomic uint64_t reconnect_timeout_ms;	/* after a lost connection; 0: there is no other one */
+	_Atomic uint64_t postcopy_reconnect_timeout_ms; /* in post-copy; 0: for ever */
 	_Atomic uint64_t reconnect_pause_max_ms;
 	struct throttle_knobs throttle;
 	_Atomic uint64_t xbzrle_cache_bytes;

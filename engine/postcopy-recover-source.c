@@ -31,6 +31,14 @@ struct recovery {
 	bool runs;	/* the target is known to run the guest */
 };
 
+/* A connection was just lost. */
+static struct reconnect new_plan(const struct source *s)
+{
+	uint64_t ms = atomic_load(&s->m->postcopy_reconnect_timeout_ms);
+
+	return reconnect_plan(ms ? ms : UINT64_MAX, -1);
+}
+
 /* ---- pausing ---- */
 
 /* True: an operator wants it, here or (it said so) at the target. */
@@ -94,7 +102,7 @@ static int connect_again(struct recovery *r)
 	int fd, res;
 
 	merr_clear(&s->err);
-	res = r->by_hand ? await_socket(r, &fd) : migration_connect(s->m, -1, DEADLINE_NONE, &fd, &s->err);
+	res = r->by_hand ? await_socket(r, &fd) : migration_connect(s->m, -1, r->plan.deadline_ns, &fd, &s->err);
 	if (res < 0)
 		return res;
 	report_status(s->m, MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP);
@@ -216,6 +224,7 @@ static enum result attempt(struct recovery *r)
 {
 	struct source *s = r->s;
 	enum result res;
+	int served;
 
 	if (connect_again(r) < 0)
 		return RESULT_LOST;
@@ -230,8 +239,9 @@ static enum result attempt(struct recovery *r)
 	stats_add(s->m->stats, recoveries, 1);
 	report_handover(s->m, HANDOVER_RELEASED, false);
 	r->by_hand = s->peer != PEER_MIGD;
-	r->plan = reconnect_plan(UINT64_MAX, -1);
-	return postcopy_serve(s) < 0 ? RESULT_LOST : RESULT_COMPLETE;
+	served = postcopy_serve(s);
+	r->plan = new_plan(s);
+	return served < 0 ? RESULT_LOST : RESULT_COMPLETE;
 }
 
 /* ---- the operator's word ---- */
@@ -259,9 +269,21 @@ static bool obey(struct recovery *r, enum source_end *ret)
 	}
 }
 
+/* Before the next attempt, unless it is an operator's. */
+static void back_off(struct recovery *r)
+{
+	struct source *s = r->s;
+
+	if (r->by_hand || operator_decided(r) || reconnect_pause(s, &r->plan) != -ETIMEDOUT)
+		return;
+	r->by_hand = true;
+	(void)merr_prefix(&s->err, "connecting again was given up after %llu ms (postcopy-reconnect-timeout), migrate with resume goes "
+			  "on", (unsigned long long)atomic_load(&s->m->postcopy_reconnect_timeout_ms));
+}
+
 enum source_end postcopy_recover(struct source *s, bool runs)
 {
-	struct recovery r = { .s = s, .plan = reconnect_plan(UINT64_MAX, -1), .runs = runs };
+	struct recovery r = { .s = s, .plan = new_plan(s), .runs = runs };
 	enum source_end end;
 
 	r.by_hand = s->peer != PEER_MIGD || !s->m->start.redial;
@@ -281,7 +303,6 @@ enum source_end postcopy_recover(struct source *s, bool runs)
 		default:
 			break;
 		}
-		if (!r.by_hand && !operator_decided(&r))
-			(void)reconnect_pause(s, &r.plan);
+		back_off(&r);
 	}
 }

@@ -34,6 +34,7 @@ INTEGERS = {
     "vcpu-dirty-limit": (1, 1, U64 - 1, SIZE, [0]),
     "reconnect-timeout": (10000, 0, 86400000, SIZE, [86400001]),
     "reconnect-backoff-max": (2000, 100, 60000, SIZE, [0, 99, 60001]),
+    "postcopy-reconnect-timeout": (0, 0, 86400000, SIZE, [86400001]),
 }
 WIDTH = {"uint8_t": U8, "uint32_t": U32}
 BOOLS = {"cpu-throttle-tailslow": [True, False], "direct-io": [False]}

@@ -4,6 +4,8 @@
 # TIMEOUT: 180
 """The network fails in post-copy: the guest runs on at the destination, both sides pause, meet again, and nothing is lost."""
 
+import time
+
 import migdtest
 from migd_postcopy import enter_postcopy, finish, prepare, states, wait_status
 from migd_process import wait_until
@@ -59,6 +61,24 @@ def test_cut_while_they_agree(t):
     wait_until(lambda: len(steps) == 2, f"the link is cut at each step: {done}", 60)
     finish(t, src, dst)
     t.check(not steps, f"the link was not cut at {steps}")
+
+
+def test_reconnects_so_long_and_then_waits(t):
+    src, dst, link, uri = prepare(t)
+    src.set(postcopy_reconnect_timeout=1000, reconnect_backoff_max=200)
+    enter_postcopy(t, src, dst, uri)
+    link.cut()
+    link.refuse = True
+    wait_until(lambda: "postcopy-reconnect-timeout" in src.migration().get("error-desc", ""), "it gives up connecting")
+    t.check(src.migration()["status"] == "postcopy-paused", f"nothing is lost: {src.migration()}")
+    link.refuse = False
+    seen = len(link.clients)
+    wait_status(t, dst, "postcopy-paused")
+    time.sleep(1)  # five pauses' worth
+    t.check(len(link.clients) == seen, "nobody connects any more")
+    src.command("migrate", {"uri": uri, "resume": True})
+    wait_status(t, src, "postcopy-active")
+    finish(t, src, dst)
 
 
 migdtest.main()
