@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/fault-waits.h"
@@ -125,6 +126,7 @@ int fault_service_show(struct fault_service *s, struct ram_file *b, uint64_t pag
 		if (r < 0)
 			return fail(s, b, at, r);
 	}
+	fault_die_at("die-before-served");
 	served(s, b, page, n);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/fault-service.h"
@@ -354,6 +355,7 @@ int postcopy_target_succeed(struct target *t)
 {
 	int r = prepare(t);
 
+	fault_survive();
 	if (r == 0)
 		r = start_service(t);
 	if (r == -EBADFD) {

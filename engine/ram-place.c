@@ -9,6 +9,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/ram-fill.h"
 #include "engine/received.h"
@@ -73,11 +74,14 @@ static bool claim(struct placer *pl, struct ram_file *b, uint64_t page, uint64_t
 static int arrived(struct placer *pl, struct ram_file *b, uint64_t page, uint64_t n, bool holes)
 {
 	struct placement *p = pl->placement;
-	uint64_t fresh = received_add(b, page, n), left;
+	uint64_t fresh, left;
 	int r;
 
+	fault_die_at("die-before-received");
+	fresh = received_add(b, page, n);
 	left = atomic_fetch_sub(&p->missing, fresh) - fresh;
 	stats_set(p->stats, missing_pages, left);
+	fault_die_at("die-before-shown");
 	r = holes ? fault_service_show_holes(p->faults, b, page, n) : fault_service_show(p->faults, b, page, n);
 	if (left == 0)
 		wake_raise(p->complete_fd);

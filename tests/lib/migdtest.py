@@ -90,11 +90,14 @@ class Test:
         """A VMM on `daemon` that waits for a guest made with source_options."""
         return self.vmm(daemon, **{**source_options, "incoming": True, **changes})
 
-    def pair(self, netns=False, dst_changes=None, started=True, **options):
-        """Two daemons with a guest and a VMM that waits for it: (source, destination). `options` are Vmm's."""
+    def pair(self, netns=False, dst_changes=None, started=True, dst_env=None, **options):
+        """
+        Two daemons with a guest and a VMM that waits for it: (source, destination). `options` are Vmm's, `dst_env` is the
+        second daemon's.
+        """
         spaces = self.netns_pair() if netns else (None, None)
         self.a = self.daemon("a", netns=spaces[0])
-        self.b = self.daemon("b", netns=spaces[1])
+        self.b = self.daemon("b", netns=spaces[1], env=dst_env)
         self.options = options
         src = self.vmm(self.a, **options)
         dst = self.incoming(self.b, options, **(dst_changes or {}))
