@@ -138,6 +138,8 @@ def qemu_is_refused(t, version):
     dst = t.vmm(b, memory="16M", ram_only=migd_qemu.BLOCK, incoming=True)
     wait_for_it(dst)
     qemu = migd_qemu.Qemu(t, version)
+    with open(qemu.memory_file, "r+b") as f:
+        f.write(os.urandom(16 << 20))  # more than sockets hold: it could take that for sent
     qemu.command("migrate", {"uri": f"tcp:127.0.0.1:{migd_shared.port(b)}"})
     migd_shared.wait_refused(b, "unnamed")
     info = t.wait_end_of(qemu)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # LABELS: kvm
 # TIMEOUT: 240
+# SERIAL: whoever holds the vCPUs back needs a CPU in time
 """A guest throttled by 50 % runs for 40 to 60 % of the time in which it would otherwise, all of its vCPUs."""
 
 import os
