@@ -22,6 +22,7 @@
 #include "engine/received.h"
 #include "engine/request-sender.h"
 #include "engine/return-path.h"
+#include "engine/short-slice.h"
 #include "engine/target.h"
 #include "engine/urgent-channel.h"
 
@@ -308,6 +309,8 @@ bool postcopy_target_runs(const struct target *t)
 void postcopy_target_started(struct target *t)
 {
 	t->postcopy->state = STATE_RUNNING;
+	/* The background is not to keep the guest's vCPUs, and those who serve them, from a CPU for long. */
+	short_slice();
 	report_status(t->m, MIGRATION_STATUS_POSTCOPY_ACTIVE);
 }
 
