@@ -20,7 +20,7 @@ def test_bandwidth_limit(t):
     for _ in range(10):
         time.sleep(0.1)
         sent = src.migration()["ram"]["transferred"]
-        allowed = limit * (time.monotonic() - started + 0.3)
+        allowed = limit * (time.monotonic() - started + 0.4)
         t.check(sent <= allowed, f"{sent} bytes sent where {allowed:.0f} are allowed")
     src.set(max_bandwidth=0)
     info = t.wait_end(src)

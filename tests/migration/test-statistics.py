@@ -79,9 +79,9 @@ def test_numbers_move_within_a_pass(t):
     t.check(ram["dirty-sync-count"] == 1, f"the first pass is not over: {ram}")
     t.check(ram["pages-per-second"] > 0, f"{ram}")
     t.check(ram["mbps"] > 0, f"{ram}")
-    # One window after a stall may have the bytes of several; from the start on none has more than the limit's.
+    # A window that is not used up may begin another write, of a window's bytes at most; one after a stall has those of several.
     windows = (now["total-time"] - now["setup-time"]) / 100 + 2
-    t.check(ram["transferred"] <= windows * (8 << 20) / 10, f"the speed is the limit's: {now}")
+    t.check(ram["transferred"] <= 2 * windows * (8 << 20) / 10, f"the speed is the limit's: {now}")
     t.check(ram["precopy-bytes"] > first["ram"]["precopy-bytes"] and ram["downtime-bytes"] == 0, f"{ram}")
     t.check(now["total-time"] > first["total-time"] and now["setup-time"] == first["setup-time"], f"{now}")
     src.command("migrate_cancel")
