@@ -8,6 +8,8 @@ import socket
 import struct
 import time
 
+import migdtest
+
 MAGIC = 0x4147494D
 DECISION_MAGIC = 0x4344474D
 HEADER = struct.Struct("<IHHIIIiHHI")  # magic version type seq reply-to length error nfds flags epoch
@@ -133,3 +135,14 @@ def attached(daemon, name="fake", **options):
     reply = peer.hello(name, **options)
     assert reply and not reply.error, f"not attached: {reply and reply.text}"
     return peer
+
+
+def refused(t, daemon, command, arguments, *words):
+    """COMMAND fails, and its error has all WORDS."""
+    try:
+        daemon.qmp.command(command, arguments)
+    except migdtest.QmpError as e:
+        for word in words:
+            t.check(word in e.desc, f"{command}: {e.desc!r} does not say {word!r}")
+        return
+    raise AssertionError(f"{command} {arguments} was accepted")

@@ -4,19 +4,9 @@
 """migrate-pause, migrate-recover and migrate's resume where nothing is paused: refused, out of band too, and nothing changes."""
 
 import migdtest
-from attach_peer import attached
+from attach_peer import attached, refused
 
 FIRST_URI = "tcp:127.0.0.1:0"
-
-
-def refused(t, daemon, command, arguments, *words):
-    try:
-        daemon.qmp.command(command, arguments)
-    except migdtest.QmpError as e:
-        for word in words:
-            t.check(word in e.desc, f"{command}: {e.desc!r} does not say {word!r}")
-        return
-    raise AssertionError(f"{command} {arguments} was accepted")
 
 
 def test_nothing_is_paused(t):

@@ -4,7 +4,7 @@
 """Parameters and capabilities: defaults, all or nothing, one set a guest, and no belief in what is not there."""
 
 import migdtest
-from attach_peer import attached
+from attach_peer import attached, refused
 
 SUPPORTED = {"auto-converge", "background-snapshot", "events", "mapped-ram", "multifd", "late-block-activate",
              "pause-before-switchover", "postcopy-blocktime", "postcopy-ram", "release-ram", "return-path",
@@ -12,16 +12,6 @@ SUPPORTED = {"auto-converge", "background-snapshot", "events", "mapped-ram", "mu
 
 # What a capability is refused without.
 REQUIRES = {"switchover-ack": "return-path"}
-
-
-def refused(t, daemon, command, arguments, *words):
-    try:
-        daemon.qmp.command(command, arguments)
-    except migdtest.QmpError as e:
-        for word in words:
-            t.check(word in e.desc, f"{command}: {e.desc!r} does not say {word!r}")
-        return
-    raise AssertionError(f"{command} {arguments} was accepted")
 
 
 def parameters(daemon, guest):
