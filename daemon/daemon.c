@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "daemon/adopt.h"
 #include "daemon/command.h"
+#include "daemon/config.h"
 #include "daemon/fdset.h"
 #include "daemon/hello.h"
 #include "daemon/host.h"
@@ -165,7 +166,9 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 	if (!d->base || !d->registry || !d->fdsets)
 		return merr_set(err, -ENOMEM, "out of memory");
 	raise_descriptor_limit();
-	r = state_dir_open(o->state_dir, &d->state, err);
+	r = config_init(&d->config, err);
+	if (r == 0)
+		r = state_dir_open(o->state_dir, &d->state, err);
 	if (r == 0)
 		r = host_init(d, err);
 	if (r == 0)
@@ -237,6 +240,7 @@ struct daemon *daemon_free(struct daemon *d)
 	d->objects = objects_free(d->objects);
 	queue_done(d);
 	host_done(d);
+	config_done(&d->config);
 	d->qmp = qmp_server_free(d->qmp);
 	if (p->qmp_path)
 		(void)unlink(p->qmp_path);

@@ -32,6 +32,7 @@ struct daemon {
 	struct listeners *listeners; /* shared ports */
 	struct objects *objects;
 	struct object_watch *object_watch; /* NULL: there is no inotify */
+	struct config config;	     /* daemon/config.h */
 	struct host_parameters host; /* daemon/host.h */
 	struct event *share_timer;   /* daemon/shares.h */
 	uint64_t shared_ns;

@@ -21,6 +21,14 @@
 struct qmp_server;
 struct qmp_call;
 
+/* Classes of commands, by what they can do: the schema's 'access'. */
+enum qmp_access {
+	QMP_ACCESS_READ,	/* changes nothing */
+	QMP_ACCESS_OPERATE,	/* acts on one guest and its migration */
+	QMP_ACCESS_ADMIN,	/* changes the host, its guests, objects and settings */
+	QMP_ACCESS_PRIVILEGED,	/* opens files by name, or runs programs */
+};
+
 /*
  * One row of the generated table (gen/schema/commands.c; the few commands that qmp/ answers itself
  * are not in it). ARGS is checked and converted before the handler.
@@ -29,6 +37,7 @@ struct qmp_command {
 	const char *name;
 	bool allow_oob;
 	bool guest_scoped;	/* takes the optional argument "guest", added by the generator */
+	enum qmp_access access;
 	/* Convert ARGS and call the handler. 0, or -errno with ERR: the handler was not called. */
 	int (*dispatch)(struct qmp_call *call, json_t *args, struct merr *err);
 };
@@ -79,6 +88,8 @@ int qmp_call_take_fd(struct qmp_call *call);
  */
 int qmp_call_name_fd(struct qmp_call *call, const char *name, int fd, struct merr *err);
 int qmp_call_take_named_fd(struct qmp_call *call, const char *name);
+/* Whether the call's client may do what takes ACCESS, beyond its command's own class: -EPERM with ERR. */
+int qmp_call_may(const struct qmp_call *call, enum qmp_access access, struct merr *err);
 /* Answer {"return": VALUE}; takes over VALUE; NULL: {}. */
 void qmp_return(struct qmp_call *call, json_t *value);
 /* Answer an error; ERR's class and text. */

@@ -120,6 +120,7 @@ class Command(Definition):
         self.allow_oob = False
         self.builtin = False	# answered inside qmp/
         self.scope = None
+        self.access = None	# who may give it: one of ACCESS
 
 
 class Event(Definition):
@@ -139,7 +140,7 @@ KEYS = {
     'struct': (('data',), ('base', 'features')),
     'union': (('base', 'discriminator', 'data'), ('features',)),
     'alternate': (('data',), ('features',)),
-    'command': ((), ('data', 'returns', 'scope', 'allow-oob', 'builtin', 'alias', 'features')),
+    'command': ((), ('data', 'returns', 'scope', 'allow-oob', 'builtin', 'alias', 'access', 'features')),
     'event': ((), ('data', 'scope', 'guest-member', 'features')),
 }
 NAMES = {
@@ -148,6 +149,8 @@ NAMES = {
     'command': (r'[a-z][a-z0-9_-]*$', 'lower-case-with-dashes'),
     'event': (r'[A-Z][A-Z0-9_]*$', 'UPPER_CASE'),
 }
+# Who may give a command, by class. Without 'access', a command whose name begins with query- is 'read', any other 'operate'.
+ACCESS = ('read', 'operate', 'admin', 'privileged')
 MEMBER_KEYS = ('type', 'default', 'min', 'max', 'unit', 'power-of-two', 'features')
 FEATURES = ('deprecated', 'unstable')
 
@@ -349,6 +352,9 @@ class Schema:
             return
         self._data(d, body)
         d.allow_oob, d.builtin = body.get('allow-oob', False), body.get('builtin', False)
+        d.access = body.get('access', 'read' if d.name.startswith('query-') else 'operate')
+        if d.access not in ACCESS:
+            raise SchemaError(d.where, f"command '{d.name}': 'access' is one of {quoted(ACCESS)}, and {d.access!r} is none")
         for key, value in (('allow-oob', d.allow_oob), ('builtin', d.builtin)):
             if not isinstance(value, bool):
                 raise SchemaError(d.where, f"command '{d.name}': '{key}' is true or false")
