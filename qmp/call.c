@@ -83,7 +83,9 @@ void qmp_call_run(struct qmp_call *call)
 {
 	struct merr err = MERR_INIT;
 
-	if (call->oob)
+	if (call->inner_fn)
+		; /* what its session runs is the outer one */
+	else if (call->oob)
 		call->session->n_oob++;
 	else
 		call->session->running = call;
@@ -107,6 +109,10 @@ static void answer(struct qmp_call *call, json_t *object)
 {
 	struct qmp_session *s = call->session;
 
+	if (call->inner_fn) {
+		qmp_inner_answer(call, object);
+		return;
+	}
 	if (call->oob)
 		s->n_oob--;
 	else

@@ -26,6 +26,8 @@ struct qmp_call {
 	bool oob;
 	const char *verb;	/* in `request`; NULL after `err` */
 	json_t *arguments;	/* in `request`, or NULL */
+	qmp_inner_fn inner_fn;	/* inner-call.c: gets the answer; NULL: the client gets it */
+	void *inner_opaque;
 };
 
 struct qmp_session {
@@ -98,6 +100,9 @@ struct qmp_call *qmp_call_new(struct qmp_session *s, json_t *request, const stru
 struct qmp_call *qmp_call_free(struct qmp_call *call);
 /* Find the command and run it, or answer what is wrong. */
 void qmp_call_run(struct qmp_call *call);
+
+/* inner-call.c: hand ANSWER (NULL: no memory for it) over to CALL's function, and free CALL. */
+void qmp_inner_answer(struct qmp_call *call, json_t *answer);
 
 /* answer.c: objects for the wire; new references, NULL without memory. */
 json_t *qmp_greeting(const struct qmp_server_options *options);

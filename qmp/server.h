@@ -90,6 +90,13 @@ int qmp_call_name_fd(struct qmp_call *call, const char *name, int fd, struct mer
 int qmp_call_take_named_fd(struct qmp_call *call, const char *name);
 /* Whether the call's client may do what takes ACCESS, beyond its command's own class: -EPERM with ERR. */
 int qmp_call_may(const struct qmp_call *call, enum qmp_access access, struct merr *err);
+/*
+ * Run the command NAME with ARGUMENTS (taken over) as OUTER's client would, with the same checks and what the same client may
+ * do; its answer goes to FN instead of the client: {"return": ...} or {"error": {"class", "desc"}}, borrowed. FN is called
+ * exactly once, before this returns or at any later time; the caller answers OUTER only after that.
+ */
+typedef void (*qmp_inner_fn)(void *opaque, json_t *answer);
+void qmp_call_inner(struct qmp_call *outer, const char *name, json_t *arguments, qmp_inner_fn fn, void *opaque);
 /* Answer {"return": VALUE}; takes over VALUE; NULL: {}. */
 void qmp_return(struct qmp_call *call, json_t *value);
 /* Answer an error; ERR's class and text. */

@@ -96,6 +96,19 @@ static int guest_of(struct qmp_call *call, json_t *args, struct merr *err)
 	return 0;
 }
 
+static void on_inner_answer(void *opaque, json_t *answer)
+{
+	qmp_return(opaque, json_incref(answer));
+}
+
+static int run_inner(struct qmp_call *call, json_t *args, struct merr *err)
+{
+	(void)err;
+	qmp_call_inner(call, json_string_value(json_object_get(args, "command")),
+		       json_incref(json_object_get(args, "arguments")), on_inner_answer, call);
+	return 0;
+}
+
 static const struct qmp_command commands[] = {
 	{ .name = "echo", .dispatch = echo },
 	{ .name = "wait", .dispatch = wait_for_release },
@@ -105,6 +118,7 @@ static const struct qmp_command commands[] = {
 	{ .name = "emit", .dispatch = emit },
 	{ .name = "take-fd", .dispatch = take_fd_of },
 	{ .name = "guest", .dispatch = guest_of },
+	{ .name = "inner", .dispatch = run_inner },
 	{ .name = NULL },
 };
 

@@ -19,7 +19,8 @@
 
 /*
  * The commands: echo (returns its arguments), wait and oob-wait (answered by release_call()), oob-now, fail {class},
- * emit {name, guest?} (sends an event, then answers), take-fd (returns the descriptor's inode), guest (the session's).
+ * emit {name, guest?} (sends an event, then answers), take-fd (returns the descriptor's inode), guest (the session's), inner {command, arguments?} (runs that, and
+ * returns its answer).
  */
 struct harness {
 	struct event_base *base;
