@@ -65,6 +65,7 @@ struct guest {
 	TAILQ_HEAD(migration_list, migration) lingering;
 	TAILQ_HEAD(announcer_list, announcer) announcers; /* daemon/announce.h */
 	struct event *expiry; /* of a record without a VMM */
+	uint32_t rank, ranks; /* its migration's place in the queue, of so many: only while query-migrations is answered */
 };
 
 struct guest *guest_new(struct daemon *d, const char *name);

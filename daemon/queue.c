@@ -2,6 +2,9 @@
 /* Who waits for its turn, and who has it. */
 #include "daemon/queue.h"
 
+#include <errno.h>
+#include <stdlib.h>
+
 #include "base/bytes.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
@@ -155,6 +158,30 @@ uint32_t queue_position(const struct migration *m)
 	if (!waits(m, m->direction))
 		return 0;
 	return count(m->guest->daemon, m->direction, waits, m) + 1;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct migration *const *x = a, *const *y = b;
+
+	return is_before(*x, *y) ? -1 : is_before(*y, *x);
+}
+
+int queue_list(const struct daemon *d, enum worker_direction direction, const struct migration ***ret, size_t *ret_n)
+{
+	const struct migration **list = calloc(d->registry->n_guests + 1, sizeof(*list));
+	const struct guest *g;
+	size_t n = 0;
+
+	if (!list)
+		return -ENOMEM;
+	TAILQ_FOREACH(g, &d->registry->guests, entry)
+		if (waits(g->migration, direction))
+			list[n++] = g->migration;
+	qsort(list, n, sizeof(*list), compare);
+	*ret = list;
+	*ret_n = n;
+	return 0;
 }
 
 uint32_t queue_length(const struct migration *m)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "schema/types.h"
 
 struct daemon;
 struct migration;
@@ -39,6 +40,12 @@ uint32_t queue_position(const struct migration *m);
 
 /* How many wait as M does. */
 uint32_t queue_length(const struct migration *m);
+
+/*
+ * All that wait in DIRECTION, the next one first, in an array of *RET_N that the caller frees: number i has the position
+ * i + 1. In one go, for whoever looks at all of them. -ENOMEM.
+ */
+int queue_list(const struct daemon *d, enum worker_direction direction, const struct migration ***ret, size_t *ret_n);
 
 /* The daemon ends. */
 void queue_done(struct daemon *d);

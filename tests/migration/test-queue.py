@@ -77,6 +77,10 @@ def test_order(t):
     for i, priority in (1, 0), (2, 3), (3, 0), (4, -1):
         host.start(i, priority, slow=False)
     host.expect([None, 2, 1, 3, 4], "by priority, then by arrival")
+    waiting = host.a.qmp.command("query-migrations", {"waiting": True})
+    t.check([m["guest"] for m in waiting] == ["g2", "g1", "g3", "g4"], f"in the order of their turns: {waiting}")
+    listed = {m["guest"]: m.get("queue") for m in host.a.qmp.command("query-migrations")}
+    t.check(listed["g0"] is None and listed["g3"] == {"position": 3, "length": 4}, f"all of them: {listed}")
     for src in host.sources[1:]:
         info = src.migration()
         t.check(info["status"] == "setup" and info["queue"]["length"] == 4, f"{info}")
