@@ -5,7 +5,9 @@
 
 #include "daemon/address.h"
 #include "daemon/daemon.h"
+#include "daemon/fdset.h"
 #include "daemon/guest.h"
+#include "qmp/server.h"
 
 static bool has(const struct guest *g, enum migration_capability c)
 {
@@ -31,6 +33,20 @@ int address_check_direction(const struct addr *a, bool incoming, struct merr *er
 				"'shared' is for migrate-incoming; to migrate to a host's shared port: "
 				"tcp:HOST:PORT,guest=NAME");
 	return 0;
+}
+
+int address_check_access(const struct qmp_call *call, const struct addr *a, struct merr *err)
+{
+	int64_t id;
+	int r;
+
+	if (a->type != ADDR_EXEC && (a->type != ADDR_FILE || fdsets_is_path(a->text, &id)))
+		return 0;
+	r = qmp_call_may(call, QMP_ACCESS_PRIVILEGED, err);
+	if (r < 0)
+		(void)merr_prefix(err, "An address of kind '%s:' makes migd %s", a->type == ADDR_EXEC ? "exec" : "file",
+				  a->type == ADDR_EXEC ? "run a command" : "open a file by its name");
+	return r;
 }
 
 int address_check(const struct guest *g, const struct addr *a, struct merr *err)

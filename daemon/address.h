@@ -8,6 +8,7 @@
 #include "transport/addr.h"
 
 struct guest;
+struct qmp_call;
 
 /* Room for any address as a URI. */
 #define ADDRESS_TEXT_MAX ADDR_FORMATTED_MAX
@@ -36,6 +37,12 @@ int address_check_direction(const struct addr *a, bool incoming, struct merr *er
 
 /* Whether the kind of A is allowed, and fits G's capabilities and parameters (QMP.md 6.5). -EPERM, -EINVAL. */
 int address_check(const struct guest *g, const struct addr *a, struct merr *err);
+
+/*
+ * Whether CALL's client may name A: files that migd is to open by their names, and commands that it is to run, take class
+ * privileged. Descriptors that were passed, also /dev/fdset, do not. -EPERM.
+ */
+int address_check_access(const struct qmp_call *call, const struct addr *a, struct merr *err);
 
 /* As query-migrate's socket-address shows it; free with socket_address_done(). -ENOMEM. */
 int address_describe(const struct addr *a, struct socket_address *ret);

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/access.h"
 #include "daemon/adopt.h"
 #include "daemon/command.h"
 #include "daemon/config.h"
@@ -65,10 +66,13 @@ static void on_end_signal(evutil_socket_t signo, short what, void *opaque)
 static void on_hangup(evutil_socket_t signo, short what, void *opaque)
 {
 	struct daemon *d = opaque;
+	struct merr err = MERR_INIT;
 
 	(void)signo;
 	(void)what;
 	log_info("SIGHUP: looking for changed files of objects");
+	if (access_load(d, &err) < 0)
+		log_err("%s; who may do what stays as it was", merr_msg(&err));
 	objects_refresh(d->objects);
 	object_watch_update(d->object_watch);
 }
@@ -133,6 +137,8 @@ static int start_qmp(struct daemon *d, const char *path, struct merr *err)
 		.micro = MIGD_VERSION_MICRO,
 		.package = "migd-" MIGD_VERSION,
 		.opaque = d,
+		.rights = access_rights,
+		.refuse = access_refuse,
 	};
 
 	d->qmp = qmp_server_new(&o);
@@ -167,6 +173,8 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 		return merr_set(err, -ENOMEM, "out of memory");
 	raise_descriptor_limit();
 	r = config_init(&d->config, err);
+	if (r == 0)
+		r = access_load(d, err);
 	if (r == 0)
 		r = state_dir_open(o->state_dir, &d->state, err);
 	if (r == 0)
@@ -240,6 +248,7 @@ struct daemon *daemon_free(struct daemon *d)
 	d->objects = objects_free(d->objects);
 	queue_done(d);
 	host_done(d);
+	d->access = access_free(d->access);
 	config_done(&d->config);
 	d->qmp = qmp_server_free(d->qmp);
 	if (p->qmp_path)

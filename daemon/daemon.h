@@ -14,6 +14,7 @@
 #include "qmp/server.h"
 #include "schema/types.h"
 
+struct access;
 struct door;
 struct fdsets;
 struct listeners;
@@ -33,6 +34,7 @@ struct daemon {
 	struct objects *objects;
 	struct object_watch *object_watch; /* NULL: there is no inotify */
 	struct config config;	     /* daemon/config.h */
+	struct access *access;	     /* daemon/access.h */
 	struct host_parameters host; /* daemon/host.h */
 	struct event *share_timer;   /* daemon/shares.h */
 	uint64_t shared_ns;

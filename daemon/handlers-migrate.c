@@ -41,6 +41,8 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 	if (r == 0)
 		r = address_check_direction(&addr, false, &err);
 	if (r == 0)
+		r = address_check_access(call, &addr, &err);
+	if (r == 0)
 		r = address_check(g, &addr, &err);
 	if (r == 0)
 		r = cpr_check_channels(g, &addr, cpr_path, &err);
@@ -82,7 +84,8 @@ void cmd_migrate_incoming(struct qmp_call *call, const struct migrate_incoming_a
 	if (incoming_check(g, &err) < 0 ||
 	    address_parse_incoming(args->has_uri ? args->uri : NULL, args->channels,
 				   args->n_channels, &addr, text, &err) < 0 ||
-	    address_check_direction(&addr, true, &err) < 0 || address_check(g, &addr, &err) < 0 ||
+	    address_check_direction(&addr, true, &err) < 0 || address_check_access(call, &addr, &err) < 0 ||
+	    address_check(g, &addr, &err) < 0 ||
 	    (args->has_lazy && args->lazy && incoming_check_lazy(g, &addr, &err) < 0))
 		qmp_fail(call, &err);
 	else
@@ -184,7 +187,8 @@ void cmd_migrate_recover(struct qmp_call *call, const struct migrate_recover_arg
 	if (!g)
 		return;
 	if (address_parse_incoming(args->uri, NULL, 0, &addr, text, &err) < 0 ||
-	    address_check_direction(&addr, true, &err) < 0 || address_check(g, &addr, &err) < 0)
+	    address_check_direction(&addr, true, &err) < 0 || address_check_access(call, &addr, &err) < 0 ||
+	    address_check(g, &addr, &err) < 0)
 		qmp_fail(call, &err);
 	else
 		recovery_listen(g, &addr, call);

@@ -15,12 +15,38 @@
 #include "qmp/server.h"
 #include "schema/commands.h"
 
+/* Whether migd has to open files that O names: directories of credentials, lists, secrets. */
+static bool names_files(const struct object_options *o)
+{
+	switch (o->qom_type) {
+	case OBJECT_TYPE_TLS_CREDS_X509:
+		return TLS_CREDS_COMMON(&o->u.tls_creds_x509)->has_dir;
+	case OBJECT_TYPE_TLS_CREDS_PSK:
+		return TLS_CREDS_COMMON(&o->u.tls_creds_psk)->has_dir;
+	case OBJECT_TYPE_AUTHZ_LISTFILE:
+		return true;
+	case OBJECT_TYPE_SECRET:
+		return o->u.secret.has_file;
+	default:
+		return false;
+	}
+}
+
+static int check_access(const struct qmp_call *call, const struct object_options *o, struct merr *err)
+{
+	int r = names_files(o) ? qmp_call_may(call, QMP_ACCESS_PRIVILEGED, err) : 0;
+
+	if (r < 0)
+		(void)merr_prefix(err, "Object '%s' makes migd open files by their names", o->id);
+	return r;
+}
+
 void cmd_object_add(struct qmp_call *call, const struct object_add_args *args)
 {
 	struct daemon *d = qmp_call_opaque(call);
 	struct merr err = MERR_INIT;
 
-	if (objects_add(d->objects, &args->data, &err) < 0) {
+	if (check_access(call, &args->data, &err) < 0 || objects_add(d->objects, &args->data, &err) < 0) {
 		qmp_fail(call, &err);
 		return;
 	}

@@ -89,6 +89,18 @@ static int merge(struct guest *g, const struct migration_parameters *changes, st
 	return 0;
 }
 
+/* A mode cpr-exec runs it as the VMM's user. */
+static int check_access(const struct qmp_call *call, const struct migration_parameters *changes, struct merr *err)
+{
+	int r = 0;
+
+	if (changes->has_cpr_exec_command && changes->n_cpr_exec_command)
+		r = qmp_call_may(call, QMP_ACCESS_PRIVILEGED, err);
+	if (r < 0)
+		(void)merr_prefix(err, "Parameter 'cpr-exec-command' is a program that is to be run");
+	return r;
+}
+
 void cmd_migrate_set_parameters(struct qmp_call *call,
 				const struct migrate_set_parameters_args *args)
 {
@@ -97,7 +109,7 @@ void cmd_migrate_set_parameters(struct qmp_call *call,
 
 	if (!g)
 		return;
-	if (merge(g, &args->data, &err) < 0) {
+	if (check_access(call, &args->data, &err) < 0 || merge(g, &args->data, &err) < 0) {
 		qmp_fail(call, &err);
 		return;
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "qmp/builtin.h"
 #include "qmp/internal.h"
 #include "qmp/request.h"
@@ -60,6 +61,33 @@ static const struct qmp_command *find(const struct qmp_session *s, const char *n
 	return found ? found : find_in(s->server->options.commands, name);
 }
 
+const char *qmp_access_str(enum qmp_access access)
+{
+	static const char *const names[] = {
+		[QMP_ACCESS_READ] = "read",
+		[QMP_ACCESS_OPERATE] = "operate",
+		[QMP_ACCESS_ADMIN] = "admin",
+		[QMP_ACCESS_PRIVILEGED] = "privileged",
+	};
+
+	return (size_t)access < ARRAY_SIZE(names) ? names[access] : "unknown";
+}
+
+static bool is_negotiation(const char *name)
+{
+	return strcmp(name, "qmp_capabilities") == 0;
+}
+
+/* Whoever can connect may negotiate: refusals have to be readable. */
+static int check_access(const struct qmp_session *s, const struct qmp_command *command, struct merr *err)
+{
+	int r = is_negotiation(command->name) ? 0 : qmp_session_may(s, command->access, err);
+
+	if (r < 0)
+		(void)merr_prefix(err, "The command %s is refused", command->name);
+	return r;
+}
+
 static int run(struct qmp_call *call, struct merr *err)
 {
 	const struct qmp_session *s = call->session;
@@ -67,7 +95,7 @@ static int run(struct qmp_call *call, struct merr *err)
 
 	if (merr_is_set(&call->err))
 		return merr_copy(err, &call->err);
-	if (!s->negotiated && strcmp(call->verb, "qmp_capabilities") != 0)
+	if (!s->negotiated && !is_negotiation(call->verb))
 		return merr_set_class(err, MERR_COMMAND_NOT_FOUND, -ENOENT,
 				      "Expecting capabilities negotiation with 'qmp_capabilities'");
 	command = find(s, call->verb);
@@ -76,6 +104,8 @@ static int run(struct qmp_call *call, struct merr *err)
 				      "The command %s has not been found", call->verb);
 	if (call->oob && !command->allow_oob)
 		return merr_set(err, -EINVAL, "The command %s does not support OOB", call->verb);
+	if (check_access(s, command, err) < 0)
+		return -EPERM;
 	return command->dispatch(call, call->arguments, err);
 }
 
@@ -147,6 +177,11 @@ void *qmp_call_opaque(const struct qmp_call *call)
 const char *qmp_call_session_guest(const struct qmp_call *call)
 {
 	return call->session->guest;
+}
+
+int qmp_call_may(const struct qmp_call *call, enum qmp_access access, struct merr *err)
+{
+	return qmp_session_may(call->session, access, err);
 }
 
 int qmp_call_take_fd(struct qmp_call *call)

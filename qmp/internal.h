@@ -36,6 +36,8 @@ struct qmp_session {
 	void *opaque;	/* the server's */
 	unsigned int refs;
 	char *guest;	/* bound to it; or NULL */
+	struct qmp_peer peer;
+	unsigned int rights;	/* QMP_ACCESS_BIT()s */
 	int fd;		/* -1 once closed */
 	struct event *readable, *writable;
 	struct event *turn;	/* made active when there may be something to do */
@@ -85,6 +87,9 @@ struct qmp_server {
 int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct merr *err);
 void qmp_session_close(struct qmp_session *s);
 void qmp_session_unref(struct qmp_session *s);
+/* -EPERM with ERR, if its client may not use ACCESS. */
+int qmp_session_may(const struct qmp_session *s, enum qmp_access access, struct merr *err);
+void qmp_session_review_rights(struct qmp_session *s);
 /* Look again, from the event loop, whether there is something to do. */
 void qmp_session_wake(struct qmp_session *s);
 /* Queue an object as one line, and send what can be sent. */

@@ -153,6 +153,14 @@ void qmp_server_close_guest(struct qmp_server *s, const char *guest)
 	}
 }
 
+void qmp_server_review_rights(struct qmp_server *s)
+{
+	struct qmp_session *session;
+
+	TAILQ_FOREACH(session, &s->sessions, entry)
+		qmp_session_review_rights(session);
+}
+
 static bool wants_event(const struct qmp_session *s, const char *guest)
 {
 	return s->negotiated && (!s->guest || (guest && strcmp(s->guest, guest) == 0));

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "qmp/peer.h"
 
 struct qmp_server;
 struct qmp_call;
@@ -27,7 +28,14 @@ enum qmp_access {
 	QMP_ACCESS_OPERATE,	/* acts on one guest and its migration */
 	QMP_ACCESS_ADMIN,	/* changes the host, its guests, objects and settings */
 	QMP_ACCESS_PRIVILEGED,	/* opens files by name, or runs programs */
+	QMP_ACCESS__MAX
 };
+
+/* A set of classes. */
+#define QMP_ACCESS_BIT(access) (1U << (access))
+#define QMP_ACCESS_ALL (QMP_ACCESS_BIT(QMP_ACCESS__MAX) - 1)
+
+const char *qmp_access_str(enum qmp_access access);
 
 /*
  * One row of the generated table (gen/schema/commands.c; the few commands that qmp/ answers itself
@@ -49,7 +57,14 @@ struct qmp_server_options {
 	const struct qmp_command *commands;	/* qmp_commands; borrowed */
 	int major, minor, micro;	/* greeting */
 	const char *package;
-	void *opaque;			/* qmp_call_opaque() */
+	void *opaque;			/* qmp_call_opaque(), and the functions' here */
+	/*
+	 * The set of classes that a client may use; asked once a session, and again by
+	 * qmp_server_review_rights(). It must not block. NULL: all of them.
+	 */
+	unsigned int (*rights)(void *opaque, const struct qmp_peer *peer);
+	/* Say in ERR that PEER lacks ACCESS, who it is, and what to do about it; -EPERM. With `rights`. */
+	int (*refuse)(void *opaque, const struct qmp_peer *peer, enum qmp_access access, struct merr *err);
 };
 
 struct qmp_server *qmp_server_new(const struct qmp_server_options *options);
@@ -76,6 +91,9 @@ void qmp_server_close_guest(struct qmp_server *s, const char *guest);
  */
 void qmp_server_event(struct qmp_server *s, const char *name, const char *guest, json_t *data);
 
+/* What the `rights` of the options say may have changed: ask for every session. */
+void qmp_server_review_rights(struct qmp_server *s);
+
 /* For handlers. */
 void *qmp_call_opaque(const struct qmp_call *call);
 /* The guest a session is bound to, or NULL. */
@@ -88,7 +106,10 @@ int qmp_call_take_fd(struct qmp_call *call);
  */
 int qmp_call_name_fd(struct qmp_call *call, const char *name, int fd, struct merr *err);
 int qmp_call_take_named_fd(struct qmp_call *call, const char *name);
-/* Whether the call's client may do what takes ACCESS, beyond its command's own class: -EPERM with ERR. */
+/*
+ * Whether the call's client may do what takes ACCESS, beyond its command's own class: -EPERM with ERR, which says who the
+ * client is and how it can be allowed to. For commands whose arguments decide, or that carry out other commands.
+ */
 int qmp_call_may(const struct qmp_call *call, enum qmp_access access, struct merr *err);
 /*
  * Run the command NAME with ARGUMENTS (taken over) as OUTER's client would, with the same checks and what the same client may

@@ -137,8 +137,28 @@ void qmp_session_unref(struct qmp_session *s)
 {
 	if (--s->refs > 0)
 		return;
+	qmp_peer_done(&s->peer);
 	free(s->guest);
 	free(s);
+}
+
+void qmp_session_review_rights(struct qmp_session *s)
+{
+	const struct qmp_server_options *o = &s->server->options;
+
+	s->rights = o->rights ? o->rights(o->opaque, &s->peer) : QMP_ACCESS_ALL;
+}
+
+int qmp_session_may(const struct qmp_session *s, enum qmp_access access, struct merr *err)
+{
+	const struct qmp_server_options *o;
+
+	if (s->rights & QMP_ACCESS_BIT(access))
+		return 0;
+	if (s->fd < 0)
+		return merr_set(err, -EPERM, "the client has left");
+	o = &s->server->options;
+	return o->refuse(o->opaque, &s->peer, access, err);
 }
 
 static struct event *free_event(struct event *e)
@@ -207,13 +227,22 @@ static int send_greeting(struct qmp_session *s)
 int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct merr *err)
 {
 	struct qmp_session *s = calloc(1, sizeof(*s));
+	int r;
 
 	if (!s || fd_set_nonblock(fd, true) < 0 || (guest && !(s->guest = strdup(guest)))) {
 		free(s);
 		(void)close_fd(fd);
 		return merr_set(err, -ENOMEM, "cannot set up a QMP session");
 	}
+	r = qmp_peer_read(fd, &s->peer);
+	if (r < 0) {
+		free(s->guest);
+		free(s);
+		(void)close_fd(fd);
+		return merr_set_errno(err, r, "cannot tell who a QMP client is");
+	}
 	s->server = server;
+	qmp_session_review_rights(s);
 	s->opaque = server->options.opaque;
 	s->fd = fd;
 	s->parser.limits = &qmp_parser_default_limits;

@@ -109,6 +109,14 @@ static int run_inner(struct qmp_call *call, json_t *args, struct merr *err)
 	return 0;
 }
 
+static int open_file(struct qmp_call *call, json_t *args, struct merr *err)
+{
+	if (json_is_true(json_object_get(args, "privileged")) && qmp_call_may(call, QMP_ACCESS_PRIVILEGED, err) < 0)
+		return merr_prefix(err, "open");
+	qmp_return(call, NULL);
+	return 0;
+}
+
 static const struct qmp_command commands[] = {
 	{ .name = "echo", .dispatch = echo },
 	{ .name = "wait", .dispatch = wait_for_release },
@@ -119,8 +127,27 @@ static const struct qmp_command commands[] = {
 	{ .name = "take-fd", .dispatch = take_fd_of },
 	{ .name = "guest", .dispatch = guest_of },
 	{ .name = "inner", .dispatch = run_inner },
+	{ .name = "operate", .access = QMP_ACCESS_OPERATE, .dispatch = echo },
+	{ .name = "admin", .access = QMP_ACCESS_ADMIN, .dispatch = echo },
+	{ .name = "open", .dispatch = open_file },
 	{ .name = NULL },
 };
+
+static unsigned int rights(void *opaque, const struct qmp_peer *peer)
+{
+	struct harness *h = opaque;
+
+	h->peer = *peer;
+	h->peer.groups = NULL;
+	return h->rights;
+}
+
+static int refuse(void *opaque, const struct qmp_peer *peer, enum qmp_access access, struct merr *err)
+{
+	(void)opaque;
+	assert_int_equal(peer->uid, geteuid());
+	return merr_set(err, -EPERM, "no %s", qmp_access_str(access));
+}
 
 int harness_set_up(void **state)
 {
@@ -129,8 +156,9 @@ int harness_set_up(void **state)
 	h->base = event_base_new();
 	h->server = qmp_server_new(&(struct qmp_server_options){
 		.base = h->base, .commands = commands, .major = 1, .minor = 2, .micro = 3, .package = "test",
-		.opaque = h,
+		.opaque = h, .rights = rights, .refuse = refuse,
 	});
+	h->rights = QMP_ACCESS_ALL;
 	*state = h;
 	return 0;
 }

@@ -19,10 +19,13 @@
 
 /*
  * The commands: echo (returns its arguments), wait and oob-wait (answered by release_call()), oob-now, fail {class},
- * emit {name, guest?} (sends an event, then answers), take-fd (returns the descriptor's inode), guest (the session's), inner {command, arguments?} (runs that, and
- * returns its answer).
+ * emit {name, guest?} (sends an event, then answers), take-fd (returns the descriptor's inode), guest (the session's),
+ * inner {command, arguments?} (runs that, and returns its answer),
+ * operate, admin (of these classes), open {privileged?} (takes class privileged if asked to). All others are of class read.
  */
 struct harness {
+	unsigned int rights;	/* of clients; all at first */
+	struct qmp_peer peer;	/* that was asked about last; its groups are not kept */
 	struct event_base *base;
 	struct qmp_server *server;
 };

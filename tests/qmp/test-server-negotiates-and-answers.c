@@ -180,7 +180,8 @@ static void all_commands_are_listed(void **state)
 			"{\"return\": [{\"name\": \"qmp_capabilities\"}, {\"name\": \"query-version\"}, "
 			"{\"name\": \"query-commands\"}, {\"name\": \"query-qmp-schema\"}, {\"name\": \"echo\"}, "
 			"{\"name\": \"wait\"}, {\"name\": \"oob-wait\"}, {\"name\": \"oob-now\"}, {\"name\": \"fail\"}, "
-			"{\"name\": \"emit\"}, {\"name\": \"take-fd\"}, {\"name\": \"guest\"}, {\"name\": \"inner\"}]}\r\n");
+			"{\"name\": \"emit\"}, {\"name\": \"take-fd\"}, {\"name\": \"guest\"}, {\"name\": \"inner\"}, "
+			"{\"name\": \"operate\"}, {\"name\": \"admin\"}, {\"name\": \"open\"}]}\r\n");
 	close(fd);
 }
 
