@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the commands of migctl share: the session, the options, and how results are shown. */
+/* What the commands of migctl share: the session, the table of commands, and how results are shown. */
 #ifndef MIGD_CTL_CTL_H
 #define MIGD_CTL_CTL_H
 
@@ -9,70 +9,97 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "ctl/options.h"
+#include "ctl/status.h"
 #include "qmp/client.h"
 
-/* Exit status of the program. */
-enum ctl_status {
-	CTL_OK = 0,
-	CTL_FAILED = 1,	/* it was refused, or did not work out; stderr says why */
-	CTL_USAGE = 2,	/* the command line is wrong */
-};
+struct ctl_command;
 
-/* Options that only some commands take. */
-enum ctl_option {
-	CTL_OPT_DETACH = 1 << 0,
-	CTL_OPT_WAIT = 1 << 1,
-	CTL_OPT_FENCED = 1 << 2,
-	CTL_OPT_PREFLIGHT = 1 << 3,
-	CTL_OPT_PRIORITY = 1 << 4,
-	CTL_OPT_STRATEGY = 1 << 5,
-	CTL_OPT_DEADLINE = 1 << 6,
-	CTL_OPT_LAZY = 1 << 7,
-};
-
-/* One run of migctl. */
+/* One run of a command. */
 struct ctl {
+	const struct ctl_command *command;
 	const char *socket_path;
 	const char *guest;	/* -g; NULL: the daemon's only one */
 	bool json;
-	unsigned int options;	/* enum ctl_option */
-	/* Values of options, as given; NULL: it was not. */
-	const char *priority;
-	const char *strategy;
-	const char *deadline;
+	const char *given[CTL_N_OPTIONS];	/* the value; "": it has none; NULL: it was not given */
+	uint64_t deadline_ns;	/* CLOCK_MONOTONIC; of --timeout; 0: none */
 	int n_args;
 	char **args;
-	struct qmp_client *client;
+	struct qmp_client *client;	/* NULL for a command that needs no daemon */
 };
 
-/* One row a command. */
+/*
+ * One row a command; docs/man/migctl.1, the help and completion are made from it. Texts are plain: a newline ends a
+ * paragraph, `such quotes` are set in bold type.
+ */
 struct ctl_command {
 	const char *name;
-	const char *args;	/* for the help text */
-	int min_args, max_args;	/* -1: any number */
-	unsigned int options;	/* that it takes */
+	/*
+	 * The arguments, by words: URI one of that kind (ctl/kinds.c says what kinds there are), run|discard one of these, [X]
+	 * one that may be missing, and ... at the end any number.
+	 */
+	const char *args;
+	const char *help;	/* one line */
+	const char *text;	/* what it does */
+	const char *trouble;	/* what can go wrong: `WHAT IS SEEN: what to do', a paragraph each; NULL: nothing of its own */
+	const char *examples;	/* lines: # WHAT FOR, then the command */
+	const char *related;	/* names of commands, a space between */
+	uint64_t options;	/* that it takes besides those of all: CTL_TAKES(), or'ed */
 	bool no_guest;		/* -g makes no sense for it */
-	const char *help;
+	bool no_daemon;		/* it connects by itself, if at all */
+	bool waits;		/* for a migration: --timeout, and the exit status says how it ended */
 	/* An enum ctl_status; if not CTL_OK, with ERR. */
 	int (*run)(struct ctl *ctl, struct merr *err);
 };
 
-/* The groups, each ended by a row without a name. */
+/* What belongs together. Each table is ended by a row without a name; the groups by one without a title. */
+struct ctl_group {
+	const char *title;
+	const struct ctl_command *commands;
+};
+extern const struct ctl_group ctl_groups[];
+
 extern const struct ctl_command ctl_guest_commands[];
 extern const struct ctl_command ctl_migrate_commands[];
 extern const struct ctl_command ctl_settings_commands[];
 extern const struct ctl_command ctl_host_commands[];
 extern const struct ctl_command ctl_raw_commands[];
+extern const struct ctl_command ctl_help_commands[];
+
+/* NULL: there is none of that name. */
+const struct ctl_command *ctl_find_command(const char *name);
+
+/* Carry out what a command line says; an enum ctl_status, everything was printed. */
+int ctl_main(int argc, char **argv);
+
+/* Whether an option was given, and its value; NULL: it was not. */
+static inline bool ctl_has(const struct ctl *ctl, enum ctl_option option)
+{
+	return ctl->given[option] != NULL;
+}
+static inline const char *ctl_value(const struct ctl *ctl, enum ctl_option option)
+{
+	return ctl->given[option];
+}
 
 /* Arguments for a guest-scoped command: an object with "guest" if one was named. NULL: no memory. */
 json_t *ctl_guest_args(const struct ctl *ctl);
 
-/* Execute; takes ARGS over (NULL: none). CTL_OK with *RET (may be NULL), or CTL_FAILED with ERR. */
+/*
+ * Execute; takes ARGS over (NULL: none). CTL_OK with *RET (may be NULL), or ERR and what became of it: CTL_FAILED,
+ * CTL_UNREACHABLE, CTL_NO_GUEST, CTL_NOT_PERMITTED or CTL_TIMED_OUT.
+ */
 int ctl_execute(struct ctl *ctl, const char *name, json_t *args, json_t **ret, struct merr *err);
 /* The same with guest's arguments only. */
 int ctl_query(struct ctl *ctl, const char *name, json_t **ret, struct merr *err);
 /* The same, and nothing to show but "{}" with --json. */
 int ctl_do(struct ctl *ctl, const char *name, json_t *args, struct merr *err);
+
+/* What a failure with ERR, of the client's, means for the exit status. */
+int ctl_status_of(const struct merr *err);
+
+/* Whether the time of --timeout is over: then CTL_TIMED_OUT with ERR, else CTL_OK. */
+int ctl_check_time(const struct ctl *ctl, struct merr *err);
 
 /* TEXT, a number, into ARGS as NAME. CTL_OK, or CTL_USAGE with ERR. */
 int ctl_add_number(json_t *args, const char *name, const char *text, struct merr *err);
@@ -91,6 +118,10 @@ const char *ctl_clean(const char *text, char *buf, size_t len);
 
 /* "1.5 GiB". Returns BUF. */
 const char *ctl_size(double bytes, char *buf, size_t len);
+
+/* The bytes that make standard output's next text so, and as it was; "" where it is no terminal, or NO_COLOR is set. */
+enum ctl_colour { CTL_PLAIN, CTL_BOLD, CTL_GREEN, CTL_YELLOW, CTL_RED };
+const char *ctl_colour(enum ctl_colour colour);
 
 #define _cleanup_json_ _cleanup_(ctl_json_cleanup)
 static inline void ctl_json_cleanup(json_t **j)

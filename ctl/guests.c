@@ -59,10 +59,48 @@ static int cont_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_guest_commands[] = {
-	{ "guests", "", 0, 0, 0, true, "list the guests of this daemon", guests_run },
-	{ "attach", "NAME PATH", 2, 2, 0, true, "attach to a VMM that listens on PATH", attach_run },
-	{ "detach", "NAME", 1, 1, 0, true, "let go of a guest, which goes on as it is", detach_run },
-	{ "stop", "", 0, 0, 0, false, "stop the guest's vCPUs", stop_run },
-	{ "cont", "", 0, 0, 0, false, "start them again", cont_run },
+	{ .name = "guests",
+	  .help = "list the guests of this daemon",
+	  .text = "One line a guest: what it does, how large it is, its VMM's process, and which side of a migration it can be. A guest "
+		  "whose VMM is gone or restarting is shown as (detached) as long as there is a record of it.",
+	  .examples = "# names only, for a script\nmigctl --json guests | jq -r '.[].name'",
+	  .related = "list status attach",
+	  .no_guest = true,
+	  .run = guests_run },
+	{ .name = "attach",
+	  .args = "NAME PATH",
+	  .help = "attach to a VMM that listens on a Unix socket",
+	  .text = "The guest of the VMM that listens on the Unix socket PATH is called NAME from then on. VMMs that connect to the "
+		  "daemon's attach socket by themselves need no such command.",
+	  .trouble = "The name is taken: choose another, or detach the guest that has it.\n"
+		     "Nobody listens on the path: start the VMM (migd-vmm: --attach-listen PATH).",
+	  .examples = "# a VMM that was started with --attach-listen\nmigctl attach web1 /run/vmm/web1.sock",
+	  .related = "detach guests",
+	  .no_guest = true,
+	  .run = attach_run },
+	{ .name = "detach",
+	  .args = "GUEST",
+	  .help = "let go of a guest, which goes on as it is",
+	  .text = "The daemon forgets the guest and does not let it come back by itself. The guest goes on as it is.",
+	  .trouble = "It is being migrated: wait for the end (`migctl watch`) or cancel it first.",
+	  .examples = "# before its VMM is handed to another daemon\nmigctl detach web1",
+	  .related = "attach guests",
+	  .no_guest = true,
+	  .run = detach_run },
+	{ .name = "stop",
+	  .help = "stop the guest's vCPUs",
+	  .text = "The guest stands still until `migctl cont`. Nothing happens if it does already. A guest that is migrated while it is "
+		  "stopped is stopped at the destination too.",
+	  .examples = "# one of several guests\nmigctl -g web1 stop",
+	  .related = "cont status",
+	  .run = stop_run },
+	{ .name = "cont",
+	  .help = "start the guest's vCPUs again",
+	  .text = "Nothing happens if they run. A guest that waits for an incoming migration will start after it.",
+	  .trouble = "Its migration is not finished: wait for the end.\n"
+		     "It may run on the other side of a migration: `migctl status` says so; see `migctl help resolve`.",
+	  .examples = "# after a stop\nmigctl -g web1 cont",
+	  .related = "stop status resolve",
+	  .run = cont_run },
 	{ 0 },
 };

@@ -104,8 +104,25 @@ static int list_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_host_commands[] = {
-	{ "list", "", 0, 0, 0, true, "list the migrations of all guests, and who waits", list_run },
-	{ "host", "[NAME=VALUE ...]", 0, -1, 0, true,
-	  "show or change what holds for all guests (max-bandwidth=1G, max-outgoing=2)", host_run },
+	{ .name = "list",
+	  .help = "list the migrations of all guests, and who waits",
+	  .text = "Of each guest the migration that runs or waits, or else the last: which way, how it stands, its priority, how much it "
+		  "may send in a second or at which place it waits for its turn, and what was sent or received.",
+	  .examples = "# who is under way\nmigctl list\n# the addresses of those that failed\n"
+		      "migctl --json list | jq -r '.[] | select(.status == \"failed\").uri'",
+	  .related = "host guests priority",
+	  .no_guest = true,
+	  .run = list_run },
+	{ .name = "host",
+	  .args = "[HOST-PARAMETER=VALUE]...",
+	  .help = "show or change what holds for all guests (max-bandwidth=1G, max-outgoing=2)",
+	  .text = "Without arguments, show it; otherwise change it. `max-bandwidth` (bytes per second) is shared by all outgoing "
+		  "migrations, beside each one's own; `max-outgoing` and `max-incoming` are how many may run at once, and the others "
+		  "wait. 0 is no limit. `tls-required` refuses migrations without TLS. The daemon keeps it all for the next one.",
+	  .examples = "# what it is now\nmigctl host\n# two at a time, together no more than 10 Gbit/s\n"
+		      "migctl host max-outgoing=2 max-bandwidth=1250000000",
+	  .related = "list priority set",
+	  .no_guest = true,
+	  .run = host_run },
 	{ 0 },
 };

@@ -11,12 +11,12 @@
 /* The daemon knows which strategies there are. */
 static int add_options(json_t *args, const struct ctl *ctl, struct merr *err)
 {
-	int r = ctl->priority ? ctl_add_number(args, "priority", ctl->priority, err) : CTL_OK;
+	int r = ctl_has(ctl, CTL_OPT_PRIORITY) ? ctl_add_number(args, "priority", ctl_value(ctl, CTL_OPT_PRIORITY), err) : CTL_OK;
 
-	if (r == CTL_OK && ctl->deadline)
-		r = ctl_add_number(args, "deadline", ctl->deadline, err);
-	if (ctl->strategy)
-		json_object_set_new(args, "strategy", json_string(ctl->strategy));
+	if (r == CTL_OK && ctl_has(ctl, CTL_OPT_DEADLINE))
+		r = ctl_add_number(args, "deadline", ctl_value(ctl, CTL_OPT_DEADLINE), err);
+	if (ctl_has(ctl, CTL_OPT_STRATEGY))
+		json_object_set_new(args, "strategy", json_string(ctl_value(ctl, CTL_OPT_STRATEGY)));
 	return r;
 }
 
@@ -30,15 +30,15 @@ static int migrate_run(struct ctl *ctl, struct merr *err)
 		return r;
 	}
 	json_object_set_new(args, "uri", json_string(ctl->args[0]));
-	if (ctl->options & CTL_OPT_PREFLIGHT) {
+	if (ctl_has(ctl, CTL_OPT_PREFLIGHT)) {
 		json_object_set_new(args, "preflight", json_string("only"));
 		r = ctl_execute(ctl, "migrate", args, NULL, err);
 		return r == CTL_OK ? preflight_follow(ctl, err) : r;
 	}
-	if (ctl->options & CTL_OPT_DETACH)
+	if (ctl_has(ctl, CTL_OPT_DETACH))
 		return ctl_do(ctl, "migrate", args, err);
 	r = ctl_execute(ctl, "migrate", args, NULL, err);
-	return r == CTL_OK ? progress_follow(ctl, err) : r;
+	return r == CTL_OK ? progress_follow(ctl, false, err) : r;
 }
 
 #define SNAPSHOT "background-snapshot"
@@ -112,7 +112,7 @@ static int incoming_run(struct ctl *ctl, struct merr *err)
 
 	json_object_set_new(args, "uri", json_string(ctl->args[0]));
 	json_object_set_new(args, "exit-on-error", json_false());
-	if (ctl->options & CTL_OPT_LAZY)
+	if (ctl_has(ctl, CTL_OPT_LAZY))
 		json_object_set_new(args, "lazy", json_true());
 	r = ctl_execute(ctl, "migrate-incoming", args, NULL, err);
 	if (r == CTL_OK)
@@ -122,10 +122,10 @@ static int incoming_run(struct ctl *ctl, struct merr *err)
 	if (!ctl->json) {
 		json_array_foreach(json_object_get(info, "socket-address"), i, address)
 			print_address(address);
-	} else if (!(ctl->options & CTL_OPT_WAIT)) {
+	} else if (!ctl_has(ctl, CTL_OPT_WAIT)) {
 		ctl_print_json(info);
 	}
-	return ctl->options & CTL_OPT_WAIT ? progress_follow(ctl, err) : CTL_OK;
+	return ctl_has(ctl, CTL_OPT_WAIT) ? progress_follow(ctl, false, err) : CTL_OK;
 }
 
 static void print_handover(const json_t *info)
@@ -180,7 +180,7 @@ static int status_run(struct ctl *ctl, struct merr *err)
 
 static int watch_run(struct ctl *ctl, struct merr *err)
 {
-	return progress_follow(ctl, err);
+	return progress_follow(ctl, true, err);
 }
 
 static int cancel_run(struct ctl *ctl, struct merr *err)
@@ -230,7 +230,7 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 {
 	json_t *args;
 
-	if (!(ctl->options & CTL_OPT_FENCED)) {
+	if (!ctl_has(ctl, CTL_OPT_FENCED)) {
 		merr_set(err, -EINVAL,
 			 "resolve: make sure that the other side cannot run the guest (or, for 'discard', that "
 			 "it does), then say so with --fenced");
@@ -243,24 +243,127 @@ static int resolve_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_migrate_commands[] = {
-	{ "migrate", "URI", 1, 1,
-	  CTL_OPT_DETACH | CTL_OPT_PREFLIGHT | CTL_OPT_PRIORITY | CTL_OPT_STRATEGY | CTL_OPT_DEADLINE, false,
-	  "migrate the guest to tcp:HOST:PORT, unix:PATH, vsock:CID:PORT or file:PATH, and wait for the end", migrate_run },
-	{ "incoming", "URI", 1, 1, CTL_OPT_WAIT | CTL_OPT_LAZY, false,
-	  "wait for a guest at tcp:HOST:PORT (port 0: any), unix:PATH or vsock:CID:PORT, or read it from file:PATH", incoming_run },
-	{ "snapshot", "file:PATH", 1, 1, 0, false,
-	  "save the guest as it is now, while it runs on, and wait for the end", snapshot_run },
-	{ "status", "", 0, 0, 0, false, "what the guest does, and where its migration stands", status_run },
-	{ "watch", "", 0, 0, 0, false, "follow the migration until it ends", watch_run },
-	{ "cancel", "", 0, 0, 0, false, "cancel the migration; the guest runs on here", cancel_run },
-	{ "postcopy", "", 0, 0, 0, false,
-	  "switch the migration to post-copy: the guest goes on there, and its memory follows", postcopy_run },
-	{ "pause", "", 0, 0, 0, false, "post-copy: give the connection up, and wait for recover and resume", pause_run },
-	{ "recover", "URI", 1, 1, 0, false, "post-copy is paused, on the destination: listen there for the source", recover_run },
-	{ "resume", "URI", 1, 1, 0, false, "post-copy is paused, on the source: go on over a new connection", resume_run },
-	{ "priority", "N", 1, 1, 0, false, "change the priority of a migration that runs or waits: from -8 to 8",
-	  priority_run },
-	{ "resolve", "run|discard", 1, 1, CTL_OPT_FENCED, false,
-	  "decide about a guest in doubt: run it here, or never again", resolve_run },
+	{ .name = "migrate",
+	  .args = "URI",
+	  .help = "migrate the guest away, and wait for the end",
+	  .text = "To where another migd waits (`migctl incoming`), or to a file. On a terminal one line shows the phase, the pass over "
+		  "memory, how much is done and left, the rate at which the guest dirties memory, the bandwidth, the blackout to be "
+		  "expected if the guest were stopped now, and the time it will take; elsewhere a plain line is printed at each change "
+		  "and every five seconds. Ending migctl does not end the migration.\n"
+		  "With `--preflight` nothing is migrated: the two sides are compared, and everything that has to be changed first is "
+		  "printed as a table. With `--priority` it has its turn before others of this host, and a larger share of the host's "
+		  "bandwidth; each step doubles it. `--strategy` is `precopy` (by default), `postcopy` (one pass, then post-copy) or "
+		  "`auto` (whatever gets it done: throttling if auto-converge is on, else post-copy if postcopy-ram is). With "
+		  "`--deadline`, `auto` goes to post-copy in time for it; otherwise the migration fails when the time has passed, and "
+		  "the guest stays.",
+	  .trouble = "Connection refused: nobody waits there: `migctl incoming` on the other host first.\n"
+		     "It does not get done: what the guest dirties outruns the bandwidth: raise max-bandwidth or downtime-limit, or use "
+		     "--strategy auto with auto-converge or postcopy-ram.\n"
+		     "In doubt: the other side cannot be reached at the last step: `migctl help resolve`.\n"
+		     "docs/errors-and-limits.md lists more.",
+	  .examples = "# to another host\nmigctl -g web1 migrate tcp:host-b:4444\n# only see whether it fits there\n"
+		      "migctl -g web1 migrate --preflight tcp:host-b:4444\n# whatever it takes, within a minute\n"
+		      "migctl -g web1 migrate --strategy auto --deadline 60000 tcp:host-b:4444",
+	  .related = "incoming watch cancel set postcopy resolve",
+	  .options = CTL_TAKES(CTL_OPT_DETACH) | CTL_TAKES(CTL_OPT_PREFLIGHT) | CTL_TAKES(CTL_OPT_PRIORITY) |
+		     CTL_TAKES(CTL_OPT_STRATEGY) | CTL_TAKES(CTL_OPT_DEADLINE),
+	  .waits = true,
+	  .run = migrate_run },
+	{ .name = "incoming",
+	  .args = "URI",
+	  .help = "have the guest wait for a migration, or read it from a file",
+	  .text = "The guest's VMM was started to wait for one (migd-vmm: --incoming). Prints where it listens: with port 0 one that is "
+		  "free is taken. With `--wait` the command ends when the guest has arrived, or will not. With `--lazy` a guest from a "
+		  "file with mapped-ram runs at once, and its memory is read when it needs it, the rest meanwhile.",
+	  .trouble = "Failed to listen: the port or the path is taken: choose another.\n"
+		     "It does not wait for a migration: start its VMM as a destination.",
+	  .examples = "# at a port that is free\nmigctl -g web1 incoming tcp:0.0.0.0:0\n# at the ports that all guests of the host share\n"
+		      "migctl -g web1 incoming shared:\n# back from a file\nmigctl -g web1 incoming --wait file:/var/lib/guests/web1",
+	  .related = "migrate watch host",
+	  .options = CTL_TAKES(CTL_OPT_WAIT) | CTL_TAKES(CTL_OPT_LAZY),
+	  .waits = true,
+	  .run = incoming_run },
+	{ .name = "snapshot",
+	  .args = "URI",
+	  .help = "save the guest as it is now, while it runs on, and wait for the end",
+	  .text = "To `file:PATH` or a command. The guest stops for milliseconds only, for its state outside memory; `migctl incoming` "
+		  "makes a guest of the file again. This is `migctl migrate` with the capability background-snapshot, which is turned "
+		  "on for so long. Ending migctl does not end the snapshot, and leaves the capability on.",
+	  .trouble = "Background-snapshot is not supported: the kernel is too old, or the VMM gets no userfaultfd: `migctl doctor`.",
+	  .examples = "# to a file\nmigctl -g web1 snapshot file:/var/lib/guests/web1.snapshot",
+	  .related = "incoming migrate",
+	  .waits = true,
+	  .run = snapshot_run },
+	{ .name = "status",
+	  .help = "what the guest does, and where its migration stands",
+	  .text = "Also what the migration decided last, whether its handover is in doubt, and why the last one failed.",
+	  .examples = "# of the only guest\nmigctl status\n# the bytes left, for a script\n"
+		      "migctl --json -g web1 status | jq .migration.ram.remaining",
+	  .related = "watch list",
+	  .run = status_run },
+	{ .name = "watch",
+	  .help = "follow the migration until it ends",
+	  .text = "As `migctl migrate` does, of a migration that is under way, on either side; the exit status says how it ended. With "
+		  "--json there is a line at each change, and one a second.",
+	  .trouble = "There is no migration of this guest: nothing was ever started; `migctl list` shows all there are.",
+	  .examples = "# until the end\nmigctl -g web1 watch\n# for ten seconds\nmigctl -g web1 watch --timeout 10",
+	  .related = "migrate status events",
+	  .waits = true,
+	  .run = watch_run },
+	{ .name = "cancel",
+	  .help = "cancel the migration; the guest runs on here",
+	  .text = "Within 100 ms. Nothing happens if there is none.",
+	  .trouble = "It is too late: the guest was released to the other side, or post-copy runs: wait for the end.",
+	  .examples = "# one guest's\nmigctl -g web1 cancel",
+	  .related = "migrate watch",
+	  .run = cancel_run },
+	{ .name = "postcopy",
+	  .help = "switch the migration to post-copy: the guest goes on there, its memory follows",
+	  .text = "The guest goes on at the destination at once, and gets its memory while it runs there. Needs the capability "
+		  "postcopy-ram on both sides, turned on before `migctl incoming`. If the connection breaks then, both sides find each "
+		  "other again by themselves; over another address by `migctl recover` there and `migctl resume` here.",
+	  .trouble = "Capability 'postcopy-ram' is off: it can only be turned on before the migration.",
+	  .examples = "# of a migration that does not get done\nmigctl -g web1 postcopy",
+	  .related = "pause recover resume migrate",
+	  .run = postcopy_run },
+	{ .name = "pause",
+	  .help = "post-copy: give the connection up, and wait for recover and resume",
+	  .text = "On either side. The guest runs on at the destination, and waits for pages that it touches and that are not there.",
+	  .examples = "# before a network is worked on\nmigctl -g web1 pause",
+	  .related = "recover resume postcopy",
+	  .run = pause_run },
+	{ .name = "recover",
+	  .args = "URI",
+	  .help = "post-copy is paused, on the destination: listen there for the source",
+	  .text = "May be repeated. As long as the old address can be reached, nothing of this is needed.",
+	  .examples = "# on the destination\nmigctl -g web1 recover tcp:192.0.2.7:4445",
+	  .related = "resume pause postcopy",
+	  .run = recover_run },
+	{ .name = "resume",
+	  .args = "URI",
+	  .help = "post-copy is paused, on the source: go on over a new connection",
+	  .text = "To where the destination listens, after `migctl recover` there.",
+	  .examples = "# on the source\nmigctl -g web1 resume tcp:192.0.2.7:4445",
+	  .related = "recover pause postcopy",
+	  .run = resume_run },
+	{ .name = "priority",
+	  .args = "N",
+	  .help = "change the priority of a migration that runs or waits: from -8 to 8",
+	  .text = "At once: its place in the queue, and its share of the host's max-bandwidth. Write a negative one behind `--`.",
+	  .examples = "# let it pass\nmigctl -g web1 priority 8\n# let others pass\nmigctl -g web1 priority -- -3",
+	  .related = "list host migrate",
+	  .run = priority_run },
+	{ .name = "resolve",
+	  .args = "run|discard",
+	  .help = "decide about a guest in doubt: run it here, or never again",
+	  .text = "The guest was released to the other side, and the other side cannot be reached to say whether it runs there. `run` runs "
+		  "it here, `discard` makes sure that it never does. `--fenced` says that you made sure of the other side: for `run`, "
+		  "that the guest cannot run there (its VMM was killed, or its host is off). Without that, it would run twice.",
+	  .trouble = "It is not in doubt: nothing is to be decided; `migctl status` says where it is.",
+	  .examples = "# the other host is off\nmigctl -g web1 resolve run --fenced\n# it runs there, and that host cannot be reached from here\n"
+		      "migctl -g web1 resolve discard --fenced",
+	  .related = "status watch",
+	  .options = CTL_TAKES(CTL_OPT_FENCED),
+	  .run = resolve_run },
 	{ 0 },
 };

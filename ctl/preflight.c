@@ -89,9 +89,12 @@ int preflight_follow(struct ctl *ctl, struct merr *err)
 	for (;;) {
 		_cleanup_json_ json_t *info = NULL;
 		const char *status;
+		int r = ctl_query(ctl, "query-migrate", &info, err);
 
-		if (ctl_query(ctl, "query-migrate", &info, err) != CTL_OK)
-			return CTL_FAILED;
+		if (r == CTL_OK)
+			r = ctl_check_time(ctl, err);
+		if (r != CTL_OK)
+			return r;
 		status = ctl_str(info, "status", "");
 		if (!*status && json_object_get(info, "preflight"))
 			return judge(ctl, json_object_get(info, "preflight"), err);

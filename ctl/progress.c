@@ -15,6 +15,7 @@
 #define POLL_NS (200 * NS_PER_MS)
 /* Plain lines: at least so long between two in the same phase. */
 #define LINE_EVERY_NS (5 * NS_PER_SEC)
+#define JSON_EVERY_NS NS_PER_SEC
 #define BAR_MIN 10
 #define BAR_MAX 40
 #define LINE_MAX_LEN 512
@@ -183,23 +184,32 @@ static void show_on_terminal(struct shown *s, const json_t *info)
 	fflush(stdout);
 }
 
-static void show_plain(struct shown *s, const json_t *info)
+/* Whether something changed, or nothing was shown for so long; then it will have been. */
+static bool is_news(struct shown *s, const json_t *info, uint64_t every_ns)
 {
 	const char *status = ctl_str(info, "status", "none");
 	int64_t pass = ctl_int(info, "ram.dirty-sync-count", 0);
 	int64_t place = ctl_int(info, "queue.position", 0);
 	bool in_doubt = ctl_bool(info, "handover.in-doubt");
 	uint64_t now = clock_now_ns();
-	char line[LINE_MAX_LEN];
 
 	if (strcmp(status, s->status) == 0 && pass == s->pass && place == s->place && in_doubt == s->in_doubt &&
-	    now - s->at_ns < LINE_EVERY_NS)
-		return;
+	    now - s->at_ns < every_ns)
+		return false;
 	(void)snprintf(s->status, sizeof(s->status), "%s", status);
 	s->pass = pass;
 	s->place = place;
 	s->in_doubt = in_doubt;
 	s->at_ns = now;
+	return true;
+}
+
+static void show_plain(struct shown *s, const json_t *info)
+{
+	char line[LINE_MAX_LEN];
+
+	if (!is_news(s, info, LINE_EVERY_NS))
+		return;
 	printf("%s\n", progress_line(info, 0, line, sizeof(line)));
 	fflush(stdout);
 }
@@ -229,6 +239,7 @@ static int judge(struct ctl *ctl, const json_t *info, struct merr *err)
 {
 	const char *status = ctl_str(info, "status", "none");
 	char text[MERR_MSG_MAX];
+	bool failed;
 
 	if (ctl->json)
 		ctl_print_json(info);
@@ -237,24 +248,50 @@ static int judge(struct ctl *ctl, const json_t *info, struct merr *err)
 			print_summary(info);
 		return CTL_OK;
 	}
-	merr_set(err, -ECANCELED, "the migration %s%s%s",
-		 strcmp(status, "failed") == 0 ? "failed" : "was cancelled",
+	failed = strcmp(status, "failed") == 0;
+	merr_set(err, -ECANCELED, "the migration %s%s%s", failed ? "failed" : "was cancelled",
 		 ctl_str(info, "error-desc", NULL) ? ": " : "",
 		 ctl_clean(ctl_str(info, "error-desc", ""), text, sizeof(text)));
-	return CTL_FAILED;
+	return failed ? CTL_MIGRATION_FAILED : CTL_CANCELLED;
 }
 
-int progress_follow(struct ctl *ctl, struct merr *err)
+/* --timeout is over. */
+static int give_up(const struct ctl *ctl, const json_t *info, struct merr *err)
+{
+	int r = ctl_check_time(ctl, err);
+
+	if (r == CTL_OK || !ctl_bool(info, "handover.in-doubt"))
+		return r;
+	merr_prefix(err, "the guest is in doubt: it is stopped here until %s says whether it runs there (migctl help resolve)",
+		    ctl_str(info, "handover.peer", "the peer"));
+	return CTL_IN_DOUBT;
+}
+
+static void show(struct ctl *ctl, struct shown *shown, const json_t *info, bool json_lines)
+{
+	if (ctl->json && json_lines && is_news(shown, info, JSON_EVERY_NS)) {
+		ctl_print_json(info);
+		fflush(stdout);
+	} else if (!ctl->json && shown->terminal) {
+		show_on_terminal(shown, info);
+	} else if (!ctl->json) {
+		show_plain(shown, info);
+	}
+}
+
+int progress_follow(struct ctl *ctl, bool json_lines, struct merr *err)
 {
 	struct shown shown = { .terminal = isatty(1), .width = 80, .pass = -1 };
 	const struct timespec wait = { 0, POLL_NS };
+	const char *status;
+	int r;
 
 	for (;;) {
 		_cleanup_json_ json_t *info = NULL;
-		const char *status;
 
-		if (ctl_query(ctl, "query-migrate", &info, err) != CTL_OK)
-			return CTL_FAILED;
+		r = ctl_query(ctl, "query-migrate", &info, err);
+		if (r != CTL_OK)
+			return r;
 		status = ctl_str(info, "status", "none");
 		if (strcmp(status, "none") == 0) {
 			merr_set(err, -ENOENT, "there is no migration of this guest");
@@ -265,10 +302,13 @@ int progress_follow(struct ctl *ctl, struct merr *err)
 				printf("\r\033[K");
 			return judge(ctl, info, err);
 		}
-		if (!ctl->json && shown.terminal)
-			show_on_terminal(&shown, info);
-		else if (!ctl->json)
-			show_plain(&shown, info);
+		show(ctl, &shown, info, json_lines);
+		r = give_up(ctl, info, err);
+		if (r != CTL_OK) {
+			if (shown.terminal && !ctl->json)
+				printf("\n");
+			return r;
+		}
 		(void)nanosleep(&wait, NULL);
 	}
 }

@@ -72,7 +72,7 @@ static int events_run(struct ctl *ctl, struct merr *err)
 		const char *guest;
 
 		if (qmp_client_next_event(ctl->client, DEADLINE_NONE, &event, err) < 0)
-			return CTL_FAILED;
+			return ctl_status_of(err);
 		guest = ctl_str(event, "guest", ctl_str(event, "data.guest", NULL));
 		if (ctl->guest && guest && strcmp(guest, ctl->guest) != 0)
 			continue;
@@ -82,8 +82,22 @@ static int events_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_raw_commands[] = {
-	{ "qmp", "[JSON|NAME]", 0, 1, 0, false,
-	  "send a command as it is (or each line of standard input), print the answer as it is", qmp_run },
-	{ "events", "", 0, 0, 0, false, "print events as they come", events_run },
+	{ .name = "qmp",
+	  .args = "[JSON|NAME]",
+	  .help = "send a QMP command as it is, print the answer as it is",
+	  .text = "A word that is no JSON object is the name of a command without arguments (but the guest of -g). Without an "
+		  "argument, each line of standard input is a command. Events that come before an answer are printed too. "
+		  "docs/qmp-reference.md has all commands.",
+	  .examples = "# a command without arguments\nmigctl qmp query-version\n"
+		      "# one with arguments\nmigctl qmp '{\"execute\": \"query-migrate\", \"arguments\": {\"guest\": \"web1\"}}'",
+	  .related = "events",
+	  .run = qmp_run },
+	{ .name = "events",
+	  .help = "print events as they come",
+	  .text = "One JSON object a line, until it is interrupted. With -g only those about that guest, and those about none. MIGRATION "
+		  "and MIGRATION_PASS come only while the capability `events` is on for the guest.",
+	  .examples = "# have the daemon tell about each step of web1's migrations\nmigctl -g web1 set events=on\nmigctl -g web1 events",
+	  .related = "watch qmp",
+	  .run = events_run },
 	{ 0 },
 };

@@ -201,7 +201,20 @@ static int set_run(struct ctl *ctl, struct merr *err)
 }
 
 const struct ctl_command ctl_settings_commands[] = {
-	{ "set", "[NAME=VALUE ...]", 0, -1, 0, false,
-	  "show or change parameters (downtime-limit=100, max-bandwidth=1G) and capabilities (events=on)", set_run },
+	{ .name = "set",
+	  .args = "[PARAMETER=VALUE]...",
+	  .help = "show or change the parameters and capabilities of the guest's migrations",
+	  .text = "Without arguments, show them. Otherwise change some: numbers may have a suffix K, M, G or T (powers of 1024), "
+		  "switches are on or off, and lists are JSON. The parameters used most are `max-bandwidth` (bytes per second; 0: no "
+		  "limit), `downtime-limit` (milliseconds) and `reconnect-timeout` (milliseconds; how long to try to replace a "
+		  "connection that broke). Most capabilities have to be the same on both sides, and cannot be changed while a "
+		  "migration runs.",
+	  .trouble = "A capability cannot be changed: a migration runs, or it does not go together with another one; the text says which.\n"
+		     "No such parameter: `migctl set` lists all there are; docs/qmp-reference.md explains them.",
+	  .examples = "# what is set now\nmigctl -g web1 set\n# no slower than 2 GiB/s, and a blackout of 50 ms at most\n"
+		      "migctl -g web1 set max-bandwidth=2G downtime-limit=50\n# over four connections (on both sides)\n"
+		      "migctl -g web1 set multifd=on multifd-channels=4",
+	  .related = "host migrate",
+	  .run = set_run },
 	{ 0 },
 };

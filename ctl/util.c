@@ -2,8 +2,11 @@
 /* Executing commands, reading answers, showing values. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "ctl/ctl.h"
 
 json_t *ctl_guest_args(const struct ctl *ctl)
@@ -13,10 +16,34 @@ json_t *ctl_guest_args(const struct ctl *ctl)
 
 int ctl_execute(struct ctl *ctl, const char *name, json_t *args, json_t **ret, struct merr *err)
 {
-	int r = qmp_client_execute(ctl->client, name, args, ret, err);
+	uint64_t now = clock_now_ns();
+	int r;
 
+	if (ctl->deadline_ns)
+		qmp_client_set_timeout(ctl->client, ctl->deadline_ns > now ? ctl->deadline_ns - now : 1);
+	r = qmp_client_execute(ctl->client, name, args, ret, err);
 	json_decref(args);
-	return r < 0 ? CTL_FAILED : CTL_OK;
+	return r < 0 ? ctl_status_of(err) : CTL_OK;
+}
+
+int ctl_status_of(const struct merr *err)
+{
+	if (err->class == MERR_DEVICE_NOT_FOUND)
+		return CTL_NO_GUEST;
+	if (err->code == -ETIMEDOUT)
+		return CTL_TIMED_OUT;
+	if (err->code == -EPERM || err->code == -EACCES)
+		return CTL_NOT_PERMITTED;
+	return err->code == -EREMOTEIO ? CTL_FAILED : CTL_UNREACHABLE;
+}
+
+int ctl_check_time(const struct ctl *ctl, struct merr *err)
+{
+	if (!ctl->deadline_ns || clock_now_ns() < ctl->deadline_ns)
+		return CTL_OK;
+	merr_set(err, -ETIMEDOUT, "%s: the %s seconds of --timeout are over; what was waited for goes on", ctl->command->name,
+		 ctl_value(ctl, CTL_OPT_TIMEOUT));
+	return CTL_TIMED_OUT;
 }
 
 int ctl_query(struct ctl *ctl, const char *name, json_t **ret, struct merr *err)
@@ -120,4 +147,20 @@ int ctl_add_number(json_t *args, const char *name, const char *text, struct merr
 	}
 	json_object_set_new(args, name, json_integer(v));
 	return CTL_OK;
+}
+
+const char *ctl_colour(enum ctl_colour colour)
+{
+	static const char *const codes[] = {
+		[CTL_PLAIN] = "\033[0m",
+		[CTL_BOLD] = "\033[1m",
+		[CTL_GREEN] = "\033[32m",
+		[CTL_YELLOW] = "\033[33m",
+		[CTL_RED] = "\033[31m",
+	};
+	const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
+
+	if ((no && *no) || !isatty(STDOUT_FILENO) || (terminal && strcmp(terminal, "dumb") == 0))
+		return "";
+	return codes[colour];
 }

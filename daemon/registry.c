@@ -123,15 +123,16 @@ struct guest *registry_resolve(const struct registry *r, const char *name, struc
 		return g;
 	list_names(r, names, sizeof(names));
 	if (r->n_guests == 0)
-		(void)merr_set(err, -ENODEV,
+		(void)merr_set_class(err, MERR_DEVICE_NOT_FOUND, -ENODEV,
 			       "%s%s%sno guest is attached: start a VMM that attaches here, or use "
 			       "guest-attach",
 			       name ? "Guest '" : "", name ? name : "",
 			       name ? "' not found: " : "");
 	else if (name)
-		(void)merr_set(err, -ENODEV, "Guest '%s' not found; there are: %s", name, names);
+		(void)merr_set_class(err, MERR_DEVICE_NOT_FOUND, -ENODEV, "Guest '%s' not found; there are: %s", name,
+				     names);
 	else
-		(void)merr_set(err, -EINVAL,
+		(void)merr_set_class(err, MERR_DEVICE_NOT_FOUND, -EINVAL,
 			       "Parameter 'guest' is missing: it says which guest is meant, of: %s",
 			       names);
 	return NULL;

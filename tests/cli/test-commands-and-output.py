@@ -86,9 +86,9 @@ def test_migrate_on_a_terminal(t):
 def test_migrate_fails(t):
     fake = server(t, migrate={}, query_migrate=[FAILED])
     status, _, err = migd_ctl.run(fake.path, "migrate", "tcp:h:1")
-    t.check(status == 1 and "Connection refused" in err and "\x1b" not in err, f"{status} {err!r}")
+    t.check(status == 5 and "Connection refused" in err and "\x1b" not in err, f"{status} {err!r}")
     status, out, err = migd_ctl.run(fake.path, "migrate", "tcp:h:1", "--json")
-    t.check(status == 1 and json.loads(out.splitlines()[0]) == FAILED, out)
+    t.check(status == 5 and json.loads(out.splitlines()[0]) == FAILED, out)
     fake.answers["migrate"] = Exception("it is already in progress")
     status, _, err = migd_ctl.run(fake.path, "migrate", "tcp:h:1")
     t.check(status == 1 and "already in progress" in err, err)

@@ -30,9 +30,9 @@ def test_help_and_version(t):
 def test_no_daemon(t):
     path = os.path.join(t.dir, "nobody")
     status, out, err = migd_ctl.run(path, "guests")
-    t.check(status == 1 and not out and path in err, f"{status} {out!r} {err!r}")
+    t.check(status == 3 and not out and path in err, f"{status} {out!r} {err!r}")
     status, out, err = migd_ctl.run(path, "--json", "guests")
-    t.check(status == 1 and '"error"' in out, f"{status} {out!r} {err!r}")
+    t.check(status == 3 and '"error"' in out, f"{status} {out!r} {err!r}")
 
 
 migdtest.main(kvm=False)
