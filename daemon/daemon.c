@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/short-slice.h"
 #include "daemon/access.h"
 #include "daemon/adopt.h"
 #include "daemon/command.h"
@@ -161,11 +162,32 @@ static int open_sockets(struct daemon *d, const struct options *o, struct merr *
 	return qmp_server_listen(d->qmp, fd, NULL, err);
 }
 
+/*
+ * QMP's clients come first (qmp/ gives its events priority 0, the others have 1): they are looked for after a few of the
+ * others' events, also when fifty migrations begin at once.
+ */
+static struct event_base *new_base(void)
+{
+	static const struct timeval interval = { .tv_usec = 1000 };
+	struct event_config *c = event_config_new();
+	struct event_base *base = NULL;
+
+	if (c && event_config_set_max_dispatch_interval(c, &interval, 4, 1) == 0)
+		base = event_base_new_with_config(c);
+	if (c)
+		event_config_free(c);
+	if (base && event_base_priority_init(base, 2) < 0) {
+		event_base_free(base);
+		return NULL;
+	}
+	return base;
+}
+
 static int build(struct daemon *d, const struct options *o, struct merr *err)
 {
 	int r;
 
-	d->base = event_base_new();
+	d->base = new_base();
 	d->registry = registry_new(d);
 	d->fdsets = fdsets_new();
 	d->allow_exec = o->allow_exec;
@@ -218,6 +240,8 @@ int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, s
 
 int daemon_run(struct daemon *d)
 {
+	/* Its clients wait for it, also while workers keep every CPU busy. */
+	short_slice();
 	(void)sd_notify(0, "READY=1");
 	log_info("ready version=%s", MIGD_VERSION);
 	return event_base_dispatch(d->base) < 0 ? -EIO : 0;

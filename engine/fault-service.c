@@ -16,10 +16,10 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/short-slice.h"
 #include "engine/fault-waits.h"
 #include "engine/ram-fill.h"
 #include "engine/received.h"
-#include "engine/short-slice.h"
 #include "engine/uffd.h"
 
 /* A fault on a page that is here shows what is here around it, inside such a stretch. */

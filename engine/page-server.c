@@ -11,10 +11,10 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/short-slice.h"
 #include "engine/page-requests.h"
 #include "engine/page-sender.h"
 #include "engine/postcopy-recover.h"
-#include "engine/short-slice.h"
 
 /* Who walks through memory: as many of them at once. */
 #define WALKS 8U

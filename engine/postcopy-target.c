@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/short-slice.h"
 #include "engine/fault-service.h"
 #include "engine/postcopy-memo.h"
 #include "engine/postcopy-recover.h"
@@ -22,7 +23,6 @@
 #include "engine/received.h"
 #include "engine/request-sender.h"
 #include "engine/return-path.h"
-#include "engine/short-slice.h"
 #include "engine/target.h"
 #include "engine/urgent-channel.h"
 

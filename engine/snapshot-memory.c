@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "engine/short-slice.h"
+#include "base/short-slice.h"
 #include "engine/snapshot-queue.h"
 #include "engine/uffd.h"
 

@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/short-slice.h"
 #include "engine/postcopy-recover.h"
-#include "engine/short-slice.h"
 #include "engine/target.h"
 #include "engine/wire.h"
 

@@ -206,10 +206,14 @@ static int make_events(struct qmp_session *s)
 	struct event_base *base = s->server->options.base;
 
 	s->readable = event_new(base, s->fd, EV_READ | EV_PERSIST, on_readable, s);
+	if (s->readable)
+		(void)event_priority_set(s->readable, 0);
 	s->writable = event_new(base, s->fd, EV_WRITE, on_writable, s);
 	s->turn = event_new(base, -1, 0, on_turn, s);
 	if (!s->readable || !s->writable || !s->turn || event_add(s->readable, NULL) < 0)
 		return -ENOMEM;
+	(void)event_priority_set(s->writable, 0);
+	(void)event_priority_set(s->turn, 0);
 	return 0;
 }
 

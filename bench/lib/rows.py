@@ -77,6 +77,10 @@ ROWS = (
     Row("bgsnap-slowdown", "x", "lower", "background-snapshot", "slowdown", (times(1, "peer"),)),
     Row("worker-rss", "MiB", "lower", "idle", "worker_mib", (at_most(WORKER_MIB, "<= 16 MiB + 3 bits/page"),)),
     Row("daemon-rss", "MiB", "lower", "idle", "daemon_mib", (at_most(4),)),
+    Row("guests", "guests", "higher", "guests", "guests", (at_least(499),)),
+    Row("guests-p99", "ms", "lower", "guests", "p99_ms", (at_most(5),)),
+    Row("daemon-idle-cpu", "s", "lower", "guests", "idle_cpu_s", (at_most(0),)),
+    Row("qmp-p99-50-migrations", "ms", "lower", "fifty", "p99_ms", (at_most(5),)),
     *(Row(f"kernel-zero-{k}", "GB/s", "higher", "kernels", f"zero-{k}") for k in KERNELS),
     *(Row(f"kernel-xbzrle-{k}", "GB/s", "higher", "kernels", f"xbzrle-{k}") for k in (*KERNELS, "decode")),
 )

@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from lib import credentials, disk, limits, memory, pair, postcopy, snapshot
+from lib import credentials, disk, host, limits, memory, pair, postcopy, snapshot
 from lib.base import GB, GBIT_S, GIB, Scenario, is_absent
 
 
@@ -255,4 +255,6 @@ SCENARIOS = {
     "postcopy-stream": postcopy.Stream,
     "background-snapshot": snapshot.Snapshot,
     "kernels": Kernels,
+    "guests": host.Guests,
+    "fifty": host.Fifty,
 }
