@@ -12,6 +12,7 @@
 #include <linux/landlock.h>
 #include <linux/userfaultfd.h>
 #include <seccomp.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -140,17 +141,28 @@ static int add_prlimit_rules(scmp_filter_ctx ctx)
 #endif
 }
 
-static int drop_capabilities(struct merr *err)
+/* Where there are none, as in the unit's sandbox, capset() may not even be called. */
+static int clear_capabilities(void)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 } };
+	struct __user_cap_data_struct now[2] = { { 0 } }, none[2] = { { 0 } };
+
+	if (syscall(SYS_capget, &head, now) == 0 && memcmp(now, none, sizeof(now)) == 0)
+		return 0;
+	return syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
+}
+
+static int drop_capabilities(struct merr *err)
+{
+	int r;
 
 	/* The bounding set can only be dropped while there are capabilities: without any it does not matter. */
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (syscall(SYS_capset, &head, none) < 0)
-		return merr_set_errno(err, -errno, "sandbox: dropping capabilities");
+	r = clear_capabilities();
+	if (r < 0)
+		return merr_set_errno(err, r, "sandbox: dropping capabilities");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return merr_set_errno(err, -errno, "sandbox: no_new_privs");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
