@@ -28,6 +28,7 @@
 #include "daemon/settle.h"
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
+#include "daemon/supervisor.h"
 #include "daemon/timer.h"
 #include "daemon/tls.h"
 #include "daemon/worker.h"
@@ -149,9 +150,11 @@ static int take_over(struct daemon *d, const struct journal *j, struct merr *err
 
 static void on_journal(void *opaque, const struct journal *j)
 {
+	struct daemon *d = opaque;
 	struct merr err = MERR_INIT;
 
-	if (take_over(opaque, j, &err) < 0)
+	supervisor_still_starting(d->supervisor);
+	if (take_over(d, j, &err) < 0)
 		log_err("cannot take over a former daemon's migration guest='%s' mig=%s: %s",
 			j->guest, j->id, merr_msg(&err));
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -26,11 +25,13 @@
 #include "daemon/listeners.h"
 #include "daemon/object-watch.h"
 #include "daemon/object.h"
+#include "daemon/passed.h"
 #include "daemon/queue.h"
 #include "daemon/registry.h"
 #include "daemon/settings-store.h"
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
+#include "daemon/supervisor.h"
 #include "daemon/timer.h"
 #include "daemon/tls.h"
 #include "daemon/version.h"
@@ -60,7 +61,7 @@ static void on_end_signal(evutil_socket_t signo, short what, void *opaque)
 
 	(void)what;
 	log_notice("ending by signal %d; guests and running migrations go on", (int)signo);
-	(void)sd_notify(0, "STOPPING=1");
+	supervisor_stopping(d->supervisor);
 	(void)event_base_loopbreak(d->base);
 }
 
@@ -72,10 +73,12 @@ static void on_hangup(evutil_socket_t signo, short what, void *opaque)
 	(void)signo;
 	(void)what;
 	log_info("SIGHUP: looking for changed files of objects");
+	supervisor_reloading(d->supervisor);
 	if (access_load(d, &err) < 0)
 		log_err("%s; who may do what stays as it was", merr_msg(&err));
 	objects_refresh(d->objects);
 	object_watch_update(d->object_watch);
+	supervisor_ready(d->supervisor);
 }
 
 static void on_object_changed(void *opaque, const char *id)
@@ -147,19 +150,34 @@ static int start_qmp(struct daemon *d, const char *path, struct merr *err)
 	return private_of(d)->qmp_path ? 0 : merr_set(err, -ENOMEM, "out of memory");
 }
 
+static int open_qmp(struct daemon *d, const struct options *o, struct merr *err)
+{
+	int fd, r = passed_claim_socket(d->passed, "qmp", SOCK_STREAM, &fd, err);
+
+	/* One that was passed is not ours to remove. */
+	if (r < 0 || fd >= 0)
+		free(TAKE_PTR(private_of(d)->qmp_path));
+	else
+		r = listen_unix(o->qmp_path, SOCK_STREAM, &fd, err);
+	if (r < 0) {
+		free(TAKE_PTR(private_of(d)->qmp_path));
+		return r;
+	}
+	return qmp_server_listen(d->qmp, fd, NULL, err);
+}
+
 /* Last, so that whoever can connect finds everything in place. */
 static int open_sockets(struct daemon *d, const struct options *o, struct merr *err)
 {
-	int fd = -1, r;
+	int fd = -1, r = passed_claim_socket(d->passed, "attach", SOCK_SEQPACKET, &fd, err);
 
-	r = door_open(d, o->attach_path, &d->door, err);
 	if (r == 0)
-		r = listen_unix(o->qmp_path, SOCK_STREAM, &fd, err);
+		r = door_open(d, fd, o->attach_path, &d->door, err);
 	if (r < 0) {
 		free(TAKE_PTR(private_of(d)->qmp_path)); /* not ours to remove */
 		return r;
 	}
-	return qmp_server_listen(d->qmp, fd, NULL, err);
+	return open_qmp(d, o, err);
 }
 
 /*
@@ -193,8 +211,11 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 	d->allow_exec = o->allow_exec;
 	if (!d->base || !d->registry || !d->fdsets)
 		return merr_set(err, -ENOMEM, "out of memory");
+	d->supervisor = supervisor_new(d);
 	raise_descriptor_limit();
-	r = config_init(&d->config, err);
+	r = passed_new(&d->passed, err);
+	if (r == 0)
+		r = config_init(&d->config, err);
 	if (r == 0)
 		r = access_load(d, err);
 	if (r == 0)
@@ -214,9 +235,11 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 	r = listeners_open(d, o, &d->listeners, err);
 	if (r == 0)
 		r = open_sockets(d, o, err);
-	if (r == 0)
-		settings_reattach(d);
-	return r;
+	if (r < 0)
+		return r;
+	d->passed = passed_free(d->passed);
+	settings_reattach(d);
+	return 0;
 }
 
 int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, struct merr *err)
@@ -242,7 +265,7 @@ int daemon_run(struct daemon *d)
 {
 	/* Its clients wait for it, also while workers keep every CPU busy. */
 	short_slice();
-	(void)sd_notify(0, "READY=1");
+	supervisor_ready(d->supervisor);
 	log_info("ready version=%s", MIGD_VERSION);
 	return event_base_dispatch(d->base) < 0 ? -EIO : 0;
 }
@@ -261,6 +284,7 @@ struct daemon *daemon_free(struct daemon *d)
 	if (!d)
 		return NULL;
 	p = private_of(d);
+	d->passed = passed_free(d->passed);
 	d->door = door_close(d->door);
 	d->listeners = listeners_free(d->listeners);
 	d->registry = registry_free(d->registry);
@@ -282,6 +306,7 @@ struct daemon *daemon_free(struct daemon *d)
 	(void)timer_free(p->signals.interrupt);
 	(void)timer_free(p->signals.hangup);
 	d->state = state_dir_free(d->state);
+	d->supervisor = supervisor_free(d->supervisor);
 	if (d->base)
 		event_base_free(d->base);
 	close_fd(d->exe_fd);

@@ -20,12 +20,16 @@ struct fdsets;
 struct listeners;
 struct object_watch;
 struct objects;
+struct passed;
 struct registry;
 struct state_dir;
+struct supervisor;
 
 struct daemon {
 	struct event_base *base;
 	struct qmp_server *qmp;
+	struct passed *passed; /* by the service manager; NULL once all is open */
+	struct supervisor *supervisor; /* NULL: there is none */
 	struct registry *registry;
 	struct door *door;
 	struct state_dir *state;

@@ -12,6 +12,7 @@
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
+#include "daemon/supervisor.h"
 #include "daemon/timer.h"
 #include "daemon/worker.h"
 #include "schema/events.h"
@@ -277,6 +278,7 @@ int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello 
 		 g->name, g->pid, uuid, g->role == 2 ? "incoming" : "running",
 		 run_state_str(guest_run_state(g)), handover_state_name(g->handover_state),
 		 g->epoch);
+	supervisor_changed(g->daemon->supervisor);
 	event_guest_attached(g->daemon->qmp, g->name, uuid,
 			     g->role == 2 ? GUEST_ROLE_INCOMING : GUEST_ROLE_RUNNING);
 	return 0;
@@ -297,6 +299,7 @@ void guest_disconnect(struct guest *g, const char *reason)
 	if (!reason)
 		return;
 	log_info("guest detached guest='%s' pid=%d: %s", g->name, g->pid, reason);
+	supervisor_changed(g->daemon->supervisor);
 	event_guest_detached(g->daemon->qmp, g->name, reason);
 	migration_guest_changed(g);
 	guest_review(g);

@@ -56,7 +56,7 @@ struct locked_out {
 
 struct door {
 	struct daemon *daemon;
-	char *path;
+	char *path; /* to be removed; NULL: the socket was passed */
 	int fd;
 	struct event *acceptable;
 	TAILQ_HEAD(, visitor) visitors;
@@ -359,22 +359,33 @@ static void on_acceptable(evutil_socket_t listener, short what, void *opaque)
 	welcome(door, fd, "", NULL, NULL);
 }
 
-int door_open(struct daemon *d, const char *path, struct door **ret, struct merr *err)
+static int listen_at(struct door *door, const char *path, struct merr *err)
+{
+	int r = listen_unix(path, SOCK_SEQPACKET, &door->fd, err);
+
+	if (r < 0)
+		return r;
+	door->path = strdup(path);
+	return door->path ? 0 : merr_set(err, -ENOMEM, "out of memory");
+}
+
+int door_open(struct daemon *d, int fd, const char *path, struct door **ret, struct merr *err)
 {
 	struct door *door = calloc(1, sizeof(*door));
-	int r;
+	int r = 0;
 
-	if (!door)
+	if (!door) {
+		close_fd(fd);
 		return merr_set(err, -ENOMEM, "out of memory");
+	}
 	TAILQ_INIT(&door->visitors);
 	door->daemon = d;
-	door->fd = -1;
-	r = listen_unix(path, SOCK_SEQPACKET, &door->fd, err);
+	door->fd = fd;
+	if (fd < 0)
+		r = listen_at(door, path, err);
 	if (r == 0) {
-		door->path = strdup(path);
-		door->acceptable =
-			event_new(d->base, door->fd, EV_READ | EV_PERSIST, on_acceptable, door);
-		if (!door->path || !door->acceptable || event_add(door->acceptable, NULL) < 0)
+		door->acceptable = event_new(d->base, door->fd, EV_READ | EV_PERSIST, on_acceptable, door);
+		if (!door->acceptable || event_add(door->acceptable, NULL) < 0)
 			r = merr_set(err, -ENOMEM, "out of memory");
 	}
 	if (r < 0) {

@@ -27,6 +27,7 @@
 #include "daemon/recovery.h"
 #include "daemon/settle.h"
 #include "daemon/state-dir.h"
+#include "daemon/supervisor.h"
 #include "daemon/timer.h"
 #include "daemon/tls.h"
 #include "daemon/worker.h"
@@ -320,6 +321,7 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	if (has_arrived(m, before))
 		announce_arrival(m->guest);
 	tell_status(m, before);
+	supervisor_changed(m->guest->daemon->supervisor);
 	queue_review(m->guest->daemon);
 	end_failed_guest(m);
 	return 0;
@@ -382,6 +384,7 @@ void migration_set_handover(struct migration *m, const char *id, enum handover_p
 	log_info("handover %s%s guest='%s' mig=%s handover=%s peer='%s'", handover_phase_str(phase),
 		 in_doubt ? ", in doubt" : "", g->name, m->id, m->handover_id, m->peer);
 	tell_handover(m);
+	supervisor_changed(g->daemon->supervisor);
 	queue_review(g->daemon);
 }
 

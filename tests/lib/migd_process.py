@@ -95,12 +95,16 @@ def program(name):
 class Process:
     """A program with a log. It dies with this process, and with its Test."""
 
-    def __init__(self, test, label, argv, netns=None, env=None):
+    def __init__(self, test, label, argv, netns=None, env=None, pass_fds=()):
+        """pass_fds: descriptors that it gets as its numbers 3, 4..., as sd_listen_fds(3) has them."""
         self.test = test
         self.label = label
         self.log = os.path.join(test.dir, label + ".log")
         if netns:
             argv = ["ip", "netns", "exec", netns] + argv
+        if pass_fds:
+            moves = " ".join(f"{n}<&{fd} {fd}<&-" for n, fd in enumerate(pass_fds, 3))
+            argv = ["bash", "-c", f'LISTEN_PID=$$ exec "$@" {moves}', "bash", *argv]
         parent = os.getpid()
 
         def in_child():
@@ -112,7 +116,7 @@ class Process:
             log.write(("# " + " ".join(argv) + "\n").encode())
             log.flush()
             self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=in_child,
-                                         env={**os.environ, **(env or {})})
+                                         pass_fds=pass_fds, env={**os.environ, **(env or {})})
         test.processes.append(self)
 
     pid = property(lambda self: self.proc.pid)
@@ -160,7 +164,7 @@ class Process:
 class Daemon(Process):
     """A migd. Start another with the same `name` to succeed one that was killed: it has the same sockets and state."""
 
-    def __init__(self, test, name, extra=(), netns=None, ready=True, env=None):
+    def __init__(self, test, name, extra=(), netns=None, ready=True, env=None, pass_fds=()):
         self.name = name
         self.base = os.path.join(test.dir, name)
         os.makedirs(self.base, exist_ok=True)
@@ -171,7 +175,7 @@ class Daemon(Process):
         super().__init__(test, name, [
             program("migd"), "--qmp", self.qmp_path, "--attach", self.attach_path,
             "--state-dir", self.state_dir, "--log-level", os.environ.get("MIGD_TEST_LOG", "info"), "--foreground",
-            *extra], netns=netns, env=env)
+            *extra], netns=netns, env=env, pass_fds=pass_fds)
         self._qmp = None
         self.record = None  # of what is said in sessions: migd_qmp.Qmp's
         if ready:
