@@ -41,6 +41,7 @@ struct schema_member {
 	uint32_t offset_n;	/* size_t; only if an array */
 	bool optional;
 	bool array;
+	const char *unit;	/* of a number: "ms"; or NULL */
 };
 
 struct schema_type {

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
+
 #define OFFSET_OPTION ",offset="
 #define FILE_FORM     "expected file:PATH[,offset=SIZE], e.g. file:/var/tmp/guest,offset=4096"
 
@@ -125,77 +127,6 @@ int addr_parse_exec(struct span rest, struct addr *a, struct merr *err)
 
 /* ---- files ---- */
 
-/* 2^(10 n) for the n-th of them, in either case. */
-static const char suffixes[] = "BKMGTPE";
-
-static int parse_suffix(const char *text, uint64_t *ret_unit)
-{
-	char upper = text[0] >= 'a' && text[0] <= 'z' ? (char)(text[0] - 'a' + 'A') : text[0];
-	const char *at;
-
-	*ret_unit = 1;
-	if (!upper)
-		return 0;
-	at = strchr(suffixes, upper);
-	if (!at || text[1])
-		return -EINVAL;
-	*ret_unit = UINT64_C(1) << 10 * (at - suffixes);
-	return 0;
-}
-
-/* ".DIGITS" of a unit, rounded down; *END is left behind it. */
-static uint64_t parse_fraction(const char *text, const char **end, uint64_t unit)
-{
-	double weight = 0.1, sum = 0;
-
-	for (text++; *text >= '0' && *text <= '9'; text++) {
-		sum += weight * (*text - '0');
-		weight /= 10;
-	}
-	*end = text;
-	return (uint64_t)(sum * (double)unit);
-}
-
-static int parse_hex(const char *text, uint64_t *ret)
-{
-	char *end;
-
-	errno = 0;
-	*ret = strtoull(text, &end, 16);
-	if (errno)
-		return -errno;
-	return *end || end == text + 2 ? -EINVAL : 0;
-}
-
-/* QEMU's sizes: a decimal number, with fraction and suffix if wanted, or a hexadecimal one without.
- */
-static int parse_size(const char *text, uint64_t *ret)
-{
-	uint64_t whole, unit, fraction = 0;
-	const char *rest;
-	char *end;
-
-	if (text[0] < '0' || text[0] > '9')
-		return -EINVAL;
-	if (text[0] == '0' && (text[1] | 0x20) == 'x')
-		return parse_hex(text, ret);
-	errno = 0;
-	whole = strtoull(text, &end, 10);
-	if (errno)
-		return -errno;
-	rest = end;
-	if (*rest == '.')
-		(void)parse_fraction(end, &rest, 1);
-	if (parse_suffix(rest, &unit) < 0 || (*end == '.' && unit == 1))
-		return -EINVAL;
-	if (*end == '.')
-		fraction = parse_fraction(end, &rest, unit);
-	if (__builtin_mul_overflow(whole, unit, &whole) ||
-	    __builtin_add_overflow(whole, fraction, ret))
-		return -ERANGE;
-	return 0;
-}
-
 static int set_file(struct addr *ret, const char *path, size_t len, uint64_t offset, struct merr *err)
 {
 	struct addr a = { .type = ADDR_FILE, .offset = offset };
@@ -225,7 +156,7 @@ int addr_parse_file(struct span rest, struct addr *a, struct merr *err)
 
 	if (option) {
 		option += strlen(OFFSET_OPTION);
-		r = parse_size(option, &offset);
+		r = size_parse(option, 'B', &offset);
 	}
 	if (r < 0)
 		return merr_set(err, -EINVAL, "bad offset '%s': %s; " FILE_FORM, option,

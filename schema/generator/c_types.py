@@ -45,6 +45,8 @@ def member_row(m, c_struct, prefix=''):
         fields += ['.optional = true', f'.offset_has = offsetof({c_struct}, {prefix}has_{m.c_name})']
     if m.array:
         fields += ['.array = true', f'.offset_n = offsetof({c_struct}, {prefix}n_{m.c_name})']
+    if m.unit:
+        fields.append(f'.unit = "{m.unit}"')
     lines, line = [], '\t{ ' + fields[0]
     for f in fields[1:]:
         if len(line) + len(f) > 92:
