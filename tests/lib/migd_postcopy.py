@@ -10,9 +10,9 @@ def capabilities(vmm, *names):
     vmm.command("migrate-set-capabilities", {"capabilities": [{"capability": n, "state": True} for n in names]})
 
 
-def prepare(t, *more, via_proxy=True, rule=None, dst_env=None):
-    """Both sides ready; (source, destination, link or None, uri)."""
-    src, dst = t.pair(dst_env=dst_env, **MEMORY)
+def prepare(t, *more, via_proxy=True, rule=None, **options):
+    """Both sides ready; (source, destination, link or None, uri). `options`: t.pair()'s."""
+    src, dst = t.pair(**MEMORY, **options)
     for vmm in src, dst:
         capabilities(vmm, "postcopy-ram", "events", *more)
     t.fill(src)

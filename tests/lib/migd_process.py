@@ -85,8 +85,9 @@ def wait_until(condition, what, timeout=20, every=0.01, alive=()):
         time.sleep(every)
 
 
-def program(name):
-    path = os.path.join(BUILD_DIR, "bin", name)
+def program(name, build=None):
+    """A program of this build, or of that in another folder."""
+    path = os.path.join(build or BUILD_DIR, "bin", name)
     if not os.access(path, os.X_OK):
         raise AssertionError(f"{path} is not there: build first (scripts/build), or set MIGD_BUILD_DIR")
     return path
@@ -164,7 +165,7 @@ class Process:
 class Daemon(Process):
     """A migd. Start another with the same `name` to succeed one that was killed: it has the same sockets and state."""
 
-    def __init__(self, test, name, extra=(), netns=None, ready=True, env=None, pass_fds=()):
+    def __init__(self, test, name, extra=(), netns=None, ready=True, env=None, pass_fds=(), build=None):
         self.name = name
         self.base = os.path.join(test.dir, name)
         os.makedirs(self.base, exist_ok=True)
@@ -173,7 +174,7 @@ class Daemon(Process):
         self.state_dir = os.path.join(self.base, "state")
         os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
         super().__init__(test, name, [
-            program("migd"), "--qmp", self.qmp_path, "--attach", self.attach_path,
+            program("migd", build), "--qmp", self.qmp_path, "--attach", self.attach_path,
             "--state-dir", self.state_dir, "--log-level", os.environ.get("MIGD_TEST_LOG", "info"), "--foreground",
             *extra], netns=netns, env=env, pass_fds=pass_fds)
         self._qmp = None
@@ -227,7 +228,7 @@ class Vmm(Process):
 
     def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", working_set=None,
                  rate=None, args=None, hugetlb=False, memfd=False, cpr=None, incoming=False, listen=False,
-                 extra=(), attached=True, netns=None, ram_only=None, shared_memory=None):
+                 extra=(), attached=True, netns=None, ram_only=None, shared_memory=None, build=None):
         """ram_only: the RAM block's name; the guest is then nothing but memory (--machine none). shared_memory: the path of a
         memory file that both sides have."""
         self.name = name
@@ -248,7 +249,7 @@ class Vmm(Process):
             backing = ["--memory-file", self.memory_file]
         attach = ["--attach-listen", self.listen_path] if listen else ["--attach", daemon.attach_path]
         super().__init__(test, label, [
-            program("migd-vmm"), "--name", name, *attach, "--memory", memory,
+            program("migd-vmm", build), "--name", name, *attach, "--memory", memory,
             *(["--machine", "none", "--memory-id", ram_only] if ram_only else
               ["--cpus", str(cpus), "--serial", self.serial]), *backing,
             *(["--payload", payload] if payload and not ram_only else []),

@@ -90,17 +90,18 @@ class Test:
         """A VMM on `daemon` that waits for a guest made with source_options."""
         return self.vmm(daemon, **{**source_options, "incoming": True, **changes})
 
-    def pair(self, netns=False, dst_changes=None, started=True, dst_env=None, **options):
+    def pair(self, netns=False, dst_changes=None, started=True, dst_env=None, builds=(None, None), vmm_builds=(None, None),
+             **options):
         """
         Two daemons with a guest and a VMM that waits for it: (source, destination). `options` are Vmm's, `dst_env` is the
-        second daemon's.
+        second daemon's. `builds`, `vmm_builds`: folders of other builds than this one.
         """
         spaces = self.netns_pair() if netns else (None, None)
-        self.a = self.daemon("a", netns=spaces[0])
-        self.b = self.daemon("b", netns=spaces[1], env=dst_env)
+        self.a = self.daemon("a", netns=spaces[0], build=builds[0])
+        self.b = self.daemon("b", netns=spaces[1], env=dst_env, build=builds[1])
         self.options = options
-        src = self.vmm(self.a, **options)
-        dst = self.incoming(self.b, options, **(dst_changes or {}))
+        src = self.vmm(self.a, build=vmm_builds[0], **options)
+        dst = self.incoming(self.b, options, build=vmm_builds[1], **(dst_changes or {}))
         if started:
             self.assert_runs(src)
         return src, dst
