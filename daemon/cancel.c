@@ -17,17 +17,6 @@
 /* Promised are 100 ms. A worker that does not end a revocable migration within this is stuck. */
 #define CANCEL_PATIENCE_MS 5000U
 
-static void on_overdue(evutil_socket_t fd, short what, void *opaque)
-{
-	struct migration *m = opaque;
-
-	(void)fd;
-	(void)what;
-	m->timer = timer_free(m->timer);
-	if (m->status == MIGRATION_STATUS_CANCELLING && m->worker)
-		worker_kill(m->worker, "it did not carry out a cancel in time");
-}
-
 static int check(const struct migration *m, struct merr *err)
 {
 	if (m->status != MIGRATION_STATUS_POSTCOPY_DEVICE && migration_in_postcopy(m))
@@ -64,6 +53,35 @@ static int check(const struct migration *m, struct merr *err)
 	}
 }
 
+static void on_overdue(evutil_socket_t fd, short what, void *opaque)
+{
+	struct migration *m = opaque;
+
+	(void)fd;
+	(void)what;
+	m->timer = timer_free(m->timer);
+	if (m->worker && migration_running(m) && (m->status == MIGRATION_STATUS_CANCELLING || check(m, NULL) == 0))
+		worker_kill(m->worker, "it did not carry out a cancel in time");
+}
+
+/* Have what carries M out end it; without that, it ends here, as END. */
+static void carry_out(struct migration *m, enum migration_status end)
+{
+	if (m->worker) {
+		link_cancel(m);
+		if (!m->timer)
+			m->timer = timer_start(m->guest->daemon->base, CANCEL_PATIENCE_MS,
+					       on_overdue, m);
+	} else if (!m->orphaned) {
+		/*
+		 * There is no connection yet, and the library has nothing to undo but an unused
+		 * channel.
+		 */
+		m->on_started = NULL;
+		migration_finish(m, end, NULL);
+	}
+}
+
 int cancel_migration(struct migration *m, struct merr *err)
 {
 	int r;
@@ -76,19 +94,23 @@ int cancel_migration(struct migration *m, struct merr *err)
 	(void)merr_set(&m->error, -ECANCELED, "cancelled by migrate_cancel");
 	m->error_is_final = true;
 	(void)migration_set_status(m, MIGRATION_STATUS_CANCELLING);
-	if (m->worker) {
-		link_cancel(m);
-		if (!m->timer)
-			m->timer = timer_start(m->guest->daemon->base, CANCEL_PATIENCE_MS,
-					       on_overdue, m);
-	} else if (!m->orphaned) {
-		/*
-		 * There is no connection yet, and the library has nothing to undo but an unused
-		 * channel.
-		 */
-		m->on_started = NULL;
-		migration_finish(m, MIGRATION_STATUS_CANCELLED, NULL);
-	}
+	carry_out(m, MIGRATION_STATUS_CANCELLED);
+	return 0;
+}
+
+int cancel_as_failed(struct migration *m, struct merr *err)
+{
+	bool waits = m->direction == WORKER_DIRECTION_INCOMING && m->status == MIGRATION_STATUS_SETUP;
+	int r = check(m, err);
+
+	if (r < 0)
+		return r;
+	if (waits || m->status == MIGRATION_STATUS_CANCELLING || m->error_is_final)
+		return 0;
+	merr_clear(&m->error);
+	(void)merr_set(&m->error, -ECANCELED, "its connections were shut down by yank");
+	m->error_is_final = true;
+	carry_out(m, MIGRATION_STATUS_FAILED);
 	return 0;
 }
 

@@ -13,6 +13,12 @@ struct migration;
  */
 int cancel_migration(struct migration *m, struct merr *err);
 
+/*
+ * yank: the same, but it ends as `failed`. One that waits for a source has no connection that could be shut down, and goes
+ * on.
+ */
+int cancel_as_failed(struct migration *m, struct merr *err);
+
 /* The VMM of an incoming migration is gone: its worker must not go on waiting for a source. */
 void cancel_without_vmm(struct migration *m);
 

@@ -385,15 +385,18 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 				       s->handover.in_doubt);
 	if (is_stale(m, status))
 		return 0;
-	/* A cancel that came too late has no say in what follows. */
-	if (m->status == MIGRATION_STATUS_CANCELLING && migration_is_postcopy(status))
+	/* A cancel, or yank, that came too late has no say in what follows. */
+	if (m->error_is_final && migration_is_postcopy(status) && status != MIGRATION_STATUS_POSTCOPY_DEVICE) {
 		merr_clear(&m->error);
-	if (migration_is_postcopy(status))
 		m->error_is_final = false;
+	}
 	/* To a target's worker, a cancel is a failure like others. */
 	if (m->status == MIGRATION_STATUS_CANCELLING && status == MIGRATION_STATUS_FAILED &&
 	    m->direction == WORKER_DIRECTION_INCOMING)
 		status = MIGRATION_STATUS_CANCELLED;
+	/* It was told to end by something else than migrate_cancel. */
+	if (m->status != MIGRATION_STATUS_CANCELLING && status == MIGRATION_STATUS_CANCELLED)
+		status = MIGRATION_STATUS_FAILED;
 	if (migration_set_status(m, status) < 0)
 		return merr_set(err, -EBADMSG, "worker link: STATE: %s cannot follow %s",
 				migration_status_str(status), migration_status_str(m->status));
