@@ -3,24 +3,26 @@
 #include <stdio.h>
 
 #include "ctl/ctl.h"
+#include "ctl/table.h"
 
-static void print_guest(const json_t *g)
+static void add_guest(struct table *t, const json_t *g)
 {
-	char name[128], memory[32];
-	const char *state = ctl_str(g, "run-state", "?");
+	char memory[32];
 
-	printf("%-20s %-16s %5lld %10s %8lld  %s%s%s\n",
-	       ctl_clean(ctl_str(g, "name", "?"), name, sizeof(name)),
-	       ctl_bool(g, "attached") ? state : "(detached)", (long long)ctl_int(g, "vcpus", 0),
-	       ctl_size(ctl_number(g, "memory", 0), memory, sizeof(memory)),
-	       (long long)ctl_int(g, "pid", 0), ctl_str(g, "role", "?"),
-	       ctl_str(g, "handover.state", NULL) ? ", handover " : "",
-	       ctl_str(g, "handover.state", ""));
+	table_add(t, "%s", ctl_str(g, "name", "?"));
+	table_add(t, "%s", ctl_bool(g, "attached") ? ctl_str(g, "run-state", "?") : "(detached)");
+	table_add(t, "%lld", (long long)ctl_int(g, "vcpus", 0));
+	table_add(t, "%s", ctl_size(ctl_number(g, "memory", 0), memory, sizeof(memory)));
+	table_add(t, "%lld", (long long)ctl_int(g, "pid", 0));
+	table_add(t, "%s%s%s", ctl_str(g, "role", "?"), ctl_str(g, "handover.state", NULL) ? ", handover " : "",
+		  ctl_str(g, "handover.state", ""));
 }
 
 static int guests_run(struct ctl *ctl, struct merr *err)
 {
+	static const char *const titles[] = { "NAME", "STATE", ">VCPUS", ">MEMORY", ">PID", "ROLE" };
 	_cleanup_json_ json_t *guests = NULL;
+	struct table t = { .n_columns = ARRAY_SIZE(titles) };
 	int r = ctl_execute(ctl, "query-guests", NULL, &guests, err);
 	size_t i;
 	json_t *g;
@@ -31,10 +33,41 @@ static int guests_run(struct ctl *ctl, struct merr *err)
 		ctl_print_json(guests);
 		return CTL_OK;
 	}
-	printf("%-20s %-16s %5s %10s %8s  %s\n", "NAME", "STATE", "VCPUS", "MEMORY", "PID", "ROLE");
+	for (i = 0; i < ARRAY_SIZE(titles); i++)
+		table_add(&t, "%s", titles[i]);
 	json_array_foreach(guests, i, g)
-		print_guest(g);
+		add_guest(&t, g);
+	table_print(&t);
 	return CTL_OK;
+}
+
+/* One text of an answer. */
+static int print_member(struct ctl *ctl, const char *command, const char *member, struct merr *err)
+{
+	_cleanup_json_ json_t *info = NULL;
+	int r = ctl_query(ctl, command, &info, err);
+	char text[256];
+
+	if (r == CTL_OK && ctl->json)
+		ctl_print_json(info);
+	else if (r == CTL_OK)
+		printf("%s\n", ctl_clean(ctl_str(info, member, "-"), text, sizeof(text)));
+	return r;
+}
+
+static int name_run(struct ctl *ctl, struct merr *err)
+{
+	return print_member(ctl, "query-name", "name", err);
+}
+
+static int uuid_run(struct ctl *ctl, struct merr *err)
+{
+	return print_member(ctl, "query-uuid", "UUID", err);
+}
+
+static int wakeup_run(struct ctl *ctl, struct merr *err)
+{
+	return ctl_do(ctl, "system_wakeup", ctl_guest_args(ctl), err);
 }
 
 static int attach_run(struct ctl *ctl, struct merr *err)
@@ -102,5 +135,24 @@ const struct ctl_command ctl_guest_commands[] = {
 	  .examples = "# after a stop\nmigctl -g web1 cont",
 	  .related = "stop status resolve",
 	  .run = cont_run },
+	{ .name = "wakeup",
+	  .help = "wake a guest that sleeps",
+	  .text = "The event WAKEUP tells when it did.",
+	  .trouble = "It does not sleep: `migctl status` says what it does. Its VMM cannot wake it: not every one can.",
+	  .examples = "# one that suspended itself\nmigctl -g web1 wakeup",
+	  .related = "status cont",
+	  .run = wakeup_run },
+	{ .name = "name",
+	  .help = "print the guest's name",
+	  .text = "A dash if it has none.",
+	  .examples = "# of the only guest\nmigctl name",
+	  .related = "uuid guests",
+	  .run = name_run },
+	{ .name = "uuid",
+	  .help = "print the guest's UUID",
+	  .text = "All zeros if it has none.",
+	  .examples = "# the same on both sides of a migration\nmigctl -g web1 uuid",
+	  .related = "name guests",
+	  .run = uuid_run },
 	{ 0 },
 };

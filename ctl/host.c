@@ -7,6 +7,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/settings.h"
+#include "ctl/table.h"
 
 /* NAME=VALUE into CHANGES. */
 static int add_change(const json_t *now, const char *word, json_t *changes, struct merr *err)
@@ -71,36 +72,103 @@ static const char *describe_rank(const json_t *m, char *buf, size_t len)
 	return buf;
 }
 
-static void print_migration(const json_t *m)
+static void add_migration(struct table *t, const json_t *m)
 {
-	char name[128], uri[256], size[32], rank[64], priority[24] = "-";
+	char size[32], rank[64];
 
+	table_add(t, "%s", ctl_str(m, "guest", "?"));
+	table_add(t, "%s", ctl_str(m, "direction", "?"));
+	table_add(t, "%s", ctl_str(m, "status", "?"));
 	if (json_object_get(m, "priority"))
-		(void)snprintf(priority, sizeof(priority), "%" PRIi64, ctl_int(m, "priority", 0));
-	printf("%-20s %-8s %-14s %4s %-16s %10s  %s\n",
-	       ctl_clean(ctl_str(m, "guest", "?"), name, sizeof(name)), ctl_str(m, "direction", "?"),
-	       ctl_str(m, "status", "?"), priority, describe_rank(m, rank, sizeof(rank)),
-	       ctl_size(ctl_number(m, "transferred", 0), size, sizeof(size)),
-	       ctl_clean(ctl_str(m, "uri", "?"), uri, sizeof(uri)));
+		table_add(t, "%" PRIi64, ctl_int(m, "priority", 0));
+	else
+		table_add(t, "-");
+	table_add(t, "%s", describe_rank(m, rank, sizeof(rank)));
+	table_add(t, "%s", ctl_size(ctl_number(m, "transferred", 0), size, sizeof(size)));
+	table_add(t, "%s", ctl_str(m, "uri", "?"));
+}
+
+static void print_migrations(const json_t *list)
+{
+	static const char *const titles[] = { "GUEST", "WAY", "STATUS", ">PRIO", "SHARE", ">SENT", "ADDRESS" };
+	struct table t = { .n_columns = ARRAY_SIZE(titles) };
+	size_t i;
+	json_t *m;
+
+	for (i = 0; i < ARRAY_SIZE(titles); i++)
+		table_add(&t, "%s", titles[i]);
+	json_array_foreach(list, i, m)
+		add_migration(&t, m);
+	table_print(&t);
 }
 
 static int list_run(struct ctl *ctl, struct merr *err)
 {
 	_cleanup_json_ json_t *list = NULL;
 	int r = ctl_execute(ctl, "query-migrations", NULL, &list, err);
+
+	if (r == CTL_OK && ctl->json)
+		ctl_print_json(list);
+	else if (r == CTL_OK)
+		print_migrations(list);
+	return r;
+}
+
+/* Into RET those of LIST that go DIRECTION and wait, the next one first. */
+static void take_waiting(const json_t *list, const char *direction, json_t *ret)
+{
+	int64_t last = INT64_MAX;
 	size_t i;
 	json_t *m;
 
+	for (int64_t position = 1; position <= last; position++) {
+		last = 0;
+		json_array_foreach(list, i, m) {
+			int64_t at = ctl_int(m, "queue.position", 0);
+
+			if (strcmp(ctl_str(m, "direction", ""), direction) != 0)
+				continue;
+			if (at == position)
+				json_array_append(ret, m);
+			if (at > last)
+				last = at;
+		}
+	}
+}
+
+static int queue_run(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_json_ json_t *list = NULL, *waiting = json_array();
+	int r = ctl_execute(ctl, "query-migrations", NULL, &list, err);
+
 	if (r != CTL_OK)
 		return r;
-	if (ctl->json) {
-		ctl_print_json(list);
-		return CTL_OK;
-	}
-	printf("%-20s %-8s %-14s %4s %-16s %10s  %s\n", "GUEST", "WAY", "STATUS", "PRIO", "SHARE", "SENT", "ADDRESS");
-	json_array_foreach(list, i, m)
-		print_migration(m);
+	take_waiting(list, "outgoing", waiting);
+	take_waiting(list, "incoming", waiting);
+	if (ctl->json)
+		ctl_print_json(waiting);
+	else
+		print_migrations(waiting);
 	return CTL_OK;
+}
+
+static int version_run(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_json_ json_t *version = NULL;
+	int r = ctl_execute(ctl, "query-version", NULL, &version, err);
+
+	if (r == CTL_OK && ctl->json)
+		ctl_print_json(version);
+	else if (r == CTL_OK)
+		printf("migd %lld.%lld.%lld (%s), migctl " MIGD_VERSION "\n", (long long)ctl_int(version, "qemu.major", 0),
+		       (long long)ctl_int(version, "qemu.minor", 0), (long long)ctl_int(version, "qemu.micro", 0),
+		       ctl_str(version, "package", "?"));
+	return r;
+}
+
+static int quit_run(struct ctl *ctl, struct merr *err)
+{
+	return ctl_do(ctl, "quit", NULL, err);
 }
 
 const struct ctl_command ctl_host_commands[] = {
@@ -113,6 +181,13 @@ const struct ctl_command ctl_host_commands[] = {
 	  .related = "host guests priority",
 	  .no_guest = true,
 	  .run = list_run },
+	{ .name = "queue",
+	  .help = "list the migrations that wait for their turn, the next one first",
+	  .text = "They wait because the host has as many under way as max-outgoing or max-incoming allow (`migctl host`).",
+	  .examples = "# who is next\nmigctl queue\n# let web1 be the next\nmigctl -g web1 priority 8",
+	  .related = "list priority host",
+	  .no_guest = true,
+	  .run = queue_run },
 	{ .name = "host",
 	  .args = "[HOST-PARAMETER=VALUE]...",
 	  .help = "show or change what holds for all guests (max-bandwidth=1G, max-outgoing=2)",
@@ -124,5 +199,20 @@ const struct ctl_command ctl_host_commands[] = {
 	  .related = "list priority set",
 	  .no_guest = true,
 	  .run = host_run },
+	{ .name = "version",
+	  .help = "the daemon's version, and migctl's",
+	  .text = "The option --version prints migctl's only, and needs no daemon.",
+	  .examples = "# is it the one that was installed last?\nmigctl version",
+	  .related = "events qmp",
+	  .no_guest = true,
+	  .run = version_run },
+	{ .name = "quit",
+	  .help = "end the daemon, to which no guest may be attached",
+	  .text = "Guests are not ended by it: detach them, or end their VMMs, first. On a guest's own socket it ends that guest's VMM.",
+	  .trouble = "Guests are attached: `migctl guests`. To restart a daemon, end it by its service manager: guests reconnect.",
+	  .examples = "# after the last guest has gone\nmigctl quit",
+	  .related = "guests detach",
+	  .no_guest = true,
+	  .run = quit_run },
 	{ 0 },
 };

@@ -18,7 +18,7 @@ static const struct {
 	{ "FD", "the number of a file descriptor of migctl's, such as 3 after `3<>FILE` in the shell" },
 	{ "FDSET", "a set's number, as `migctl fdsets` shows it" },
 	{ "GUEST", "a guest's name, as `migctl guests` shows it" },
-	{ "INTERFACE", "a network interface of the guest's, as its VMM calls it" },
+	{ "ID", "a name: a letter, then letters, digits, -, . and _" },
 	{ "JSON|NAME", "a QMP command as JSON, or the name of one that has no arguments but the guest" },
 	{ "LISTENER", "the address of a shared port, as `migctl host-listeners` shows it" },
 	{ "MB/S", "MiB a second" },

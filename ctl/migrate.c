@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/address.h"
 #include "ctl/ctl.h"
 #include "ctl/preflight.h"
 #include "ctl/progress.h"
+#include "ctl/spec.h"
 
 /* The daemon knows which strategies there are. */
 static int add_options(json_t *args, const struct ctl *ctl, struct merr *err)
@@ -20,6 +22,17 @@ static int add_options(json_t *args, const struct ctl *ctl, struct merr *err)
 	return r;
 }
 
+static int preflight_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args = ctl_guest_args(ctl);
+	int r;
+
+	json_object_set_new(args, "uri", json_string(ctl->args[0]));
+	json_object_set_new(args, "preflight", json_string("only"));
+	r = ctl_execute(ctl, "migrate", args, NULL, err);
+	return r == CTL_OK ? preflight_follow(ctl, err) : r;
+}
+
 static int migrate_run(struct ctl *ctl, struct merr *err)
 {
 	json_t *args = ctl_guest_args(ctl);
@@ -31,9 +44,8 @@ static int migrate_run(struct ctl *ctl, struct merr *err)
 	}
 	json_object_set_new(args, "uri", json_string(ctl->args[0]));
 	if (ctl_has(ctl, CTL_OPT_PREFLIGHT)) {
-		json_object_set_new(args, "preflight", json_string("only"));
-		r = ctl_execute(ctl, "migrate", args, NULL, err);
-		return r == CTL_OK ? preflight_follow(ctl, err) : r;
+		json_decref(args);
+		return preflight_run(ctl, err);
 	}
 	if (ctl_has(ctl, CTL_OPT_DETACH))
 		return ctl_do(ctl, "migrate", args, err);
@@ -83,31 +95,13 @@ static int snapshot_run(struct ctl *ctl, struct merr *err)
 	return r;
 }
 
-static void print_address(const json_t *a)
-{
-	const char *type = ctl_str(a, "type", "");
-	const char *host = ctl_str(a, "host", "");
-	const char *colon = strchr(host, ':');
-
-	if (strcmp(type, "vsock") == 0)
-		printf("listening on vsock:%s:%s\n", ctl_str(a, "cid", ""), ctl_str(a, "port", ""));
-	else if (strcmp(type, "unix") == 0)
-		printf("listening on unix%s:%s\n",
-		       !json_is_true(json_object_get(a, "abstract")) ? ""
-		       : json_is_false(json_object_get(a, "tight"))  ? "-abstract-padded"
-								     : "-abstract",
-		       ctl_str(a, "path", ""));
-	else
-		printf("listening on tcp:%s%s%s:%s\n", colon ? "[" : "", host, colon ? "]" : "",
-		       ctl_str(a, "port", ""));
-}
-
 static int incoming_run(struct ctl *ctl, struct merr *err)
 {
 	_cleanup_json_ json_t *info = NULL;
 	json_t *args = ctl_guest_args(ctl);
 	size_t i;
 	json_t *address;
+	char text[256];
 	int r;
 
 	json_object_set_new(args, "uri", json_string(ctl->args[0]));
@@ -121,7 +115,7 @@ static int incoming_run(struct ctl *ctl, struct merr *err)
 		return r;
 	if (!ctl->json) {
 		json_array_foreach(json_object_get(info, "socket-address"), i, address)
-			print_address(address);
+			printf("listening on %s\n", address_text(address, text, sizeof(text)));
 	} else if (!ctl_has(ctl, CTL_OPT_WAIT)) {
 		ctl_print_json(info);
 	}
@@ -191,6 +185,34 @@ static int cancel_run(struct ctl *ctl, struct merr *err)
 static int postcopy_run(struct ctl *ctl, struct merr *err)
 {
 	return ctl_do(ctl, "migrate-start-postcopy", ctl_guest_args(ctl), err);
+}
+
+static int switchover_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args = ctl_guest_args(ctl);
+
+	json_object_set_new(args, "state", json_string("pre-switchover"));
+	return ctl_do(ctl, "migrate-continue", args, err);
+}
+
+/* The parameters announce-* are what the daemon itself would do. */
+static int announce_run(struct ctl *ctl, struct merr *err)
+{
+	static const char *const settings[] = { "initial", "max", "rounds", "step" };
+	_cleanup_json_ json_t *parameters = NULL, *args = ctl_guest_args(ctl);
+	int r = spec_add_all(args, spec_arguments("announce-self"), "announce", ctl->args, ctl->n_args, err);
+	char name[32];
+
+	if (r == CTL_OK)
+		r = ctl_query(ctl, "query-migrate-parameters", &parameters, err);
+	if (r != CTL_OK)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		(void)snprintf(name, sizeof(name), "announce-%s", settings[i]);
+		if (!json_object_get(args, settings[i]))
+			json_object_set(args, settings[i], json_object_get(parameters, name));
+	}
+	return ctl_do(ctl, "announce-self", json_incref(args), err);
 }
 
 static int pause_run(struct ctl *ctl, struct merr *err)
@@ -269,6 +291,16 @@ const struct ctl_command ctl_migrate_commands[] = {
 		     CTL_TAKES(CTL_OPT_STRATEGY) | CTL_TAKES(CTL_OPT_DEADLINE),
 	  .waits = true,
 	  .run = migrate_run },
+	{ .name = "preflight",
+	  .args = "URI",
+	  .help = "would the guest fit the destination? Lists every mismatch, and moves nothing",
+	  .text = "As `migctl migrate --preflight`. The destination goes on waiting. With --json it is query-migrate's `preflight`.",
+	  .trouble = "The guest does not fit: the table says what to change, and where.\n"
+		     "The two sides could not be compared: the destination cannot be reached, or is no migd; the text says which.",
+	  .examples = "# before a maintenance window\nmigctl -g web1 preflight tcp:host-b:4444",
+	  .related = "migrate incoming",
+	  .options = CTL_TAKES(CTL_OPT_TIMEOUT),
+	  .run = preflight_run },
 	{ .name = "incoming",
 	  .args = "URI",
 	  .help = "have the guest wait for a migration, or read it from a file",
@@ -317,6 +349,27 @@ const struct ctl_command ctl_migrate_commands[] = {
 	  .examples = "# one guest's\nmigctl -g web1 cancel",
 	  .related = "migrate watch",
 	  .run = cancel_run },
+	{ .name = "switchover",
+	  .help = "let a migration go on that waits before its switchover",
+	  .text = "With the capability pause-before-switchover a migration stops the guest and waits in the state pre-switchover, for "
+		  "disks to be handed over, say. This lets it go on.",
+	  .trouble = "It is not in the expected state: `migctl status` says where it stands.",
+	  .examples = "# stop there\nmigctl -g web1 set pause-before-switchover=on\nmigctl -g web1 migrate --detach tcp:host-b:4444\n"
+		      "# and go on\nmigctl -g web1 switchover",
+	  .related = "migrate status set",
+	  .run = switchover_run },
+	{ .name = "announce",
+	  .args = "[SETTING=VALUE]...",
+	  .help = "have the guest's VMM announce the guest on its networks",
+	  .text = "So that switches and neighbours learn where it is now; the migd that a guest migrated to does this by itself. Settings: "
+		  "`initial`, `max`, `step` (milliseconds between rounds: the first time, the most, how much longer each time) and "
+		  "`rounds`, by default the parameters announce-*; `interfaces` (names, with commas), by default all; `id` (names a "
+		  "timer).",
+	  .trouble = "The VMM does not announce: it has no network devices, or does not know how.",
+	  .examples = "# once more\nmigctl -g web1 announce\n# ten times, on one interface\n"
+		      "migctl -g web1 announce rounds=10 interfaces=net0",
+	  .related = "status set",
+	  .run = announce_run },
 	{ .name = "postcopy",
 	  .help = "switch the migration to post-copy: the guest goes on there, its memory follows",
 	  .text = "The guest goes on at the destination at once, and gets its memory while it runs there. Needs the capability "

@@ -25,6 +25,9 @@ const struct ctl_option_row ctl_options[CTL_N_OPTIONS] = {
 	[CTL_OPT_STRATEGY] = { "strategy", 0, "STRATEGY", "precopy, postcopy, or auto: what gets it done" },
 	[CTL_OPT_DEADLINE] = { "deadline", 0, "MS", "to be done in so many milliseconds" },
 	[CTL_OPT_FENCED] = { "fenced", 0, NULL, "the other side was made sure of" },
+	[CTL_OPT_LAST] = { "last", 0, NULL, "measure nothing, show the last result" },
+	[CTL_OPT_VCPU] = { "vcpu", 0, "N", "only this vCPU, from 0" },
+	[CTL_OPT_COUNT] = { "count", 'n', "N", "end after so many" },
 	[CTL_OPT_MAN] = { "man", 0, NULL, "print it as the manual page has it" },
 };
 

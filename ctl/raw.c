@@ -65,20 +65,38 @@ static int qmp_run(struct ctl *ctl, struct merr *err)
 	return exchange(ctl, text, err);
 }
 
+/* Whether an event is one of those that were asked for. */
+static bool is_wanted(const struct ctl *ctl, const json_t *event)
+{
+	const char *guest = ctl_str(event, "guest", ctl_str(event, "data.guest", NULL));
+
+	if (ctl->guest && guest && strcmp(guest, ctl->guest) != 0)
+		return false;
+	for (int i = 0; i < ctl->n_args; i++)
+		if (strcmp(ctl->args[i], ctl_str(event, "event", "")) == 0)
+			return true;
+	return ctl->n_args == 0;
+}
+
 static int events_run(struct ctl *ctl, struct merr *err)
 {
-	for (;;) {
-		_cleanup_json_ json_t *event = NULL;
-		const char *guest;
+	_cleanup_json_ json_t *number = json_object();
+	int r = ctl_has(ctl, CTL_OPT_COUNT) ? ctl_add_number(number, "count", ctl_value(ctl, CTL_OPT_COUNT), err) : CTL_OK;
+	int64_t left = ctl_int(number, "count", INT64_MAX);
+	uint64_t deadline_ns = ctl->deadline_ns ? ctl->deadline_ns : DEADLINE_NONE;
 
-		if (qmp_client_next_event(ctl->client, DEADLINE_NONE, &event, err) < 0)
+	while (r == CTL_OK && left > 0) {
+		_cleanup_json_ json_t *event = NULL;
+
+		if (qmp_client_next_event(ctl->client, deadline_ns, &event, err) < 0)
 			return ctl_status_of(err);
-		guest = ctl_str(event, "guest", ctl_str(event, "data.guest", NULL));
-		if (ctl->guest && guest && strcmp(guest, ctl->guest) != 0)
+		if (!is_wanted(ctl, event))
 			continue;
 		ctl_print_json(event);
 		fflush(stdout);
+		left--;
 	}
+	return r;
 }
 
 const struct ctl_command ctl_raw_commands[] = {
@@ -93,11 +111,15 @@ const struct ctl_command ctl_raw_commands[] = {
 	  .related = "events",
 	  .run = qmp_run },
 	{ .name = "events",
+	  .args = "[EVENT]...",
 	  .help = "print events as they come",
-	  .text = "One JSON object a line, until it is interrupted. With -g only those about that guest, and those about none. MIGRATION "
+	  .text = "All, or only those that are named; one JSON object a line, until it is interrupted, `--count` came or `--timeout` is "
+		  "over. With -g only those about that guest, and those about none. MIGRATION "
 		  "and MIGRATION_PASS come only while the capability `events` is on for the guest.",
-	  .examples = "# have the daemon tell about each step of web1's migrations\nmigctl -g web1 set events=on\nmigctl -g web1 events",
+	  .examples = "# have the daemon tell about each step of web1's migrations\nmigctl -g web1 set events=on\nmigctl -g web1 events\n# wait for a guest to attach, a minute at most\n"
+		      "migctl events --count 1 --timeout 60 GUEST_ATTACHED",
 	  .related = "watch qmp",
+	  .options = CTL_TAKES(CTL_OPT_COUNT) | CTL_TAKES(CTL_OPT_TIMEOUT),
 	  .run = events_run },
 	{ 0 },
 };

@@ -7,6 +7,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/settings.h"
+#include "ctl/spec.h"
 
 /* What the daemon has now; a value's type is what it is now. */
 struct settings {
@@ -38,40 +39,6 @@ static bool is_capability(const struct settings *s, const char *name)
 	return false;
 }
 
-static json_t *parse_bool(const char *text)
-{
-	if (strcmp(text, "on") == 0 || strcmp(text, "true") == 0)
-		return json_true();
-	if (strcmp(text, "off") == 0 || strcmp(text, "false") == 0)
-		return json_false();
-	return NULL;
-}
-
-/* "300", "1G": a number with an optional suffix K, M, G, T (powers of 1024). */
-static json_t *parse_integer(const char *text)
-{
-	static const char suffixes[] = "KMGT";
-	char *end;
-	unsigned long long v;
-
-	if (*text < '0' || *text > '9')
-		return NULL;
-	errno = 0;
-	v = strtoull(text, &end, 10);
-	if (errno)
-		return NULL;
-	if (*end && strchr(suffixes, *end) && !end[1]) {
-		unsigned int shift = 10 * (unsigned int)(strchr(suffixes, *end) - suffixes + 1);
-
-		if (v > UINT64_MAX >> shift)
-			return NULL;
-		v <<= shift;
-	} else if (*end) {
-		return NULL;
-	}
-	return v > INT64_MAX ? NULL : json_integer((json_int_t)v);
-}
-
 json_t *settings_parse(const char *command, const char *name, const char *text, const json_t *now, struct merr *err)
 {
 	json_error_t where;
@@ -80,7 +47,7 @@ json_t *settings_parse(const char *command, const char *name, const char *text, 
 	if (json_is_string(now))
 		return json_string(text);
 	if (json_is_integer(now)) {
-		v = parse_integer(text);
+		v = spec_parse_integer(text);
 		if (!v)
 			merr_set(err, -EINVAL,
 				 "%s: '%s' is no value for '%s': it wants a number (K, M, G or T may follow)", command,
@@ -88,7 +55,7 @@ json_t *settings_parse(const char *command, const char *name, const char *text, 
 		return v;
 	}
 	if (json_is_boolean(now)) {
-		v = parse_bool(text);
+		v = spec_parse_switch(text);
 		if (!v)
 			merr_set(err, -EINVAL, "%s: '%s' is no value for '%s': it wants on or off", command, text,
 				 name);
@@ -115,7 +82,7 @@ static int sort_setting(const struct settings *now, const char *word, json_t *pa
 		return CTL_USAGE;
 	}
 	if (is_capability(now, name)) {
-		value = parse_bool(equals + 1);
+		value = spec_parse_switch(equals + 1);
 		if (!value) {
 			merr_set(err, -EINVAL, "set: capability '%s' is on or off, not '%s'", name, equals + 1);
 			return CTL_USAGE;
@@ -164,16 +131,59 @@ void settings_print(const char *name, const json_t *value)
 		ctl_print_json(value);
 }
 
+static void print_capabilities(const json_t *list)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+		printf("%-32s %s\n", ctl_str(v, "capability", "?"), ctl_bool(v, "state") ? "on" : "off");
+}
+
 static void print_settings(const struct settings *s)
 {
 	const char *name;
 	json_t *v;
-	size_t i;
 
 	json_object_foreach(s->parameters, name, v)
 		settings_print(name, v);
-	json_array_foreach(s->capabilities, i, v)
-		printf("%-32s %s\n", ctl_str(v, "capability", "?"), ctl_bool(v, "state") ? "on" : "off");
+	print_capabilities(s->capabilities);
+}
+
+static int change_capabilities(struct ctl *ctl, struct merr *err)
+{
+	json_t *list = json_array(), *args;
+
+	for (int i = 0; i < ctl->n_args; i++) {
+		char *equals = strchr(ctl->args[i], '=');
+		json_t *state = equals ? spec_parse_switch(equals + 1) : NULL;
+
+		if (!state) {
+			merr_set(err, -EINVAL, "capabilities: '%s' is not CAPABILITY=on or =off", ctl->args[i]);
+			json_decref(list);
+			return CTL_USAGE;
+		}
+		json_array_append_new(list, json_pack("{s:s%, s:o}", "capability", ctl->args[i],
+						      (size_t)(equals - ctl->args[i]), "state", state));
+	}
+	args = ctl_guest_args(ctl);
+	json_object_set_new(args, "capabilities", list);
+	return ctl_do(ctl, "migrate-set-capabilities", args, err);
+}
+
+static int capabilities_run(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_json_ json_t *list = NULL;
+	int r;
+
+	if (ctl->n_args > 0)
+		return change_capabilities(ctl, err);
+	r = ctl_query(ctl, "query-migrate-capabilities", &list, err);
+	if (r == CTL_OK && ctl->json)
+		ctl_print_json(list);
+	else if (r == CTL_OK)
+		print_capabilities(list);
+	return r;
 }
 
 static int set_run(struct ctl *ctl, struct merr *err)
@@ -216,5 +226,14 @@ const struct ctl_command ctl_settings_commands[] = {
 		      "migctl -g web1 set multifd=on multifd-channels=4",
 	  .related = "host migrate",
 	  .run = set_run },
+	{ .name = "capabilities",
+	  .args = "[CAPABILITY=on|off]...",
+	  .help = "show or change the capabilities of the guest's migrations only",
+	  .text = "What `migctl set` shows and changes together with the parameters. All that are given change at once, or none does.",
+	  .trouble = "A capability cannot be changed: a migration runs, or it does not go together with another one; the text says which.",
+	  .examples = "# what is on\nmigctl -g web1 capabilities\n# prepare for post-copy (on both sides)\n"
+		      "migctl -g web1 capabilities postcopy-ram=on",
+	  .related = "set",
+	  .run = capabilities_run },
 	{ 0 },
 };

@@ -26,13 +26,19 @@ int ctl_execute(struct ctl *ctl, const char *name, json_t *args, json_t **ret, s
 	return r < 0 ? ctl_status_of(err) : CTL_OK;
 }
 
+/* QMP has no class for it: whoever lacks a right is told how to get it. */
+static bool lacks_right(const struct merr *err)
+{
+	return strstr(merr_msg(err), "in section [access] of migd.conf") != NULL;
+}
+
 int ctl_status_of(const struct merr *err)
 {
 	if (err->class == MERR_DEVICE_NOT_FOUND)
 		return CTL_NO_GUEST;
 	if (err->code == -ETIMEDOUT)
 		return CTL_TIMED_OUT;
-	if (err->code == -EPERM || err->code == -EACCES)
+	if (err->code == -EPERM || err->code == -EACCES || lacks_right(err))
 		return CTL_NOT_PERMITTED;
 	return err->code == -EREMOTEIO ? CTL_FAILED : CTL_UNREACHABLE;
 }
