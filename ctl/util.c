@@ -9,6 +9,9 @@
 #include "base/clock.h"
 #include "ctl/ctl.h"
 
+/* A daemon that is asked when the time of --timeout is as good as over still has so long to answer. */
+#define GRACE_NS (5 * NS_PER_SEC)
+
 json_t *ctl_guest_args(const struct ctl *ctl)
 {
 	return ctl->guest ? json_pack("{s:s}", "guest", ctl->guest) : json_object();
@@ -20,7 +23,7 @@ int ctl_execute(struct ctl *ctl, const char *name, json_t *args, json_t **ret, s
 	int r;
 
 	if (ctl->deadline_ns)
-		qmp_client_set_timeout(ctl->client, ctl->deadline_ns > now ? ctl->deadline_ns - now : 1);
+		qmp_client_set_timeout(ctl->client, GRACE_NS + (ctl->deadline_ns > now ? ctl->deadline_ns - now : 0));
 	r = qmp_client_execute(ctl->client, name, args, ret, err);
 	json_decref(args);
 	return r < 0 ? ctl_status_of(err) : CTL_OK;
