@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "qmp/builtin.h"
 #include "qmp/internal.h"
 #include "qmp/request.h"
 
@@ -45,20 +44,16 @@ struct qmp_call *qmp_call_free(struct qmp_call *call)
 	return NULL;
 }
 
-static const struct qmp_command *find_in(const struct qmp_command *commands, const char *name)
+static int compare(const void *name, const void *command)
 {
-	for (; commands && commands->name; commands++) {
-		if (strcmp(commands->name, name) == 0)
-			return commands;
-	}
-	return NULL;
+	return strcmp(name, (*(const struct qmp_command *const *)command)->name);
 }
 
-static const struct qmp_command *find(const struct qmp_session *s, const char *name)
+static const struct qmp_command *find(const struct qmp_server *s, const char *name)
 {
-	const struct qmp_command *found = find_in(qmp_builtin_commands, name);
+	const struct qmp_command **found = bsearch(name, s->by_name, s->n_commands, sizeof(s->by_name[0]), compare);
 
-	return found ? found : find_in(s->server->options.commands, name);
+	return found ? *found : NULL;
 }
 
 const char *qmp_access_str(enum qmp_access access)
@@ -98,7 +93,7 @@ static int run(struct qmp_call *call, struct merr *err)
 	if (!s->negotiated && !is_negotiation(call->verb))
 		return merr_set_class(err, MERR_COMMAND_NOT_FOUND, -ENOENT,
 				      "Expecting capabilities negotiation with 'qmp_capabilities'");
-	command = find(s, call->verb);
+	command = find(s->server, call->verb);
 	if (!command)
 		return merr_set_class(err, MERR_COMMAND_NOT_FOUND, -ENOENT,
 				      "The command %s has not been found", call->verb);

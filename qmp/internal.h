@@ -11,6 +11,7 @@
 #include "qmp/fd-queue.h"
 #include "qmp/named-fd.h"
 #include "qmp/parser.h"
+#include "qmp/rate.h"
 #include "qmp/server.h"
 
 struct qmp_session;
@@ -40,13 +41,19 @@ struct qmp_session {
 	unsigned int rights;	/* QMP_ACCESS_BIT()s */
 	int fd;		/* -1 once closed */
 	struct event *readable, *writable;
-	struct event *turn;	/* made active when there may be something to do */
+	struct event *rested;	/* timer: it may send again, after it had sent too many commands a second */
+
+	TAILQ_ENTRY(qmp_session) ready_entry;	/* in its server's queue, while `ready`: there may be something to do */
+	bool ready;
+	bool in_turn;	/* qmp_session_take_turn() */
 
 	struct qmp_parser parser;
-	uint8_t in[QMP_READ_BYTES];	/* [in_at, in_len) was not looked at yet */
+	const uint8_t *in;	/* [in_at, in_len) was not looked at yet: in the server's buffer during a turn, else in `kept` */
 	size_t in_at, in_len;
+	uint8_t *kept;	/* NULL: all was looked at */
 	uint64_t position;	/* in the stream, of in[in_at] */
 	bool eof;
+	struct rate rate;
 	struct fd_queue fds;
 	struct fd_batch unclaimed;	/* came with a command that did not want them */
 	struct named_fds named_fds;
@@ -58,6 +65,7 @@ struct qmp_session {
 
 	struct buf out;	/* [out_at, len) is unsent */
 	size_t out_at;
+	bool blocked;	/* the socket takes no more; `writable` says when it does */
 
 	bool negotiated;
 	bool oob;	/* enabled */
@@ -76,8 +84,15 @@ struct qmp_listener {
 struct qmp_server {
 	struct qmp_server_options options;
 	TAILQ_HEAD(, qmp_session) sessions;
+	TAILQ_HEAD(, qmp_session) ready;	/* each takes its turn, then goes to the end */
+	struct event *turns;	/* due while `ready` has some */
 	TAILQ_HEAD(, qmp_listener) listeners;
 	unsigned int n_sessions;
+	struct qmp_parser_limits parser_limits;
+	const struct qmp_command **by_name;	/* sorted; those of qmp_builtin_commands too */
+	size_t n_commands;
+	struct rate urgent;	/* reads that came before everything else */
+	uint8_t in[QMP_READ_BYTES];	/* of the session that is being read */
 };
 
 /*
@@ -90,15 +105,26 @@ void qmp_session_unref(struct qmp_session *s);
 /* -EPERM with ERR, if its client may not use ACCESS. */
 int qmp_session_may(const struct qmp_session *s, enum qmp_access access, struct merr *err);
 void qmp_session_review_rights(struct qmp_session *s);
-/* Look again, from the event loop, whether there is something to do. */
-void qmp_session_wake(struct qmp_session *s);
-/* Queue an object as one line, and send what can be sent. */
+
+/* out.c: one object as a line, or a line that is written already, which drops a session that does not read. */
 void qmp_session_send(struct qmp_session *s, const json_t *object);
-/* The same for a line that is written already; drops the session if it does not read. */
 void qmp_session_send_line(struct qmp_session *s, const void *line, size_t len);
+/* Send what can be sent now. */
+void qmp_session_flush(struct qmp_session *s);
+/* The same for a session that is being closed. */
+void qmp_session_send_last(struct qmp_session *s);
+static inline size_t qmp_session_unsent(const struct qmp_session *s)
+{
+	return s->out.len - s->out_at;
+}
 
 /* turn.c: what a session does next. */
 void qmp_session_take_turn(struct qmp_session *s);
+/* Look again, in its turn, whether there is something to do or to send. */
+void qmp_session_wake(struct qmp_session *s);
+/* Give some of the sessions that are ready a turn each. */
+void qmp_server_take_turns(struct qmp_server *s);
+void qmp_session_forget_input(struct qmp_session *s);
 
 /* call.c */
 struct qmp_call *qmp_call_new(struct qmp_session *s, json_t *request, const struct merr *err);

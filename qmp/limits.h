@@ -11,12 +11,17 @@
 /* In-band requests of one session that are read while another runs; QMP.md 1.6. */
 #define QMP_MAX_QUEUED 8U
 
-/* Sessions at once. Each control plane needs one or two. */
-#define QMP_MAX_SESSIONS 64U
+/* Sessions at once, unless the server's options say otherwise. */
+#define QMP_MAX_SESSIONS 1100U
+
+/* Reads a second, of all sessions, that may come before the rest of the event loop. */
+#define QMP_URGENT_READS 2000U
 
 /* One read from a socket; what was read and cannot be looked at yet is never more than this. */
 #define QMP_READ_BYTES 65536U
 
+/* Answers that are followed by others at once are sent together, up to about this much. */
+#define QMP_FLUSH_BYTES 4096U
 /*
  * With this much unsent, a session's next request waits: a client that sends and does not read
  * stops itself.

@@ -15,7 +15,7 @@ const struct qmp_parser_limits qmp_parser_default_limits = {
 };
 
 /* Memory kept from one value to the next. */
-#define KEEP_BYTES 65536U
+#define KEEP_BYTES 4096U
 
 static void buf_reset(struct buf *b)
 {

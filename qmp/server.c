@@ -9,11 +9,63 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "qmp/builtin.h"
 #include "qmp/internal.h"
 #include "qmp/printer.h"
 
 /* How long a listener rests after accept() failed for want of descriptors or memory. */
 #define ACCEPT_RETRY_SEC 1
+/* Clients that connect at the same time; then others get a turn. */
+#define ACCEPT_AT_ONCE 64
+
+static void on_turns(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	qmp_server_take_turns(arg);
+}
+
+static size_t count(const struct qmp_command *commands)
+{
+	size_t n = 0;
+
+	while (commands && commands[n].name)
+		n++;
+	return n;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp((*(const struct qmp_command *const *)a)->name, (*(const struct qmp_command *const *)b)->name);
+}
+
+static int sort_commands(struct qmp_server *s)
+{
+	size_t n_own = count(qmp_builtin_commands), n = n_own + count(s->options.commands);
+
+	s->by_name = calloc(n, sizeof(s->by_name[0]));
+	if (!s->by_name)
+		return -ENOMEM;
+	s->n_commands = n;
+	for (size_t i = 0; i < n; i++)
+		s->by_name[i] = i < n_own ? &qmp_builtin_commands[i] : &s->options.commands[i - n_own];
+	qsort(s->by_name, n, sizeof(s->by_name[0]), compare);
+	return 0;
+}
+
+void qmp_server_set_limits(struct qmp_server *s, const struct qmp_server_limits *limits)
+{
+	struct qmp_server_limits *l = &s->options.limits;
+
+	*l = *limits;
+	if (!l->sessions)
+		l->sessions = QMP_MAX_SESSIONS;
+	s->parser_limits = qmp_parser_default_limits;
+	if (l->message_bytes && l->message_bytes < s->parser_limits.text_bytes)
+		s->parser_limits.text_bytes = l->message_bytes;
+	if (l->nesting && l->nesting < s->parser_limits.nesting)
+		s->parser_limits.nesting = l->nesting;
+}
 
 struct qmp_server *qmp_server_new(const struct qmp_server_options *options)
 {
@@ -22,8 +74,13 @@ struct qmp_server *qmp_server_new(const struct qmp_server_options *options)
 	if (!s)
 		return NULL;
 	s->options = *options;
+	qmp_server_set_limits(s, &options->limits);
 	TAILQ_INIT(&s->sessions);
+	TAILQ_INIT(&s->ready);
 	TAILQ_INIT(&s->listeners);
+	s->turns = evtimer_new(options->base, on_turns, s);
+	if (!s->turns || sort_commands(s) < 0)
+		return qmp_server_free(s);
 	return s;
 }
 
@@ -50,18 +107,21 @@ struct qmp_server *qmp_server_free(struct qmp_server *s)
 		listener_free(listener);
 	while ((session = TAILQ_FIRST(&s->sessions)))
 		qmp_session_close(session);
+	if (s->turns)
+		event_free(s->turns);
+	free(s->by_name);
 	free(s);
 	return NULL;
 }
 
 /* Too many clients: say so, and go on without this one. */
-static void refuse(int fd)
+static void refuse(const struct qmp_server *s, int fd)
 {
 	struct merr err = MERR_INIT;
 	struct buf line = { 0 };
 	json_t *object;
 
-	(void)merr_set(&err, -EUSERS, "too many clients: there are %u already", QMP_MAX_SESSIONS);
+	(void)merr_set(&err, -EUSERS, "too many clients: there are %u already", s->options.limits.sessions);
 	object = qmp_error_object(&err);
 	if (object) {
 		qmp_print(&line, object);
@@ -78,12 +138,15 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 {
 	static const struct timeval rest = { .tv_sec = ACCEPT_RETRY_SEC };
 	struct qmp_listener *l = arg;
-	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = 0;
 
 	(void)what;
-	if (fd >= 0) {
-		(void)qmp_server_add_session(l->server, fd, l->guest, NULL);
-	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+	for (int i = 0; i < ACCEPT_AT_ONCE && fd >= 0; i++) {
+		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0)
+			(void)qmp_server_add_session(l->server, fd, l->guest, NULL);
+	}
+	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		(void)event_del(l->acceptable);
 		(void)event_add(l->retry, &rest);
 	}
@@ -123,10 +186,9 @@ int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct me
 
 int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, struct merr *err)
 {
-	if (s->n_sessions >= QMP_MAX_SESSIONS) {
-		refuse(fd);
-		return merr_set(err, -EUSERS, "too many QMP clients: there are %u already",
-				QMP_MAX_SESSIONS);
+	if (s->n_sessions >= s->options.limits.sessions) {
+		refuse(s, fd);
+		return merr_set(err, -EUSERS, "too many QMP clients: there are %u already", s->options.limits.sessions);
 	}
 	return qmp_session_new(s, fd, guest, err);
 }

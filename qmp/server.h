@@ -6,8 +6,9 @@
  * One thread: the event loop's. A handler answers with exactly one qmp_return*() or qmp_fail(),
  * before it returns or at any later time (the call lives until then, also when its client left: the
  * answer is then dropped). In-band calls of one session run one after another, in order. Limits are
- * in qmp/limits.h; a client that does not read what is sent to it is dropped when its queue is
- * full, and never holds up the others.
+ * in the options and in qmp/limits.h; a client that does not read what is sent to it is dropped when
+ * its queue is full, one that sends too many commands is read more slowly, and neither ever holds up
+ * the others. What is sent leaves in the session's next turn of the event loop.
  */
 #ifndef MIGD_QMP_SERVER_H
 #define MIGD_QMP_SERVER_H
@@ -15,6 +16,7 @@
 #include <event2/event.h>
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "qmp/peer.h"
@@ -52,11 +54,20 @@ struct qmp_command {
 /* Ended by a row without a name. */
 extern const struct qmp_command qmp_commands[];
 
+/* What clients can make the server hold, and do; 0: as qmp/limits.h says. */
+struct qmp_server_limits {
+	unsigned int sessions;
+	uint32_t message_bytes;	/* of one JSON value; at most QMP_MAX_TEXT_BYTES */
+	uint32_t nesting;	/* of its braces and brackets */
+	unsigned int rate;	/* commands a second of one session, after a burst of as many; 0: any */
+};
+
 struct qmp_server_options {
 	struct event_base *base;	/* borrowed */
 	const struct qmp_command *commands;	/* qmp_commands; borrowed */
 	int major, minor, micro;	/* greeting */
 	const char *package;
+	struct qmp_server_limits limits;
 	void *opaque;			/* qmp_call_opaque(), and the functions' here */
 	/*
 	 * The set of classes that a client may use; asked once a session, and again by
@@ -90,6 +101,9 @@ void qmp_server_close_guest(struct qmp_server *s, const char *guest);
  * is borrowed; NULL: no data.
  */
 void qmp_server_event(struct qmp_server *s, const char *name, const char *guest, json_t *data);
+
+/* From now on, also for sessions that are open; none is closed for there being too many. */
+void qmp_server_set_limits(struct qmp_server *s, const struct qmp_server_limits *limits);
 
 /* What the `rights` of the options say may have changed: ask for every session. */
 void qmp_server_review_rights(struct qmp_server *s);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A session: its socket, its life, and what it sends. */
+/* A session: its socket, and its life. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -9,70 +9,6 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "qmp/internal.h"
-#include "qmp/printer.h"
-
-static void flush_out(struct qmp_session *s)
-{
-	size_t left = s->out.len - s->out_at;
-	ssize_t n = 0;
-
-	while (left > 0) {
-		n = send(s->fd, s->out.data + s->out_at, left, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0)
-			break;
-		s->out_at += (size_t)n;
-		left -= (size_t)n;
-	}
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		qmp_session_close(s);
-		return;
-	}
-	buf_consume(&s->out, s->out_at);
-	s->out_at = 0;
-	if (left > 0) {
-		(void)event_add(s->writable, NULL);
-	} else {
-		buf_done(&s->out);
-		if (s->closing)
-			qmp_session_close(s);
-	}
-}
-
-void qmp_session_send_line(struct qmp_session *s, const void *line, size_t len)
-{
-	bool waiting = s->out.len > 0;
-
-	if (s->fd < 0)
-		return;
-	if (s->out.len - s->out_at > QMP_MAX_OUT_BYTES) {
-		qmp_session_close(s);
-		return;
-	}
-	buf_add(&s->out, line, len);
-	if (s->out.error)
-		qmp_session_close(s);
-	else if (!waiting)
-		flush_out(s);
-}
-
-void qmp_session_send(struct qmp_session *s, const json_t *object)
-{
-	struct buf line = { 0 };
-
-	qmp_print(&line, object);
-	buf_add_str(&line, "\r\n");
-	if (line.error)
-		qmp_session_close(s);
-	else
-		qmp_session_send_line(s, line.data, line.len);
-	buf_done(&line);
-}
-
-void qmp_session_wake(struct qmp_session *s)
-{
-	if (s->fd >= 0)
-		event_active(s->turn, EV_TIMEOUT, 0);
-}
 
 /* The other side closed altogether: nobody is left to answer. */
 static bool peer_is_gone(const struct qmp_session *s)
@@ -82,6 +18,21 @@ static bool peer_is_gone(const struct qmp_session *s)
 	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
 }
 
+/*
+ * Clients are heard before everything else (where the loop has priorities), but not so many times a second that nothing
+ * else were heard: then they wait with the others.
+ */
+static void set_priority(struct qmp_session *s)
+{
+	struct rate *urgent = &s->server->urgent;
+	uint64_t now = clock_now_ns();
+	bool is_urgent = rate_wait_ns(urgent, QMP_URGENT_READS, now) == 0;
+
+	if (is_urgent)
+		rate_take(urgent, QMP_URGENT_READS, now);
+	(void)event_priority_set(s->readable, is_urgent ? 0 : 1);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	union {
@@ -89,7 +40,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		struct cmsghdr align;
 	} control;
 	struct qmp_session *s = arg;
-	struct iovec iov = { s->in, sizeof(s->in) };
+	struct iovec iov = { s->server->in, sizeof(s->server->in) };
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = control.bytes, .msg_controllen = sizeof(control.bytes),
@@ -97,6 +48,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	ssize_t n;
 
 	(void)what;
+	set_priority(s);
 	n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
@@ -104,6 +56,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	fd_queue_add(&s->fds, &msg, s->position);
+	s->in = s->server->in;
 	s->in_at = 0;
 	s->in_len = (size_t)n;
 	s->eof = n == 0;
@@ -120,17 +73,17 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	s->refs++;
-	flush_out(s);
+	qmp_session_flush(s);
 	/* It may have waited for this. */
 	qmp_session_wake(s);
 	qmp_session_unref(s);
 }
 
-static void on_turn(evutil_socket_t fd, short what, void *arg)
+static void on_rested(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	qmp_session_take_turn(arg);
+	qmp_session_wake(arg);
 }
 
 void qmp_session_unref(struct qmp_session *s)
@@ -175,8 +128,9 @@ static void release(struct qmp_session *s)
 
 	s->readable = free_event(s->readable);
 	s->writable = free_event(s->writable);
-	s->turn = free_event(s->turn);
+	s->rested = free_event(s->rested);
 	s->fd = close_fd(s->fd);
+	qmp_session_forget_input(s);
 	while ((call = TAILQ_FIRST(&s->queue))) {
 		TAILQ_REMOVE(&s->queue, call, entry);
 		(void)qmp_call_free(call);
@@ -188,13 +142,16 @@ static void release(struct qmp_session *s)
 	named_fds_done(&s->named_fds);
 	buf_done(&s->out);
 	s->out_at = 0;
-	s->in_at = s->in_len = 0;
 }
 
 void qmp_session_close(struct qmp_session *s)
 {
 	if (s->fd < 0)
 		return;
+	qmp_session_send_last(s);
+	if (s->ready)
+		TAILQ_REMOVE(&s->server->ready, s, ready_entry);
+	s->ready = false;
 	TAILQ_REMOVE(&s->server->sessions, s, entry);
 	s->server->n_sessions--;
 	release(s);
@@ -209,11 +166,9 @@ static int make_events(struct qmp_session *s)
 	if (s->readable)
 		(void)event_priority_set(s->readable, 0);
 	s->writable = event_new(base, s->fd, EV_WRITE, on_writable, s);
-	s->turn = event_new(base, -1, 0, on_turn, s);
-	if (!s->readable || !s->writable || !s->turn || event_add(s->readable, NULL) < 0)
+	s->rested = evtimer_new(base, on_rested, s);
+	if (!s->readable || !s->writable || !s->rested || event_add(s->readable, NULL) < 0)
 		return -ENOMEM;
-	(void)event_priority_set(s->writable, 0);
-	(void)event_priority_set(s->turn, 0);
 	return 0;
 }
 
@@ -249,7 +204,7 @@ int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct
 	qmp_session_review_rights(s);
 	s->opaque = server->options.opaque;
 	s->fd = fd;
-	s->parser.limits = &qmp_parser_default_limits;
+	s->parser.limits = &server->parser_limits;
 	s->refs = 1;
 	TAILQ_INIT(&s->queue);
 	TAILQ_INIT(&s->named_fds.list);

@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "qmp/limits.h"
 
 static unsigned int n_open_fds(void)
@@ -93,14 +94,17 @@ static void who_only_sends_stops_itself(void **state)
 	close(fd);
 }
 
+#define SESSIONS 64U
+
 static void the_sixty_fifth_client_is_told(void **state)
 {
 	struct harness *h = *state;
-	int fds[QMP_MAX_SESSIONS], extra[2];
+	int fds[SESSIONS], extra[2];
 	struct merr err = MERR_INIT;
 	unsigned int i;
 
-	for (i = 0; i < QMP_MAX_SESSIONS; i++)
+	qmp_server_set_limits(h->server, &(struct qmp_server_limits){ .sessions = SESSIONS });
+	for (i = 0; i < SESSIONS; i++)
 		fds[i] = harness_client(h, NULL, NULL);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, extra), 0);
 	assert_true(qmp_server_add_session(h->server, extra[1], NULL, &err) < 0);
@@ -111,8 +115,124 @@ static void the_sixty_fifth_client_is_told(void **state)
 	close(fds[0]);
 	harness_run(h);
 	fds[0] = harness_client(h, NULL, NEGOTIATE);
-	for (i = 0; i < QMP_MAX_SESSIONS; i++)
+	for (i = 0; i < SESSIONS; i++)
 		close(fds[i]);
+}
+
+static void values_have_a_size_and_a_depth(void **state)
+{
+	static const char nested[] = "{\"execute\": \"echo\", \"arguments\": {\"a\": [[[[[[]]]]]]}}";
+	struct harness *h = *state;
+	int fd = harness_client(h, NULL, NEGOTIATE);
+	char text[4096];
+
+	client_exchange(h, fd, nested, "{\"return\": {\"a\": [[[[[[]]]]]]}}\r\n");
+	/* For sessions that are open, too. */
+	qmp_server_set_limits(h->server, &(struct qmp_server_limits){ .message_bytes = 300, .nesting = 8 });
+	client_exchange(h, fd, nested, "{\"return\": {\"a\": [[[[[[]]]]]]}}\r\n");
+	qmp_server_set_limits(h->server, &(struct qmp_server_limits){ .message_bytes = 300, .nesting = 7 });
+	client_send(fd, nested);
+	harness_run(h);
+	/* What is left of the value after the error is junk; 0xFF makes the parser begin anew. */
+	client_send_bytes(fd, "\xff", 1);
+	harness_run(h);
+	memset(text, 0, sizeof(text));
+	assert_true(recv(fd, text, sizeof(text) - 1, 0) > 0);
+	assert_non_null(strstr(text, "JSON nesting depth limit exceeded"));
+	client_expect(h, fd, "");
+	/* The text of all tokens together: 26 bytes around the string. */
+	memset(text, 0, sizeof(text));
+	snprintf(text, sizeof(text), "{\"execute\":\"echo\",\"id\":\"%0*d\"}", 300 - 26, 0);
+	client_send(fd, text);
+	harness_run(h);
+	assert_int_equal(recv(fd, text, sizeof(text), 0), 300 - 26 + strlen("{\"return\": {}, \"id\": \"\"}\r\n"));
+	snprintf(text, sizeof(text), "{\"execute\":\"echo\",\"id\":\"%0*d\"}", 300 - 25, 0);
+	client_exchange(h, fd, text, ERROR("GenericError", "JSON token size limit exceeded"));
+	client_exchange(h, fd, "\n" "{\"execute\": \"echo\"}", OK);
+	close(fd);
+}
+
+/* A burst of as many as in a second, then one whenever its time has come; others are not affected, nor are events. */
+static void who_sends_too_many_is_read_slowly(void **state)
+{
+	struct harness *h = *state;
+	int fd, other;
+	unsigned int i;
+	uint64_t start;
+
+	qmp_server_set_limits(h->server, &(struct qmp_server_limits){ .rate = 10 });
+	start = clock_now_ns();
+	fd = harness_client(h, NULL, NEGOTIATE);
+	other = harness_client(h, NULL, NEGOTIATE);
+	for (i = 0; i < 20; i++)
+		client_send(fd, "{\"execute\": \"echo\"}");
+	/* The negotiation was one. */
+	client_expect(h, fd, OK OK OK OK OK OK OK OK OK);
+	client_exchange(h, other, "{\"execute\": \"echo\"}", OK);
+	qmp_server_event(h->server, "STOP", NULL, NULL);
+	client_expect(h, fd, "{\"event\": \"STOP\"}\r\n");
+	for (i = 9; i < 20; i++) {
+		char answer[64];
+
+		do
+			assert_int_equal(event_base_loop(h->base, EVLOOP_ONCE), 0);
+		while (recv(fd, answer, sizeof(answer), MSG_DONTWAIT) < 0);
+		/* Number i + 2 of all: the first ten are free. */
+		assert_true(clock_now_ns() - start >= (i + 2 - 10) * NS_PER_SEC / 10 - NS_PER_MS);
+	}
+	close(fd);
+	close(other);
+}
+
+/* One that always has something to say gets no more turns than others. */
+static void a_flood_delays_others_by_its_turn(void **state)
+{
+	struct harness *h = *state;
+	int flood = harness_client(h, NULL, NEGOTIATE_OOB), other = harness_client(h, NULL, NEGOTIATE);
+	char drain[65536];
+	unsigned int n_flood = 0;
+	struct buf requests = { 0 };
+	ssize_t n;
+
+	for (int i = 0; i < 1000; i++)
+		buf_add_str(&requests, "{\"exec-oob\": \"oob-now\"}{\"execute\": \"echo\"}");
+	client_send_bytes(flood, requests.data, requests.len);
+	buf_done(&requests);
+	client_send(other, "{\"execute\": \"echo\"}{\"execute\": \"echo\"}{\"execute\": \"echo\"}");
+	for (int got = 0; got < 3;) {
+		(void)event_base_loop(h->base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+		while ((n = recv(other, drain, sizeof(drain), MSG_DONTWAIT)) > 0)
+			got += (int)((size_t)n / strlen(OK));
+	}
+	while ((n = recv(flood, drain, sizeof(drain), MSG_DONTWAIT)) > 0)
+		n_flood += (unsigned int)((size_t)n / strlen(OK));
+	/* Its own turns in the same time, of one in-band request and some that are not, and those of one round of the loop. */
+	assert_true(n_flood < 500);
+	for (int i = 0; n_flood < 2000 && i < 10000; i++) {
+		harness_run(h);
+		while ((n = recv(flood, drain, sizeof(drain), MSG_DONTWAIT)) > 0)
+			n_flood += (unsigned int)((size_t)n / strlen(OK));
+	}
+	assert_int_equal(n_flood, 2000);
+	close(flood);
+	close(other);
+}
+
+/* Answers are collected while more requests are there, and keep their order with events. */
+static void pipelined_answers_go_together(void **state)
+{
+	static const char request[] = "{\"execute\": \"echo\"}";
+	struct harness *h = *state;
+	int fd = harness_client(h, NULL, NEGOTIATE);
+	char answers[65536];
+
+	for (int i = 0; i < 10; i++)
+		client_send(fd, request);
+	(void)event_base_loop(h->base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+	while (recv(fd, answers, sizeof(answers), MSG_DONTWAIT | MSG_PEEK) < 0)
+		(void)event_base_loop(h->base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+	assert_int_equal(recv(fd, answers, sizeof(answers), MSG_DONTWAIT), 10 * strlen(OK));
+	close(fd);
 }
 
 static void listeners_accept(void **state)
@@ -246,6 +366,10 @@ int main(void)
 		TEST(who_does_not_read_is_dropped),
 		TEST(who_only_sends_stops_itself),
 		TEST(the_sixty_fifth_client_is_told),
+		TEST(values_have_a_size_and_a_depth),
+		TEST(who_sends_too_many_is_read_slowly),
+		TEST(a_flood_delays_others_by_its_turn),
+		TEST(pipelined_answers_go_together),
 		TEST(listeners_accept),
 		TEST(descriptors_belong_to_their_command),
 		TEST(pipelined_descriptors_keep_their_places),
