@@ -64,6 +64,11 @@ int log_level_parse(const char *word)
 	return -EINVAL;
 }
 
+const char *log_level_str(int level)
+{
+	return level_names[level];
+}
+
 void log_msg(int level, const char *fmt, ...)
 {
 	char line[LINE_MAX_BYTES];

@@ -21,6 +21,8 @@ int log_level(void);
 
 /* Parse "emerg" ... "debug" or 0..7; returns the level or -EINVAL. */
 int log_level_parse(const char *word);
+/* The word of LEVEL, which is one. */
+const char *log_level_str(int level);
 
 /* Thread-safe; never fails; keeps errno. A line over 2 KiB is cut. */
 void log_msg(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

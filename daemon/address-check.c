@@ -54,7 +54,7 @@ int address_check(const struct guest *g, const struct addr *a, struct merr *err)
 	bool multifd = has(g, MIGRATION_CAPABILITY_MULTIFD);
 	bool preempt = has(g, MIGRATION_CAPABILITY_POSTCOPY_PREEMPT);
 
-	if (a->type == ADDR_EXEC && !g->daemon->allow_exec)
+	if (a->type == ADDR_EXEC && !g->daemon->config.daemon.allow_exec)
 		return merr_set(
 			err, -EPERM,
 			"An exec address runs a command as migd's user, which this migd was "

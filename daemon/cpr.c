@@ -71,7 +71,7 @@ static int check_command(const struct guest *g, struct merr *err)
 				"mode cpr-exec needs parameter cpr-exec-command: the program that the VMM of guest "
 				"'%s' is to become, and its arguments",
 				g->name);
-	if (!g->daemon->allow_exec)
+	if (!g->daemon->config.daemon.allow_exec)
 		return merr_set(err, -EPERM,
 				"mode cpr-exec runs a command as the VMM's user, which this migd was not told to "
 				"allow; start it with --allow-exec");

@@ -17,7 +17,7 @@
 #include "daemon/access.h"
 #include "daemon/adopt.h"
 #include "daemon/command.h"
-#include "daemon/config.h"
+#include "daemon/config-source.h"
 #include "daemon/fdset.h"
 #include "daemon/hello.h"
 #include "daemon/host.h"
@@ -28,6 +28,7 @@
 #include "daemon/passed.h"
 #include "daemon/queue.h"
 #include "daemon/registry.h"
+#include "daemon/reload.h"
 #include "daemon/settings-store.h"
 #include "daemon/shares.h"
 #include "daemon/state-dir.h"
@@ -68,17 +69,10 @@ static void on_end_signal(evutil_socket_t signo, short what, void *opaque)
 static void on_hangup(evutil_socket_t signo, short what, void *opaque)
 {
 	struct daemon *d = opaque;
-	struct merr err = MERR_INIT;
 
 	(void)signo;
 	(void)what;
-	log_info("SIGHUP: looking for changed files of objects");
-	supervisor_reloading(d->supervisor);
-	if (access_load(d, &err) < 0)
-		log_err("%s; who may do what stays as it was", merr_msg(&err));
-	objects_refresh(d->objects);
-	object_watch_update(d->object_watch);
-	supervisor_ready(d->supervisor);
+	reload_on_signal(d);
 }
 
 static void on_object_changed(void *opaque, const char *id)
@@ -131,7 +125,7 @@ static int start_objects(struct daemon *d, struct merr *err)
 	return 0;
 }
 
-static int start_qmp(struct daemon *d, const char *path, struct merr *err)
+static int start_qmp(struct daemon *d, struct merr *err)
 {
 	struct qmp_server_options o = {
 		.base = d->base,
@@ -146,11 +140,11 @@ static int start_qmp(struct daemon *d, const char *path, struct merr *err)
 	};
 
 	d->qmp = qmp_server_new(&o);
-	private_of(d)->qmp_path = d->qmp ? strdup(path) : NULL;
+	private_of(d)->qmp_path = d->qmp ? strdup(d->config.qmp.socket) : NULL;
 	return private_of(d)->qmp_path ? 0 : merr_set(err, -ENOMEM, "out of memory");
 }
 
-static int open_qmp(struct daemon *d, const struct options *o, struct merr *err)
+static int open_qmp(struct daemon *d, struct merr *err)
 {
 	int fd, r = passed_claim_socket(d->passed, "qmp", SOCK_STREAM, &fd, err);
 
@@ -158,7 +152,7 @@ static int open_qmp(struct daemon *d, const struct options *o, struct merr *err)
 	if (r < 0 || fd >= 0)
 		free(TAKE_PTR(private_of(d)->qmp_path));
 	else
-		r = listen_unix(o->qmp_path, SOCK_STREAM, &fd, err);
+		r = listen_unix(d->config.qmp.socket, SOCK_STREAM, &fd, err);
 	if (r < 0) {
 		free(TAKE_PTR(private_of(d)->qmp_path));
 		return r;
@@ -167,17 +161,17 @@ static int open_qmp(struct daemon *d, const struct options *o, struct merr *err)
 }
 
 /* Last, so that whoever can connect finds everything in place. */
-static int open_sockets(struct daemon *d, const struct options *o, struct merr *err)
+static int open_sockets(struct daemon *d, struct merr *err)
 {
 	int fd = -1, r = passed_claim_socket(d->passed, "attach", SOCK_SEQPACKET, &fd, err);
 
 	if (r == 0)
-		r = door_open(d, fd, o->attach_path, &d->door, err);
+		r = door_open(d, fd, d->config.attach.socket, &d->door, err);
 	if (r < 0) {
 		free(TAKE_PTR(private_of(d)->qmp_path)); /* not ours to remove */
 		return r;
 	}
-	return open_qmp(d, o, err);
+	return open_qmp(d, err);
 }
 
 /*
@@ -201,25 +195,26 @@ static struct event_base *new_base(void)
 	return base;
 }
 
-static int build(struct daemon *d, const struct options *o, struct merr *err)
+static int build(struct daemon *d, struct merr *err)
 {
 	int r;
 
 	d->base = new_base();
 	d->registry = registry_new(d);
 	d->fdsets = fdsets_new();
-	d->allow_exec = o->allow_exec;
 	if (!d->base || !d->registry || !d->fdsets)
 		return merr_set(err, -ENOMEM, "out of memory");
 	d->supervisor = supervisor_new(d);
 	raise_descriptor_limit();
 	r = passed_new(&d->passed, err);
+	if (r == 0 && config_copy(&d->config, &d->config_source->wanted) < 0)
+		r = merr_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
-		r = config_init(&d->config, err);
+		r = reload_log_level(d->config.daemon.log_level, err);
 	if (r == 0)
 		r = access_load(d, err);
 	if (r == 0)
-		r = state_dir_open(o->state_dir, &d->state, err);
+		r = state_dir_open(d->config.daemon.state_dir, &d->state, err);
 	if (r == 0)
 		r = host_init(d, err);
 	if (r == 0)
@@ -227,14 +222,14 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 	if (r == 0)
 		r = watch_signals(d, err);
 	if (r == 0)
-		r = start_qmp(d, o->qmp_path, err);
+		r = start_qmp(d, err);
 	if (r < 0)
 		return r;
 	settings_prune(d);
 	adopt_all(d);
-	r = listeners_open(d, o, &d->listeners, err);
+	r = listeners_open(d, &d->listeners, err);
 	if (r == 0)
-		r = open_sockets(d, o, err);
+		r = open_sockets(d, err);
 	if (r < 0)
 		return r;
 	d->passed = passed_free(d->passed);
@@ -242,7 +237,7 @@ static int build(struct daemon *d, const struct options *o, struct merr *err)
 	return 0;
 }
 
-int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, struct merr *err)
+int daemon_new(struct config_source *source, int exe_fd, struct daemon **ret, struct merr *err)
 {
 	struct daemon_private *p = calloc(1, sizeof(*p));
 	int r;
@@ -252,7 +247,8 @@ int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, s
 		return merr_set(err, -ENOMEM, "out of memory");
 	}
 	p->d.exe_fd = exe_fd;
-	r = build(&p->d, options, err);
+	p->d.config_source = source;
+	r = build(&p->d, err);
 	if (r < 0) {
 		(void)daemon_free(&p->d);
 		return r;

@@ -10,11 +10,11 @@
 #include <event2/event.h>
 
 #include "base/err.h"
-#include "daemon/options.h"
 #include "qmp/server.h"
 #include "schema/types.h"
 
 struct access;
+struct config_source;
 struct door;
 struct fdsets;
 struct listeners;
@@ -37,23 +37,24 @@ struct daemon {
 	struct listeners *listeners; /* shared ports */
 	struct objects *objects;
 	struct object_watch *object_watch; /* NULL: there is no inotify */
-	struct config config;	     /* daemon/config.h */
+	struct config config;	     /* what holds: daemon/config.h, daemon/reload.h */
+	struct config_source *config_source; /* what it is made of */
 	struct access *access;	     /* daemon/access.h */
 	struct host_parameters host; /* daemon/host.h */
+	struct host_parameters host_given; /* what was set by QMP: it goes over config.host */
 	struct event *share_timer;   /* daemon/shares.h */
 	uint64_t shared_ns;
 	struct event *queue_timer;   /* daemon/queue.h */
 	uint64_t arrivals;
-	bool allow_exec; /* QMP clients may run commands */
 	int exe_fd; /* this program, open since before it could be replaced: workers are started
 		       from it */
 };
 
 /*
- * Build everything, take over what a former daemon left in the state directory, and begin to
+ * Build everything from what SOURCE (borrowed) wants, take over what a former daemon left in the state directory, and begin to
  * listen. EXE_FD is taken over. On failure nothing is left behind and ERR says what to do.
  */
-int daemon_new(const struct options *options, int exe_fd, struct daemon **ret, struct merr *err);
+int daemon_new(struct config_source *source, int exe_fd, struct daemon **ret, struct merr *err);
 
 /* Run until a signal or `quit`. Guests and workers outlive it. 0 or -errno. */
 int daemon_run(struct daemon *d);

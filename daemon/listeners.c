@@ -322,13 +322,13 @@ static int open_option(struct listeners *ls, const char *uri, json_t *kept, stru
 	if (r == 0)
 		r = listener_new(ls, uri, &given, &l, err);
 	if (r < 0)
-		return merr_prefix(err, "option '--listen'");
+		return merr_prefix(err, "[daemon] listen (option '--listen')");
 	l->by_option = true;
 	if (address && addr_parse_uri(address, &l->addr, NULL) == 0 && open_now(l, &ignored) == 0)
 		return 0;
 	l->addr = given;
 	r = open_now(l, err);
-	return r < 0 ? merr_prefix(err, "option '--listen'") : 0;
+	return r < 0 ? merr_prefix(err, "[daemon] listen (option '--listen')") : 0;
 }
 
 /* One that was opened by host-listen. */
@@ -372,27 +372,37 @@ static json_t *load(const struct daemon *d)
 	return json_incref(list);
 }
 
-static int open_all(struct listeners *ls, const struct options *o, struct merr *err)
+/* Each word of the configuration's. */
+static int open_configured(struct listeners *ls, json_t *kept, struct merr *err)
+{
+	_cleanup_free_ char *uris = strdup(ls->daemon->config.daemon.listen);
+	char *save = NULL;
+	int r = uris ? 0 : merr_set(err, -ENOMEM, "out of memory");
+
+	for (char *uri = uris ? strtok_r(uris, " \t", &save) : NULL; r == 0 && uri; uri = strtok_r(NULL, " \t", &save))
+		r = open_option(ls, uri, kept, err);
+	return r;
+}
+
+static int open_all(struct listeners *ls, struct merr *err)
 {
 	_cleanup_json_ json_t *kept = load(ls->daemon);
 	struct merr why = MERR_INIT;
 	json_t *entry;
-	int r = 0;
+	int r = open_configured(ls, kept, err);
 	size_t i;
 
-	for (i = 0; r == 0 && i < o->n_listen; i++)
-		r = open_option(ls, o->listen[i], kept, err);
 	if (r < 0)
 		return r;
 	json_array_foreach(kept, i, entry)
 		if (reopen(ls, entry, &why) < 0)
 			log_err("ignoring a shared port that a former daemon kept: %s", merr_msg(&why));
-	if (kept || o->n_listen > 0)
+	if (kept || !TAILQ_EMPTY(&ls->list))
 		save(ls);
 	return 0;
 }
 
-int listeners_open(struct daemon *d, const struct options *options, struct listeners **ret, struct merr *err)
+int listeners_open(struct daemon *d, struct listeners **ret, struct merr *err)
 {
 	struct listeners *ls = calloc(1, sizeof(*ls));
 	int r;
@@ -403,7 +413,7 @@ int listeners_open(struct daemon *d, const struct options *options, struct liste
 	TAILQ_INIT(&ls->list);
 	ls->arrivals = arrivals_new(d, resume);
 	*ret = ls;
-	r = ls->arrivals ? open_all(ls, options, err) : merr_set(err, -ENOMEM, "out of memory");
+	r = ls->arrivals ? open_all(ls, err) : merr_set(err, -ENOMEM, "out of memory");
 	if (r < 0)
 		*ret = listeners_free(ls);
 	return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The host's shared ports: sockets at which any guest of this host can be received (docs/shared-port.md). Opened by
- * --listen or host-listen; the next daemon opens them again, at the same addresses.
+ * the configuration ([daemon] listen, --listen) or host-listen; the next daemon opens them again, at the same addresses.
  *
  *   settings/listeners    in the state directory, version 1
  */
@@ -18,13 +18,12 @@
 
 struct daemon;
 struct listeners;
-struct options;
 
 /*
- * Those of OPTIONS, which have to open (-errno with ERR), and those that a former daemon had been told of by host-listen,
+ * Those of D->config, which have to open (-errno with ERR), and those that a former daemon had been told of by host-listen,
  * which are tried again and again. D->state and D->base are there.
  */
-int listeners_open(struct daemon *d, const struct options *options, struct listeners **ret, struct merr *err);
+int listeners_open(struct daemon *d, struct listeners **ret, struct merr *err);
 struct listeners *listeners_free(struct listeners *ls);
 
 /* Whether there is one at all. */

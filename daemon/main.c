@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/config-source.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
 #include "daemon/version.h"
@@ -34,15 +35,6 @@ static int fill_standard_fds(void)
 	} while (fd <= STDERR_FILENO);
 	close_fd(fd);
 	return 0;
-}
-
-/* Workers log as much as the daemon. */
-static void pass_log_level(int level)
-{
-	char text[16];
-
-	(void)snprintf(text, sizeof(text), "%d", level);
-	(void)setenv("MIGD_LOG_LEVEL", text, 1);
 }
 
 /*
@@ -86,7 +78,7 @@ static void report_ready(int fd)
 	close_fd(fd);
 }
 
-static int run(const struct options *o)
+static int run(struct config_source *source, bool foreground)
 {
 	struct merr err = MERR_INIT;
 	struct daemon *d = NULL;
@@ -99,7 +91,7 @@ static int run(const struct options *o)
 			strerror(errno));
 		return EXIT_FAILURE;
 	}
-	if (!o->foreground) {
+	if (!foreground) {
 		report_fd = detach_from_terminal();
 		if (report_fd < 0) {
 			log_err("cannot detach from the terminal: %s; try --foreground",
@@ -108,7 +100,7 @@ static int run(const struct options *o)
 			return EXIT_FAILURE;
 		}
 	}
-	if (daemon_new(o, exe_fd, &d, &err) < 0) {
+	if (daemon_new(source, exe_fd, &d, &err) < 0) {
 		log_err("%s", merr_msg(&err));
 		return EXIT_FAILURE;
 	}
@@ -118,10 +110,44 @@ static int run(const struct options *o)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static void print_error(const char *line)
+{
+	(void)fprintf(stderr, "migd: %s\n", line);
+}
+
+/* What is wrong is told, all of it. */
+static int load(struct config_source *source)
+{
+	struct config_report report = { 0 };
+	int r = config_source_load(source, &report);
+
+	config_report_each(&report, print_error);
+	config_report_done(&report);
+	return r;
+}
+
+static int start(const struct options *o)
+{
+	struct config_source source = { .path = o->config_file, .options = &o->given };
+	int status = EXIT_SUCCESS;
+
+	if (load(&source) < 0)
+		return o->check_config ? EXIT_FAILURE : EXIT_USAGE;
+	if (o->print_config)
+		config_source_print(&source, stdout);
+	if (!o->print_config && !o->check_config) {
+		log_init("migd", LOG_TARGET_STDERR, log_level_parse(source.wanted.daemon.log_level));
+		status = run(&source, o->foreground);
+	}
+	config_source_done(&source);
+	return status;
+}
+
 int main(int argc, char *argv[])
 {
 	struct merr err = MERR_INIT;
 	struct options o;
+	int status;
 
 	if (argc > 0 && strcmp(argv[0], WORKER_ARGV0) == 0)
 		return worker_main();
@@ -130,7 +156,7 @@ int main(int argc, char *argv[])
 	if (fill_standard_fds() < 0)
 		return EXIT_FAILURE;
 	if (options_parse(argc, argv, &o, &err) < 0) {
-		(void)fprintf(stderr, "migd: %s\n", merr_msg(&err));
+		print_error(merr_msg(&err));
 		return EXIT_USAGE;
 	}
 	if (o.help) {
@@ -141,7 +167,7 @@ int main(int argc, char *argv[])
 		(void)puts("migd " MIGD_VERSION);
 		return EXIT_SUCCESS;
 	}
-	log_init("migd", LOG_TARGET_STDERR, o.log_level);
-	pass_log_level(o.log_level);
-	return run(&o);
+	status = start(&o);
+	options_done(&o);
+	return status;
 }

@@ -4,30 +4,23 @@
 #define MIGD_DAEMON_OPTIONS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "base/err.h"
-
-/* As many shared ports as there can be. */
-#define OPTIONS_LISTEN_MAX 16
+#include "schema/types.h"
 
 struct options {
-	const char *qmp_path;
-	const char *attach_path;
-	const char *state_dir;
-	const char *listen[OPTIONS_LISTEN_MAX]; /* URIs of shared ports */
-	size_t n_listen;
-	int log_level;
-	bool allow_exec; /* exec: addresses */
+	struct config given; /* what an option sets is set, and nothing else: it goes over the file's */
+	const char *config_file; /* NULL: none is read */
 	bool foreground;
-	bool help, version; /* print and leave */
+	bool help, version, check_config, print_config; /* print and leave */
 };
 
 /*
- * Read ARGV into *RET, whose strings borrow it. -EINVAL with ERR naming the option and what is
- * right.
+ * Read ARGV into *RET, which borrows from it. -EINVAL, -ENOMEM with ERR naming the option and what is right; RET is then all
+ * zero.
  */
 int options_parse(int argc, char *argv[], struct options *ret, struct merr *err);
+void options_done(struct options *o);
 
 /* What --help prints. */
 const char *options_help(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ranges of settings. */
+/* The ranges of settings, and their defaults. */
 #include <errno.h>
 #include <string.h>
 
@@ -46,4 +46,17 @@ int schema_check(const struct schema_rule *rules, size_t n_rules, const void *v,
 			return out_of_range(&rules[i], err);
 	}
 	return 0;
+}
+
+int schema_defaults(const struct schema_type *type, void *ret)
+{
+	json_t *j = json_loads(type->defaults ? type->defaults : "{}", 0, NULL);
+	int r;
+
+	memset(ret, 0, type->size);
+	if (!j)
+		return -ENOMEM;
+	r = schema_from_json(type, j, ret, NULL);
+	json_decref(j);
+	return r;
 }

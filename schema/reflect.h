@@ -42,7 +42,10 @@ struct schema_member {
 	bool optional;
 	bool array;
 	const char *unit;	/* of a number: "ms"; or NULL */
+	bool restart;	/* a setting that is taken when the daemon starts, not while it runs */
 };
+
+struct schema_rule;
 
 struct schema_type {
 	const char *name;	/* as in the schema; integers: as in messages about their width */
@@ -55,6 +58,9 @@ struct schema_type {
 	const struct schema_member *tag;	/* union: the enum that decides */
 	const struct schema_type *const *branches;	/* union: by the tag's word; or NULL */
 	uint32_t offset_u;	/* union: where all branches are */
+	const struct schema_rule *rules;	/* struct: ranges */
+	uint32_t n_rules;
+	const char *defaults;	/* struct: JSON of the members that have one, or NULL: none has, and there are no ranges */
 };
 
 /* The range of a member, for the check() functions. */
@@ -90,6 +96,9 @@ int schema_copy(const struct schema_type *type, void *dst, const void *src);
 
 /* Copy the optional members that are set in SRC over those of DST. -ENOMEM: DST is untouched. */
 int schema_merge(const struct schema_type *type, void *dst, const void *src);
+
+/* Set the members of RET (a struct, overwritten) that have defaults. -ENOMEM: RET is all zero. */
+int schema_defaults(const struct schema_type *type, void *ret);
 
 /* Check the members that are set. -EINVAL with ERR: Parameter 'some_name' expects ... */
 int schema_check(const struct schema_rule *rules, size_t n_rules, const void *v, struct merr *err);

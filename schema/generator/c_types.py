@@ -47,6 +47,8 @@ def member_row(m, c_struct, prefix=''):
         fields += ['.array = true', f'.offset_n = offsetof({c_struct}, {prefix}n_{m.c_name})']
     if m.unit:
         fields.append(f'.unit = "{m.unit}"')
+    if m.restart:
+        fields += ['.restart = true']
     lines, line = [], '\t{ ' + fields[0]
     for f in fields[1:]:
         if len(line) + len(f) > 92:
@@ -177,8 +179,9 @@ class Source:
 
     def _struct(self, t):
         name, c = function_names(t)
-        return (member_table(name, t.members, c) + self._type_row(t, 'SCHEMA_STRUCT') + self._functions(t)
-                + (self._rules(t) if t.has_rules else []))
+        rules, extra = self._rules(t) if t.has_rules else ([], [])
+        return (member_table(name, t.members, c) + rules + self._type_row(t, 'SCHEMA_STRUCT', extra) + self._functions(t)
+                + (self._rule_functions(t) if t.has_rules else []))
 
     def _union(self, t):
         name, c = function_names(t)
@@ -210,22 +213,24 @@ class Source:
                 '}', '']
 
     def _rules(self, t):
-        name, c = function_names(t)
+        """The tables of ranges and defaults, and what the type's own says of them."""
+        name = snake(t.name)
         defaults = {m.name: m.default for m in t.members if m.has_default}
         rows = [row for m in t.members if m.has_rule for row in self._rule(t, m)]
-        lines = []
+        lines, extra = [], [f'.defaults = {name}_default_values']
         if rows:
             lines += [f'static const struct schema_rule {name}_rules[] = {{', *rows, '};', '']
-        lines += [f'static const char {name}_default_values[] =', *default_text(defaults), '',
-                  f'int {name}_defaults({c} *ret)', '{', f'\tjson_t *j = json_loads({name}_default_values, 0, NULL);',
-                  '\tint r;', '', f'\t*ret = ({c}){{ 0 }};', '\tif (!j)', '\t\treturn -ENOMEM;',
-                  f'\tr = schema_from_json(&{name}_type, j, ret, NULL);', '\tjson_decref(j);', '\treturn r;', '}',
-                  '', f'int {name}_check(const {c} *v, struct merr *err)', '{']
-        count = f'sizeof({name}_rules) / sizeof({name}_rules[0])' if rows else '0'
-        lines += [f'\treturn schema_check({name + "_rules" if rows else "NULL"}, {count}, v, err);', '}', '',
-                  f'int {name}_merge({c} *dst, const {c} *src)', '{',
-                  f'\treturn schema_merge(&{name}_type, dst, src);', '}', '']
-        return lines
+            extra.append(f'.rules = {name}_rules, .n_rules = sizeof({name}_rules) / sizeof({name}_rules[0])')
+        return lines + [f'static const char {name}_default_values[] =', *default_text(defaults), ''], extra
+
+    @staticmethod
+    def _rule_functions(t):
+        name, c = function_names(t)
+        return [f'int {name}_defaults({c} *ret)', '{', f'\treturn schema_defaults(&{name}_type, ret);', '}', '',
+                f'int {name}_check(const {c} *v, struct merr *err)', '{',
+                f'\treturn schema_check({name}_type.rules, {name}_type.n_rules, v, err);', '}', '',
+                f'int {name}_merge({c} *dst, const {c} *src)', '{',
+                f'\treturn schema_merge(&{name}_type, dst, src);', '}', '']
 
     @staticmethod
     def _rule(t, m):

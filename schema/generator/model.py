@@ -55,6 +55,7 @@ class Member:
         self.default = None
         self.min = self.max = None	# a number; min also another member's name
         self.power_of_two = False
+        self.restart = False	# a setting of the daemon that is taken when it starts
         self.unit = None
         self.features = []
         self.doc = ''
@@ -151,7 +152,7 @@ NAMES = {
 }
 # Who may give a command, by class. Without 'access', a command whose name begins with query- is 'read', any other 'operate'.
 ACCESS = ('read', 'operate', 'admin', 'privileged')
-MEMBER_KEYS = ('type', 'default', 'min', 'max', 'unit', 'power-of-two', 'features')
+MEMBER_KEYS = ('type', 'default', 'min', 'max', 'unit', 'power-of-two', 'restart', 'features')
 FEATURES = ('deprecated', 'unstable')
 
 
@@ -276,6 +277,7 @@ class Schema:
         m.default = value.get('default')
         m.min, m.max = value.get('min'), value.get('max')
         m.power_of_two = value.get('power-of-two', False)
+        m.restart = value.get('restart', False)
         m.unit = value.get('unit')
         m.features = value.get('features', [])
         self._features(m.features, m.where, label)

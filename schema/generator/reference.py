@@ -22,6 +22,8 @@ def member_notes(m):
         notes.append(f'{m.min if m.min is not None else "any"} to {m.max if m.max is not None else "any"}')
     if m.power_of_two:
         notes.append('a power of two')
+    if m.restart:
+        notes.append('taken when migd starts')
     return notes + m.features
 
 

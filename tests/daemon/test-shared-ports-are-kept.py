@@ -114,10 +114,10 @@ def test_damaged_store(t):
 def test_bad_options(t):
     daemon = t.daemon("a", extra=migd_shared.LISTEN)
     taken = migd_shared.port(daemon)
-    for uri, word in (f"tcp:127.0.0.1:{taken}", "in use"), ("tcp:nowhere", "port"), ("shared:", "listen on"), \
-            ("tcp:127.0.0.1:0,guest=x", "listen on"):
+    for uri, status, word in (f"tcp:127.0.0.1:{taken}", 1, "in use"), ("tcp:nowhere", 2, "port"), \
+            ("shared:", 2, "listen on"), ("tcp:127.0.0.1:0,guest=x", 2, "listen on"):
         other = t.daemon("b", extra=("--listen", uri), ready=False)
-        t.check(other.wait_exit() == 1, f"{uri}: it does not start")
+        t.check(other.wait_exit() == status, f"{uri}: it does not start")
         t.check("--listen" in other.log_text() and word in other.log_text().splitlines()[-1], f"{uri}: {other.log_text()}")
 
 

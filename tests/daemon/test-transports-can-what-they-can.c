@@ -63,7 +63,7 @@ static void judge(size_t i, struct daemon *d, const char *refusal)
 
 static void test_rows(void **state)
 {
-	struct daemon d = { .allow_exec = true };
+	struct daemon d = { .config.daemon.allow_exec = true };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
