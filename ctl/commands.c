@@ -17,6 +17,7 @@ const struct ctl_group ctl_groups[] = {
 	{ "Shared ports", ctl_port_commands },
 	{ "Objects and descriptors", ctl_object_commands },
 	{ "Measuring", ctl_measure_commands },
+	{ "What became of migrations", ctl_report_commands },
 	{ "Raw", ctl_raw_commands },
 	{ "Help", ctl_help_commands },
 	{ 0 },

@@ -66,6 +66,7 @@ extern const struct ctl_command ctl_host_commands[];
 extern const struct ctl_command ctl_port_commands[];
 extern const struct ctl_command ctl_object_commands[];
 extern const struct ctl_command ctl_measure_commands[];
+extern const struct ctl_command ctl_report_commands[];
 extern const struct ctl_command ctl_raw_commands[];
 extern const struct ctl_command ctl_help_commands[];
 

@@ -22,6 +22,7 @@ static const struct {
 	{ "JSON|NAME", "a QMP command as JSON, or the name of one that has no arguments but the guest" },
 	{ "LISTENER", "the address of a shared port, as `migctl host-listeners` shows it" },
 	{ "MB/S", "MiB a second" },
+	{ "MIGRATION", "a migration's id, or as many of its first digits as tell it from others" },
 	{ "MS", "milliseconds" },
 	{ "N", "a number" },
 	{ "NAME", "a name of your choice" },

@@ -28,6 +28,8 @@ const struct ctl_option_row ctl_options[CTL_N_OPTIONS] = {
 	[CTL_OPT_LAST] = { "last", 0, NULL, "measure nothing, show the last result" },
 	[CTL_OPT_VCPU] = { "vcpu", 0, "N", "only this vCPU, from 0" },
 	[CTL_OPT_COUNT] = { "count", 'n', "N", "end after so many" },
+	[CTL_OPT_OUTPUT] = { "output", 'o', "PATH", "write to that file; -: to standard output" },
+	[CTL_OPT_TEXT] = { "text", 0, NULL, "as text, to standard output" },
 	[CTL_OPT_MAN] = { "man", 0, NULL, "print it as the manual page has it" },
 };
 

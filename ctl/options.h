@@ -31,6 +31,8 @@ enum ctl_option {
 	CTL_OPT_VCPU,
 	CTL_OPT_COUNT,
 	CTL_OPT_MAN,
+	CTL_OPT_OUTPUT,
+	CTL_OPT_TEXT,
 	CTL_N_OPTIONS,
 };
 _Static_assert(CTL_N_OPTIONS <= 64, "they are bits of struct ctl_command's options");

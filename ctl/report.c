@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What became of a migration, as a page of HTML or as text. */
+#include "ctl/report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/ctl.h"
+
+#define PLACE "@RECORD@"	/* in the page, for the record */
+
+/* ctl/report.html; ended by a zero byte. */
+extern const char report_page[];
+
+/* JSON inside <script>: whatever its strings say, they do not end that element. '<' is in strings only. */
+static void put_json(const char *text, FILE *out)
+{
+	for (; *text; text++) {
+		if (*text == '<')
+			fputs("\\u003c", out);
+		else
+			fputc(*text, out);
+	}
+}
+
+int report_html(const json_t *record, FILE *out, struct merr *err)
+{
+	_cleanup_free_ char *text = json_dumps(record, JSON_COMPACT);
+	const char *place = strstr(report_page, PLACE);
+
+	if (!text)
+		return merr_set(err, -ENOMEM, "out of memory");
+	fwrite(report_page, 1, (size_t)(place - report_page), out);
+	put_json(text, out);
+	fputs(place + strlen(PLACE), out);
+	return 0;
+}
+
+static int write_page(const json_t *record, const char *path, struct merr *err)
+{
+	FILE *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+	int r;
+
+	if (!out) {
+		merr_set_errno(err, -errno, "cannot write '%s'", path);
+		return CTL_FAILED;
+	}
+	r = report_html(record, out, err);
+	if (r == 0 && (fflush(out) != 0 || ferror(out)))
+		r = merr_set(err, -EIO, "cannot write '%s': is the disk full?", path);
+	if (out != stdout) {
+		(void)fclose(out);
+		if (r == 0)
+			printf("%s\n", path);
+	}
+	return r < 0 ? CTL_FAILED : CTL_OK;
+}
+
+/* "migration-ID.html", by the first digits of the id. */
+static const char *default_path(const json_t *record, char *buf, size_t len)
+{
+	char id[9];
+
+	(void)ctl_clean(ctl_str(record, "id", ""), id, sizeof(id));
+	(void)snprintf(buf, len, "migration-%s.html", id);
+	return buf;
+}
+
+static int report_run(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_json_ json_t *record = NULL;
+	json_t *args = ctl_guest_args(ctl);
+	char path[64];
+	int r;
+
+	if (ctl->n_args > 0)
+		(void)json_object_set_new(args, "id", json_string(ctl->args[0]));
+	r = ctl_execute(ctl, "query-migration-record", args, &record, err);
+	if (r != CTL_OK)
+		return r;
+	if (ctl->json) {
+		ctl_print_json(record);
+		return CTL_OK;
+	}
+	if (ctl_has(ctl, CTL_OPT_TEXT)) {
+		report_text(record);
+		return CTL_OK;
+	}
+	return write_page(record, ctl_has(ctl, CTL_OPT_OUTPUT) ? ctl_value(ctl, CTL_OPT_OUTPUT)
+							       : default_path(record, path, sizeof(path)), err);
+}
+
+const struct ctl_command ctl_report_commands[] = {
+	{ .name = "report",
+	  .args = "[MIGRATION]",
+	  .help = "what became of a migration, as a page to look at",
+	  .text = "Writes one HTML file that needs nothing else, with a timeline, plots of its progress, its passes, what made up the "
+		  "blackout, and everything that happened; and prints the file's name. Without MIGRATION, the last one of the guest. "
+		  "A migration that still runs is shown as far as it has come. With --text the same in text, to standard output.",
+	  .trouble = "There is no such migration: it was never known here, or so long ago that it is not kept any more.",
+	  .examples = "# the last migration of web1, for a browser\nmigctl -g web1 report --output web1.html\n"
+		      "# one by its id, on the terminal\nmigctl report 3f2a --text",
+	  .related = "watch status",
+	  .options = CTL_TAKES(CTL_OPT_OUTPUT) | CTL_TAKES(CTL_OPT_TEXT),
+	  .run = report_run },
+	{ 0 },
+};
