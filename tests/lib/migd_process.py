@@ -96,8 +96,9 @@ def program(name, build=None):
 class Process:
     """A program with a log. It dies with this process, and with its Test."""
 
-    def __init__(self, test, label, argv, netns=None, env=None, pass_fds=()):
-        """pass_fds: descriptors that it gets as its numbers 3, 4..., as sd_listen_fds(3) has them."""
+    def __init__(self, test, label, argv, netns=None, env=None, pass_fds=(), prefix=()):
+        """pass_fds: descriptors that it gets as its numbers 3, 4..., as sd_listen_fds(3) has them. prefix: of its command."""
+        argv = [*prefix, *argv]
         self.test = test
         self.label = label
         self.log = os.path.join(test.dir, label + ".log")
@@ -165,7 +166,7 @@ class Process:
 class Daemon(Process):
     """A migd. Start another with the same `name` to succeed one that was killed: it has the same sockets and state."""
 
-    def __init__(self, test, name, extra=(), netns=None, ready=True, env=None, pass_fds=(), build=None):
+    def __init__(self, test, name, extra=(), netns=None, ready=True, env=None, pass_fds=(), build=None, prefix=()):
         self.name = name
         self.base = os.path.join(test.dir, name)
         os.makedirs(self.base, exist_ok=True)
@@ -176,7 +177,7 @@ class Daemon(Process):
         super().__init__(test, name, [
             program("migd", build), "--qmp", self.qmp_path, "--attach", self.attach_path,
             "--state-dir", self.state_dir, "--log-level", os.environ.get("MIGD_TEST_LOG", "info"), "--foreground",
-            *extra], netns=netns, env=env, pass_fds=pass_fds)
+            *extra], netns=netns, env=env, pass_fds=pass_fds, prefix=prefix)
         self._qmp = None
         self.record = None  # of what is said in sessions: migd_qmp.Qmp's
         if ready:
@@ -228,7 +229,7 @@ class Vmm(Process):
 
     def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", working_set=None,
                  rate=None, args=None, hugetlb=False, memfd=False, cpr=None, incoming=False, listen=False,
-                 extra=(), attached=True, netns=None, ram_only=None, shared_memory=None, build=None):
+                 extra=(), attached=True, netns=None, ram_only=None, shared_memory=None, build=None, prefix=()):
         """ram_only: the RAM block's name; the guest is then nothing but memory (--machine none). shared_memory: the path of a
         memory file that both sides have."""
         self.name = name
@@ -254,7 +255,8 @@ class Vmm(Process):
               ["--cpus", str(cpus), "--serial", self.serial]), *backing,
             *(["--payload", payload] if payload and not ram_only else []),
             *(f"--payload-arg={k}={v}" for k, v in payload_args.items() if v is not None),
-            *(["--memory-shared"] if shared_memory else []), *(["--incoming"] if incoming else []), *extra], netns=netns)
+            *(["--memory-shared"] if shared_memory else []), *(["--incoming"] if incoming else []), *extra], netns=netns,
+            prefix=prefix)
         if attached and not listen:
             self.wait_attached()
         if attached and not ram_only:
