@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "attach/handover.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -174,10 +175,22 @@ static void reopen(struct migration *m)
 	start_failed(m, &err);
 }
 
+/* The source chose it; a journal from before it came does not have it, the library does. */
+static void learn_handover_id(struct migration *m)
+{
+	uint8_t id[ATTACH_ID_LEN];
+
+	if (m->direction == WORKER_DIRECTION_INCOMING && migration_phase(m) != HANDOVER_PHASE_EMPTY) {
+		(void)guest_handover(m->guest, id);
+		handover_id_format(id, m->handover_id);
+	}
+}
+
 static void start_successor(struct migration *m)
 {
 	enum handover_phase phase = migration_phase(m);
 
+	learn_handover_id(m);
 	m->mode = WORKER_MODE_SETTLE;
 	m->on_started = on_successor_started;
 	/* It may have been lost before it said so. */
