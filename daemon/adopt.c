@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/decisions.h"
+#include "daemon/fdstore.h"
 #include "daemon/guest.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
@@ -32,6 +33,23 @@
 #include "daemon/timer.h"
 #include "daemon/tls.h"
 #include "daemon/worker.h"
+
+/* What the service manager kept of it. A VMM that attaches again brings its page itself. */
+static void take_stored(struct migration *m)
+{
+	struct guest *g = m->guest;
+	int page = fdstore_claim(g->daemon->passed, "decision", m->id);
+	int listener = fdstore_claim(g->daemon->passed, "listen", m->id);
+	struct merr err = MERR_INIT;
+
+	if (listener >= 0)
+		m->listen_fd = listener;
+	if (page >= 0 && g->decision_fd >= 0)
+		close_fd(page);
+	else if (page >= 0 && guest_take_decision(g, page, &err) < 0)
+		log_warning("what the service manager kept for a former migd is of no use: %s guest='%s' mig=%s",
+			    merr_msg(&err), g->name, m->id);
+}
 
 static int migration_from_journal(struct guest *g, const struct journal *j, struct migration **ret,
 				  struct merr *err)
@@ -58,6 +76,7 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 		m->strategy = MIGRATION_STRATEGY_PRECOPY;
 	m->has_listen_addr = j->listen[0] && addr_parse_uri(j->listen, &m->listen_addr, NULL) == 0;
 	m->journaled = true;
+	take_stored(m);
 	if (j->outgoing && addr.type == ADDR_FILE && addr.offset == 0)
 		m->publication = publication_find(g->daemon->base, addr.text, m->id);
 	/*

@@ -227,14 +227,14 @@ static void note_hello(struct guest *g, const struct attach_hello *hello)
 	conn_set_epoch(g->conn, g->epoch);
 }
 
-static int take_decision_page(struct guest *g, int fd, struct merr *err)
+int guest_take_decision(struct guest *g, int fd, struct merr *err)
 {
 	const struct decision_page *page;
 	int r = decision_map(fd, &page);
 
 	if (r < 0) {
 		close_fd(fd);
-		return merr_set_errno(err, r, "HELLO: its descriptor is no decision page");
+		return merr_set_errno(err, r, "its descriptor is no decision page");
 	}
 	if (g->decision)
 		decision_unmap(g->decision);
@@ -264,9 +264,9 @@ int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello 
 	char uuid[UUID_TEXT_LEN];
 	int r;
 
-	r = take_decision_page(g, decision_fd, err);
+	r = guest_take_decision(g, decision_fd, err);
 	if (r < 0)
-		return r;
+		return merr_prefix(err, "HELLO");
 	r = watch(g, conn);
 	if (r < 0)
 		return merr_set(err, r, "out of memory");

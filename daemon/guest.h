@@ -85,6 +85,9 @@ static inline bool guest_attached(const struct guest *g)
 int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello *hello,
 		  int decision_fd, struct merr *err);
 
+/* FD (taken over, always) is the page of G's VMM's library that says who may run the guest, in place of one that was there. */
+int guest_take_decision(struct guest *g, int fd, struct merr *err);
+
 /*
  * Close the connection; requests that wait fail. Sends GUEST_DETACHED with REASON unless that is
  * NULL. The record of a guest that has nothing to be asked about is freed later, from the event

@@ -3,6 +3,7 @@
 #include "daemon/journal.h"
 
 #include "daemon/daemon.h"
+#include "daemon/fdstore.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/state-dir.h"
@@ -38,5 +39,14 @@ int journal_write(struct migration *m, struct merr *err)
 	if (m->has_listen_addr)
 		(void)addr_format(&m->listen_addr, listen, sizeof(listen));
 	m->journaled = true;
+	fdstore_put("decision", m->id, g->decision_fd);
+	fdstore_put("listen", m->id, m->listen_fd);
 	return state_dir_record(g->daemon->state, &j, err);
+}
+
+void journal_forget(struct migration *m)
+{
+	state_dir_forget(m->guest->daemon->state, m->id);
+	fdstore_drop("decision", m->id);
+	fdstore_drop("listen", m->id);
 }

@@ -7,7 +7,11 @@
 
 struct migration;
 
-/* Write M's as M is now, in place of the one there is. It is removed with the rest of M (migration_release()). */
+/*
+ * Write M's as M is now, in place of the one there is; what goes with it goes to the service manager (daemon/fdstore.h). It is
+ * removed with the rest of M (migration_release()).
+ */
 int journal_write(struct migration *m, struct merr *err);
+void journal_forget(struct migration *m);
 
 #endif

@@ -8,13 +8,16 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <systemd/sd-daemon.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/address.h"
 #include "daemon/arrivals.h"
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
+#include "daemon/fdstore.h"
 #include "daemon/json.h"
 #include "daemon/state-dir.h"
 #include "daemon/timer.h"
@@ -216,6 +219,7 @@ static int begin(struct listener *l, int fd, struct merr *err)
 	if (r < 0 || !l->acceptable || event_add(l->acceptable, NULL) < 0)
 		return merr_set_errno(err, r < 0 ? r : -ENOMEM, "cannot watch the shared port '%s'", l->uri);
 	merr_clear(&l->error);
+	fdstore_put("port", l->uri, fd);
 	log_info("shared port open address='%s'", addr_format(&l->real, text, sizeof(text)));
 	return 0;
 }
@@ -310,6 +314,24 @@ static json_t *find_kept(json_t *list, const char *uri)
 	return NULL;
 }
 
+/* The former daemon's socket, where nobody was refused since: the service manager kept it. */
+static bool take_stored(struct listener *l)
+{
+	int fd = fdstore_claim(l->all->daemon->passed, "port", l->uri);
+	struct merr err = MERR_INIT;
+
+	if (fd < 0)
+		return false;
+	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) > 0 && begin(l, fd, &err) == 0)
+		return true;
+	log_warning("the socket of a shared port that the service manager kept is of no use: %s uri='%s'", merr_msg(&err), l->uri);
+	l->acceptable = timer_free(l->acceptable);
+	l->fd = -1;
+	close_fd(fd);
+	fdstore_drop("port", l->uri);
+	return false;
+}
+
 /* With port 0: the port of before, if it is free, so that those who know it find it again. */
 static int open_option(struct listeners *ls, const char *uri, json_t *kept, struct merr *err)
 {
@@ -324,6 +346,8 @@ static int open_option(struct listeners *ls, const char *uri, json_t *kept, stru
 	if (r < 0)
 		return merr_prefix(err, "[daemon] listen (option '--listen')");
 	l->by_option = true;
+	if (take_stored(l))
+		return 0;
 	if (address && addr_parse_uri(address, &l->addr, NULL) == 0 && open_now(l, &ignored) == 0)
 		return 0;
 	l->addr = given;
@@ -347,7 +371,7 @@ static int reopen(struct listeners *ls, json_t *entry, struct merr *err)
 	r = addr_parse_uri(address, &addr, err);
 	if (r == 0)
 		r = listener_new(ls, uri, &addr, &l, err);
-	if (r == 0)
+	if (r == 0 && !take_stored(l))
 		open_later(-1, 0, l);
 	return r;
 }
@@ -530,6 +554,7 @@ void cmd_host_listen_stop(struct qmp_call *call, const struct host_listen_stop_a
 	}
 	if (l->fd >= 0 && l->real.type == ADDR_UNIX)
 		(void)unlink(l->real.path);
+	fdstore_drop("port", l->uri);
 	(void)listener_free(l);
 	save(d->listeners);
 	qmp_return(call, NULL);

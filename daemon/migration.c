@@ -26,7 +26,6 @@
 #include "daemon/queue.h"
 #include "daemon/recovery.h"
 #include "daemon/settle.h"
-#include "daemon/state-dir.h"
 #include "daemon/supervisor.h"
 #include "daemon/timer.h"
 #include "daemon/tls.h"
@@ -187,7 +186,7 @@ void migration_release(struct migration *m)
 	m->has_listen_addr = false;
 	m->publication = publication_done(m->publication, !is_written_for_nothing(m));
 	if (m->journaled)
-		state_dir_forget(m->guest->daemon->state, m->id);
+		journal_forget(m);
 	m->journaled = false;
 	m->waits = false;
 }

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/fdstore.h"
 
 struct passed {
 	size_t n;
@@ -52,6 +53,7 @@ struct passed *passed_free(struct passed *p)
 			log_notice("closing a descriptor that the service manager passed, for it is of no use name='%s'",
 				   p->names[i]);
 			close_fd(number(i));
+			fdstore_forget(p->names[i]);
 		}
 	for (size_t i = 0; p->names && p->names[i]; i++)
 		free(p->names[i]);

@@ -15,7 +15,7 @@ struct passed;
 
 /* Once, at the start of the process. -ENOMEM with ERR, or what is wrong with the environment. */
 int passed_new(struct passed **ret, struct merr *err);
-/* What nobody claimed is closed, and named in the log. Returns NULL. */
+/* What nobody claimed is closed, taken out of the store, and named in the log. Returns NULL. */
 struct passed *passed_free(struct passed *p);
 
 /* One with this name, which is the caller's from now on; -ENOENT. There may be several. */

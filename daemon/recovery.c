@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/dial.h"
+#include "daemon/fdstore.h"
 #include "daemon/greet.h"
 #include "daemon/guest.h"
 #include "daemon/incoming.h"
@@ -185,6 +186,7 @@ static void on_listening(void *opaque, int fd, const struct merr *err)
 	}
 	if (fd >= 0) {
 		close_fd(m->listen_fd);
+		fdstore_drop("listen", m->id);
 		m->listen_fd = fd;
 		incoming_note_address(m);
 		link_recover(m, fd);

@@ -18,6 +18,12 @@ DATAGRAM_MAX = 8192
 FDS_MAX = 32
 
 
+def identity(fd):
+    """systemd stores no descriptor twice."""
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
 class Supervisor:
     """`sockets`: {name: a listening socket}, kept open from one daemon to the next. `.stored`: [(name, descriptor)]."""
 
@@ -98,8 +104,10 @@ class Supervisor:
         with self._lock:
             name = message.get("FDNAME", "stored")
             if message.get("FDSTORE") == "1":
-                self.stored += [(name, fd) for fd in fds]
-                fds = []
+                here = {(n, identity(fd)) for n, fd in self.stored}
+                new = [fd for fd in fds if (name, identity(fd)) not in here]
+                self.stored += [(name, fd) for fd in new]
+                fds = [fd for fd in fds if fd not in new]
             if message.get("FDSTOREREMOVE") == "1":
                 fds += [fd for n, fd in self.stored if n == name]
                 self.stored = [(n, fd) for n, fd in self.stored if n != name]
