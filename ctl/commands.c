@@ -20,6 +20,7 @@ const struct ctl_group ctl_groups[] = {
 	{ "What became of migrations", ctl_report_commands },
 	{ "Raw", ctl_raw_commands },
 	{ "Help", ctl_help_commands },
+	{ "The command line", ctl_completion_commands },
 	{ 0 },
 };
 

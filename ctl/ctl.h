@@ -44,6 +44,7 @@ struct ctl_command {
 	const char *trouble;	/* what can go wrong: `WHAT IS SEEN: what to do', a paragraph each; NULL: nothing of its own */
 	const char *examples;	/* lines: # WHAT FOR, then the command */
 	const char *related;	/* names of commands, a space between */
+	const char *settings;	/* the QMP command whose arguments its SETTING=VALUE are */
 	uint64_t options;	/* that it takes besides those of all: CTL_TAKES(), or'ed */
 	bool no_guest;		/* -g makes no sense for it */
 	bool no_daemon;		/* it connects by itself, if at all */
@@ -68,6 +69,7 @@ extern const struct ctl_command ctl_object_commands[];
 extern const struct ctl_command ctl_measure_commands[];
 extern const struct ctl_command ctl_report_commands[];
 extern const struct ctl_command ctl_raw_commands[];
+extern const struct ctl_command ctl_completion_commands[];
 extern const struct ctl_command ctl_help_commands[];
 
 /* NULL: there is none of that name. */

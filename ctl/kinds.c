@@ -20,6 +20,7 @@ static const struct {
 	{ "GUEST", "a guest's name, as `migctl guests` shows it" },
 	{ "ID", "a name: a letter, then letters, digits, -, . and _" },
 	{ "JSON|NAME", "a QMP command as JSON, or the name of one that has no arguments but the guest" },
+	{ "LINE", "a command line up to the cursor, with `migctl` in front" },
 	{ "LISTENER", "the address of a shared port, as `migctl host-listeners` shows it" },
 	{ "MB/S", "MiB a second" },
 	{ "MIGRATION", "a migration's id, or as many of its first digits as tell it from others" },

@@ -31,7 +31,7 @@ static void print_dirty_rate(const json_t *info)
 static int start_measuring(struct ctl *ctl, struct merr *err)
 {
 	json_t *args = ctl_guest_args(ctl);
-	int r = spec_add_all(args, spec_arguments("calc-dirty-rate"), "dirty-rate", ctl->args, ctl->n_args, err);
+	int r = spec_add_all(args, spec_arguments(ctl->command->settings), "dirty-rate", ctl->args, ctl->n_args, err);
 
 	if (r != CTL_OK) {
 		json_decref(args);
@@ -155,6 +155,7 @@ const struct ctl_command ctl_measure_commands[] = {
 	  .trouble = "Mode dirty-ring needs KVM's dirty ring: the VMM has to be started with one (migd-vmm: --dirty-ring).",
 	  .examples = "# is a migration over 1 GiB/s going to converge?\nmigctl -g web1 dirty-rate\n# longer\nmigctl -g web1 dirty-rate calc-time=10",
 	  .related = "dirty-limit migrate set",
+	  .settings = "calc-dirty-rate",
 	  .options = CTL_TAKES(CTL_OPT_LAST) | CTL_TAKES(CTL_OPT_TIMEOUT),
 	  .run = dirty_rate_run },
 	{ .name = "dirty-limit",

@@ -200,7 +200,7 @@ static int announce_run(struct ctl *ctl, struct merr *err)
 {
 	static const char *const settings[] = { "initial", "max", "rounds", "step" };
 	_cleanup_json_ json_t *parameters = NULL, *args = ctl_guest_args(ctl);
-	int r = spec_add_all(args, spec_arguments("announce-self"), "announce", ctl->args, ctl->n_args, err);
+	int r = spec_add_all(args, spec_arguments(ctl->command->settings), "announce", ctl->args, ctl->n_args, err);
 	char name[32];
 
 	if (r == CTL_OK)
@@ -369,6 +369,7 @@ const struct ctl_command ctl_migrate_commands[] = {
 	  .examples = "# once more\nmigctl -g web1 announce\n# ten times, on one interface\n"
 		      "migctl -g web1 announce rounds=10 interfaces=net0",
 	  .related = "status set",
+	  .settings = "announce-self",
 	  .run = announce_run },
 	{ .name = "postcopy",
 	  .help = "switch the migration to post-copy: the guest goes on there, its memory follows",
