@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""generate.py ROOT.json --output DIR: writes DIR/schema/*.{h,c} and DIR/docs/qmp-reference.md."""
+"""generate.py ROOT.json --output DIR [--man-page TEMPLATE]: writes DIR/schema/*.{h,c} and DIR/docs/*."""
 
 import argparse
 import os
 import sys
 
-from generator import c_commands, c_types, introspect, reference
+from generator import c_commands, c_types, config_docs, introspect, reference
 from generator.model import Schema
 from generator.parser import Reader, SchemaError
 
@@ -27,6 +27,13 @@ def outputs(schema, sources):
     }
 
 
+def configuration(schema, template):
+    """What is made of the configuration file's part. `template`: of its manual page."""
+    with open(template, encoding='utf-8') as f:
+        page = config_docs.man_page(schema, f.read())
+    return {'docs/migd.conf': config_docs.example(schema), 'docs/' + os.path.basename(template).removesuffix('.in'): page}
+
+
 def write(path, text):
     """Only if it changed, so that nothing is compiled for nothing."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -44,6 +51,7 @@ def main():
     parser = argparse.ArgumentParser(description='Generate C, introspection and reference from the schema.')
     parser.add_argument('root', help='root schema file')
     parser.add_argument('--output', help='folder to write to; without it, the schema is only checked')
+    parser.add_argument('--man-page', help='template of the manual page of the configuration file')
     args = parser.parse_args()
     reader = Reader()
     try:
@@ -54,7 +62,10 @@ def main():
         return 1
     if args.output:
         folder = os.path.basename(os.path.dirname(os.path.abspath(args.root)))
-        for name, text in outputs(schema, f'the files in {folder}/').items():
+        files = outputs(schema, f'the files in {folder}/')
+        if args.man_page:
+            files |= configuration(schema, args.man_page)
+        for name, text in files.items():
             write(os.path.join(args.output, name), text)
     return 0
 
