@@ -161,6 +161,8 @@ static void describe(const struct migration *m, struct report *r, struct worker_
 		ret->has_error_desc = true;
 		ret->error_desc = r->error.msg;
 	}
+	ret->has_connected = r->connected[0] != '\0';
+	ret->connected = r->connected;
 	if (!r->has_handover)
 		return;
 	handover_id_format(r->handover_id, id);
@@ -200,7 +202,7 @@ static json_t *body_of(struct control *c, struct report *r)
 {
 	char id[2 * ATTACH_ID_LEN + 1];
 	struct worker_outcome outcome = { .guest_runs_here = c->m->guest_runs_here };
-	struct worker_pass pass = { .pass = r->number };
+	struct worker_pass pass = pass_describe(&r->pass);
 	struct worker_admit admit = { .ticket = (uint32_t)r->number };
 	struct migration_decision decision = decision_describe(&r->decision);
 	struct worker_reconnect again = { .attempt = r->number, .error = r->error.msg };
@@ -296,16 +298,23 @@ static void snapshot(struct migration *m, struct report *ret)
 				.handover = m->handover,
 				.in_doubt = m->in_doubt };
 	memcpy(ret->handover_id, m->handover_id, sizeof(ret->handover_id));
+	memcpy(ret->connected, m->connected, sizeof(ret->connected));
 }
 
-/* ADOPT with the decisions so far, which the lock guards. */
+/* ADOPT with the decisions and passes so far, which the lock guards. */
 static json_t *describe_adopt(struct migration *m, struct worker_adopt *adopt)
 {
 	LOCK_SCOPE(&m->lock);
 	struct migration_decision list[LINK_DECISIONS_MAX];
+	struct worker_pass passes[LINK_PASSES_MAX];
 
 	for (uint32_t i = 0; i < m->decisions.n; i++)
 		list[i] = decision_describe(&m->decisions.list[i]);
+	for (uint32_t i = 0; i < m->passes.n; i++)
+		passes[i] = pass_describe(&m->passes.list[i]);
+	adopt->has_passes = true;
+	adopt->passes = passes;
+	adopt->n_passes = m->passes.n;
 	adopt->has_decisions = true;
 	adopt->decisions = list;
 	adopt->n_decisions = m->decisions.n;

@@ -103,6 +103,9 @@ enum link_start_fd {
 /* Decisions of one migration that are kept; the oldest go. */
 #define LINK_DECISIONS_MAX 32U
 
+/* Passes that ADOPT tells of. */
+#define LINK_PASSES_MAX 64U
+
 /* Send TYPE with BODY (borrowed, may be NULL: {}). Errors as conn_send(). */
 int link_send(struct conn *c, enum link_type type, const json_t *body, const int *fds, size_t n_fds);
 

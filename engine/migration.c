@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "engine/opening.h"
 #include "engine/report.h"
+#include "transport/sock.h"
 
 bool migration_has_capability(const struct migration *m, enum migration_capability c)
 {
@@ -118,6 +120,7 @@ static struct report *queue(struct migration *m, enum link_type type, uint64_t n
 			      .handover = m->handover,
 			      .in_doubt = m->in_doubt };
 	memcpy(r->handover_id, m->handover_id, sizeof(r->handover_id));
+	memcpy(r->connected, m->connected, sizeof(r->connected));
 	if (m->last)
 		m->last->next = r;
 	else
@@ -159,11 +162,24 @@ void report_handover(struct migration *m, enum handover_state state, bool in_dou
 	(void)queue(m, LINK_STATE, 0);
 }
 
-void report_pass(struct migration *m, uint64_t pass)
+void migration_note_source(struct migration *m, int fd)
 {
 	LOCK_SCOPE(&m->lock);
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
 
-	(void)queue(m, LINK_PASS, pass);
+	if (getpeername(fd, (struct sockaddr *)&sa, &len) == 0)
+		(void)sock_peer_name(fd, m->connected, sizeof(m->connected));
+}
+
+void report_pass(struct migration *m, const struct pass_begin *pass)
+{
+	LOCK_SCOPE(&m->lock);
+	struct report *r = queue(m, LINK_PASS, 0);
+
+	passes_add(&m->passes, pass);
+	if (r)
+		r->pass = *pass;
 }
 
 void report_decision(struct migration *m, const struct decision *d)

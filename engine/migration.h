@@ -20,6 +20,7 @@
 #include "engine/configuration.h"
 #include "engine/decisions.h"
 #include "engine/link.h"
+#include "engine/passes.h"
 #include "engine/rate.h"
 #include "engine/stats-page.h"
 #include "engine/throttle.h"
@@ -37,6 +38,9 @@ enum resolve {
 
 /* A connection on which nothing comes for so long, where both sides can have another one, is given up: longer than a switch of routes takes. */
 #define LINK_SILENCE_MS 10000
+
+/* An address as text: a Unix socket's path, or less. */
+#define CONNECTED_MAX 128U
 
 /* What the control thread has yet to tell the daemon, in order. */
 struct report;
@@ -92,6 +96,8 @@ struct migration {
 	bool done;				/* the migration thread ended */
 	bool guest_runs_here;
 	struct decisions decisions;		/* those so far */
+	struct passes passes;			/* the last ones */
+	char connected[CONNECTED_MAX];		/* target: its source's address; empty: there was none yet */
 	struct mismatches *preflight;		/* what it found last; NULL: there was none */
 	bool connection_answered;
 	int connection_fd;			/* answer to CONNECT; -1: connection_error */
@@ -126,7 +132,9 @@ void report_status(struct migration *m, enum migration_status status);
 /* ERR stays with the migration; a failed or cancelled one says why. */
 void report_error(struct migration *m, enum migration_status status, const struct merr *err);
 void report_handover(struct migration *m, enum handover_state state, bool in_doubt);
-void report_pass(struct migration *m, uint64_t pass);
+/* FD's other end is the source: told from the next STATE on. Of a file there is none. */
+void migration_note_source(struct migration *m, int fd);
+void report_pass(struct migration *m, const struct pass_begin *pass);
 void report_decision(struct migration *m, const struct decision *d);
 /* The connection is lost, for WHY, or the last attempt to have another one; a source begins attempt ATTEMPT. */
 void report_reconnect(struct migration *m, uint64_t attempt, const struct merr *why);

@@ -9,7 +9,7 @@
 struct report {
 	struct report *next;
 	enum link_type type;	/* STATE, PASS, RECONNECT, CONNECT, PUBLISH, SIGN (or AUTHORIZE), ADMIT, DECISION or DONE */
-	uint64_t number;	/* the pass, the attempt, or ADMIT's ticket */
+	uint64_t number;	/* the attempt, or ADMIT's ticket */
 	enum migration_status status;
 	struct merr error;
 	bool has_handover;
@@ -17,6 +17,8 @@ struct report {
 	bool in_doubt;
 	uint8_t handover_id[ATTACH_ID_LEN];
 	struct decision decision;	/* DECISION */
+	struct pass_begin pass;		/* PASS */
+	char connected[CONNECTED_MAX];	/* STATE: the source's address, or empty */
 };
 
 /* The oldest report; the caller frees it. NULL: none. */

@@ -132,7 +132,7 @@ static int freeze(struct snapshot *n)
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_resume_us, blackout_lap_us(b));
-	stats_set(st, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
+	blackout_over(s, b);
 	return 0;
 }
 

@@ -122,3 +122,31 @@ void source_stats_synced(struct source *s)
 	stats_set(st, remaining_bytes, s->left_bytes);
 	look_at_guest(s);
 }
+
+void source_stats_tell_pass(struct source *s)
+{
+	struct stats_page *st = s->m->stats;
+	uint64_t now = clock_now_ns(), pages = ram_todo_pages(&s->ram), before_ns = s->stats.pass_ns;
+	struct pass_begin p = {
+		.number = stats_get(st, dirty_sync_count),
+		.time_ns = now,
+		.dirtied_pages = pages,
+		.dirty_pages_rate = before_ns && now > before_ns ? pages * NS_PER_SEC / (now - before_ns) : 0,
+		.throttle_percent = (uint32_t)stats_get(st, throttle_percent),
+		.normal_pages = stats_get(st, normal_pages),
+		.zero_pages = stats_get(st, duplicate_pages),
+		.bytes = source_stats_bytes(s),
+	};
+
+	s->stats.pass_ns = now;
+	stats_set(st, last_pass_end_ns, 0);
+	report_pass(s->m, &p);
+}
+
+void source_stats_last_pass_over(struct source *s)
+{
+	struct stats_page *st = s->m->stats;
+
+	stats_set(st, last_pass_end_bytes, source_stats_bytes(s));
+	stats_set(st, last_pass_end_ns, clock_now_ns());
+}

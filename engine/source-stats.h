@@ -12,6 +12,7 @@ struct source;
 struct source_stats {
 	uint64_t window_ns, window_bytes, window_pages;	/* at the window's start */
 	uint64_t rate_ns, rate_pages;	/* at the last computation of dirty-pages-rate */
+	uint64_t pass_ns;	/* the last pass began; 0: none did */
 	uint64_t ram_offset;	/* in the stream: RAM's bytes up to here are attributed */
 	bool sending_ram;
 	bool tells_remaining;	/* whoever sends says how much remains: not what is on `todo` */
@@ -31,6 +32,12 @@ void source_stats_tick(struct source *s);
 
 /* After a sync of the dirty bitmap. */
 void source_stats_synced(struct source *s);
+
+/* The daemon is told that the next pass begins; after source_stats_synced(). */
+void source_stats_tell_pass(struct source *s);
+
+/* The guest is stopped, and all that its last pass had to send was written. */
+void source_stats_last_pass_over(struct source *s);
 
 /* Bytes sent so far, in the stream (queued ones included) and beside it. */
 uint64_t source_stats_bytes(const struct source *s);

@@ -201,7 +201,7 @@ int source_sync(struct source *s)
 	if (r < 0)
 		return r;
 	source_stats_synced(s);
-	report_pass(s->m, stats_get(s->m->stats, dirty_sync_count));
+	source_stats_tell_pass(s);
 	return source_throttle_synced(s);
 }
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define STATS_MAGIC 0x5344474dU	/* "MGDS" */
+/* Members are only ever appended: a page of a former version has zeros there, and a former version does not look. */
 #define STATS_VERSION 2
 #define STATS_PAGE_LEN (5U * 4096U)
 
@@ -84,7 +85,13 @@
 	S(faults_outside)	/* of threads that are no vCPU */                           \
 	S(fault_outside_sum_ns)                                                             \
 	S(blocktime_ms)		/* all vCPUs waited at once */                              \
-	S(missing_pages)	/* still to come */
+	S(missing_pages)	/* still to come */                                         \
+	/* What a former version did not have: 0 is what nobody wrote. */                   \
+	S(blackout_start_ns)	/* source: the request to pause; target: the first it heard of it */ \
+	S(blackout_hold_us)	/* source: paused, it waited for migrate-continue: between pause and save */ \
+	S(downtime_us)		/* downtime_ms, not rounded */                              \
+	S(last_pass_end_ns)	/* source: no further pass is to follow, and the last one is over; 0: not so */ \
+	S(last_pass_end_bytes)	/* of the stream by then */
 
 /* Of one channel of multifd; those that a migration does not have are all 0. */
 struct stats_channel {

@@ -45,7 +45,10 @@ uint64_t blackout_lap_us(struct blackout *b)
 
 void blackout_over(struct source *s, struct blackout *b)
 {
-	stats_set(s->m->stats, downtime_ms, (b->mark_ns - b->start_ns + NS_PER_MS - 1) / NS_PER_MS);
+	uint64_t ns = b->mark_ns - b->start_ns;
+
+	stats_set(s->m->stats, downtime_us, ns / NS_PER_US);
+	stats_set(s->m->stats, downtime_ms, (ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
 int source_pause_guest(struct source *s, struct blackout *b)
@@ -54,6 +57,7 @@ int source_pause_guest(struct source *s, struct blackout *b)
 	int r;
 
 	b->start_ns = b->mark_ns = clock_now_ns();
+	stats_set(s->m->stats, blackout_start_ns, b->start_ns);
 	r = guest_pause(&s->guest, PAUSE_DEADLINE_MS, &rep, &s->err);
 	if (r < 0)
 		return r;
@@ -97,7 +101,7 @@ int switchover_pause(struct source *s, struct blackout *b)
 	if (r < 0)
 		return r;
 	report_status(s->m, MIGRATION_STATUS_DEVICE);
-	b->mark_ns = clock_now_ns();
+	stats_set(s->m->stats, blackout_hold_us, blackout_lap_us(b));
 	return 0;
 }
 
@@ -191,6 +195,7 @@ static int send_rest(struct source *s, struct blackout *b)
 	source_stats_ram_end(s);
 	if (r < 0)
 		return r;
+	source_stats_last_pass_over(s);
 	stats_set(s->m->stats, blackout_ram_us, blackout_lap_us(b));
 	return s->peer == PEER_MIGD ? send_state(s, b) : source_send_state_alone(s, b);
 }

@@ -259,6 +259,7 @@ static int receive_command(struct target *t)
 	switch (command) {
 	case WIRE_CMD_SWITCHOVER_START:
 		t->mark_ns = clock_now_ns();
+		stats_set(t->m->stats, blackout_start_ns, t->mark_ns);
 		return command_expect(t->in, command, len, 0);
 	case WIRE_CMD_PING:
 		return answer_ping(t, len);

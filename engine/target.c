@@ -129,6 +129,7 @@ void target_use(struct target *t, const struct target_connection *c)
 	t->chan = c->chan;
 	t->in = c->in;
 	t->hello = c->hello;
+	migration_note_source(t->m, chan_fd(c->chan));
 }
 
 int target_accept(struct target *t, int cancel_fd)
