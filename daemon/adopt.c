@@ -20,10 +20,12 @@
 #include "daemon/decisions.h"
 #include "daemon/fdstore.h"
 #include "daemon/guest.h"
+#include "daemon/history.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
 #include "daemon/outgoing.h"
 #include "daemon/publication.h"
+#include "daemon/record.h"
 #include "daemon/registry.h"
 #include "daemon/settings-store.h"
 #include "daemon/settle.h"
@@ -84,6 +86,7 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 	 */
 	m->lazy = j->postcopy && !j->outgoing && addr.type == ADDR_FILE;
 	m->status = j->postcopy ? MIGRATION_STATUS_POSTCOPY_PAUSED : MIGRATION_STATUS_ACTIVE;
+	history_resume(g->daemon->history, m);
 	*ret = m;
 	return 0;
 }
@@ -275,6 +278,7 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 			m->guest->name, m->id, worker_pid(m->worker),
 			migration_status_str(m->status));
 		prefer_running(m);
+		record_adopted(m, &a);
 		shares_rejoin(m);
 		r = link_apply_state(m, &a.state, err);
 	}

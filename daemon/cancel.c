@@ -11,6 +11,7 @@
 #include "daemon/guest.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
+#include "daemon/record.h"
 #include "daemon/timer.h"
 #include "daemon/worker.h"
 
@@ -93,6 +94,7 @@ int cancel_migration(struct migration *m, struct merr *err)
 		return r;
 	(void)merr_set(&m->error, -ECANCELED, "cancelled by migrate_cancel");
 	m->error_is_final = true;
+	record_event(m, RECORD_EVENT_KIND_COMMAND, "migrate_cancel");
 	(void)migration_set_status(m, MIGRATION_STATUS_CANCELLING);
 	carry_out(m, MIGRATION_STATUS_CANCELLED);
 	return 0;

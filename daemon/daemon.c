@@ -20,6 +20,7 @@
 #include "daemon/config-source.h"
 #include "daemon/fdset.h"
 #include "daemon/hello.h"
+#include "daemon/history.h"
 #include "daemon/host.h"
 #include "daemon/listen.h"
 #include "daemon/listeners.h"
@@ -27,6 +28,7 @@
 #include "daemon/object.h"
 #include "daemon/passed.h"
 #include "daemon/queue.h"
+#include "daemon/recorder.h"
 #include "daemon/registry.h"
 #include "daemon/reload.h"
 #include "daemon/settings-store.h"
@@ -225,6 +227,9 @@ static int build(struct daemon *d, struct merr *err)
 		r = start_qmp(d, err);
 	if (r < 0)
 		return r;
+	d->history = history_new(d);
+	if (!d->history)
+		return merr_set(err, -ENOMEM, "out of memory");
 	settings_prune(d);
 	adopt_all(d);
 	r = listeners_open(d, &d->listeners, err);
@@ -284,6 +289,8 @@ struct daemon *daemon_free(struct daemon *d)
 	d->door = door_close(d->door);
 	d->listeners = listeners_free(d->listeners);
 	d->registry = registry_free(d->registry);
+	recorder_done(d);
+	d->history = history_free(d->history);
 	worker_forget_dismissed();
 	command_forget_dropped();
 	d->fdsets = fdsets_free(d->fdsets);

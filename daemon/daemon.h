@@ -17,6 +17,7 @@ struct access;
 struct config_source;
 struct door;
 struct fdsets;
+struct history;
 struct listeners;
 struct object_watch;
 struct objects;
@@ -46,6 +47,8 @@ struct daemon {
 	uint64_t shared_ns;
 	struct event *queue_timer;   /* daemon/queue.h */
 	uint64_t arrivals;
+	struct event *record_timer;  /* daemon/recorder.h */
+	struct history *history;
 	int exe_fd; /* this program, open since before it could be replaced: workers are started
 		       from it */
 };

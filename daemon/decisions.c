@@ -10,6 +10,7 @@
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
+#include "daemon/record.h"
 #include "engine/link.h"
 #include "schema/events.h"
 
@@ -44,6 +45,7 @@ int decisions_on_message(struct migration *m, json_t *body, struct merr *err)
 	log_notice("migration decided: %s: %s guest='%s' mig=%s pass=%llu", migration_decision_kind_str(d.decision),
 		   d.reason, g->name, m->id, (unsigned long long)d.pass);
 	event_migration_decision(g->daemon->qmp, g->name, &d);
+	record_decision(m, &d);
 	r = keep(m, &d);
 	migration_decision_done(&d);
 	return r < 0 ? merr_set(err, r, "out of memory") : 0;

@@ -16,6 +16,7 @@
 #include "daemon/migration.h"
 #include "daemon/outgoing.h"
 #include "daemon/priority.h"
+#include "daemon/record.h"
 #include "daemon/recovery.h"
 #include "daemon/scope.h"
 #include "qmp/server.h"
@@ -124,8 +125,10 @@ void cmd_migrate_continue(struct qmp_call *call, const struct migrate_continue_a
 		qmp_fail(call, &err);
 		return;
 	}
-	if (status == MIGRATION_STATUS_PRE_SWITCHOVER)
+	if (status == MIGRATION_STATUS_PRE_SWITCHOVER) {
+		record_event(g->migration, RECORD_EVENT_KIND_COMMAND, "migrate-continue");
 		link_continue(g->migration);
+	}
 	qmp_return(call, NULL);
 }
 
@@ -134,6 +137,7 @@ static void start_postcopy(struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
+	record_event(m, RECORD_EVENT_KIND_COMMAND, "migrate-start-postcopy");
 	link_start_postcopy(m);
 	if (m->waits && journal_write(m, &err) < 0)
 		log_err("%s guest='%s' mig=%s", merr_msg(&err), m->guest->name, m->id);
@@ -171,7 +175,9 @@ void cmd_migrate_pause(struct qmp_call *call, const struct migrate_pause_args *a
 
 	if (!g)
 		return;
-	if (recovery_pause(g, &err) < 0)
+	if (recovery_pause(g, &err) == 0)
+		record_event(g->migration, RECORD_EVENT_KIND_COMMAND, "migrate-pause");
+	if (merr_is_set(&err))
 		qmp_fail(call, &err);
 	else
 		qmp_return(call, NULL);
@@ -270,6 +276,7 @@ void cmd_migrate_resolve(struct qmp_call *call, const struct migrate_resolve_arg
 	}
 	log_notice("an operator decides about a guest in doubt: %s guest='%s'",
 		   resolve_outcome_str(args->outcome), g->name);
+	record_event(g->migration, RECORD_EVENT_KIND_COMMAND, "migrate-resolve %s", resolve_outcome_str(args->outcome));
 	if (g->migration && g->migration->worker) {
 		link_resolve(g->migration, args->outcome);
 		qmp_return(call, NULL);

@@ -9,6 +9,7 @@
 #include "daemon/json.h"
 #include "daemon/link.h"
 #include "daemon/migration.h"
+#include "daemon/record.h"
 #include "daemon/scope.h"
 #include "daemon/settings-store.h"
 #include "daemon/userfaultfd.h"
@@ -101,6 +102,15 @@ static int check_access(const struct qmp_call *call, const struct migration_para
 	return r;
 }
 
+static void record_changes(struct migration *m, const struct migration_parameters *changes)
+{
+	_cleanup_json_ json_t *o = migration_parameters_to_json(changes);
+	_cleanup_free_ char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+
+	if (text)
+		record_event(m, RECORD_EVENT_KIND_COMMAND, "migrate-set-parameters %s", text);
+}
+
 void cmd_migrate_set_parameters(struct qmp_call *call,
 				const struct migrate_set_parameters_args *args)
 {
@@ -114,8 +124,10 @@ void cmd_migrate_set_parameters(struct qmp_call *call,
 		return;
 	}
 	settings_save(g);
-	if (migration_running(g->migration))
+	if (migration_running(g->migration)) {
+		record_changes(g->migration, &args->data);
 		link_parameters(g->migration);
+	}
 	qmp_return(call, NULL);
 }
 

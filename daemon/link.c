@@ -27,6 +27,7 @@
 #include "daemon/preflight.h"
 #include "daemon/publish.h"
 #include "daemon/queue.h"
+#include "daemon/record.h"
 #include "daemon/rendezvous.h"
 #include "daemon/settle.h"
 #include "daemon/tls.h"
@@ -284,6 +285,8 @@ static void on_dialled(void *opaque, int fd, const struct merr *err)
 		err = &own;
 	}
 	if (fd >= 0)
+		record_peer_of(m, fd);
+	if (fd >= 0)
 		m->dial_failures = 0;
 	else
 		m->dial_failures++;
@@ -380,6 +383,8 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 	/* What the VMM said before (STOP) is told before (device). */
 	guest_drain(m->guest);
 	apply_error(m, s);
+	if (s->has_connected)
+		record_peer(m, s->connected);
 	if (s->has_handover)
 		migration_set_handover(m, s->handover.id, s->handover.state, s->handover.peer,
 				       s->handover.in_doubt);
@@ -430,6 +435,7 @@ static int on_pass(struct migration *m, json_t *body, struct merr *err)
 		return merr_prefix(err, "worker link: PASS");
 	if (m->guest->capabilities[MIGRATION_CAPABILITY_EVENTS])
 		event_migration_pass(m->guest->daemon->qmp, m->guest->name, (int64_t)p.pass);
+	record_pass(m, &p);
 	worker_pass_done(&p);
 	return 0;
 }
@@ -440,6 +446,10 @@ static int on_reconnect(struct migration *m, json_t *body, struct merr *err)
 
 	if (worker_reconnect_from_json(body, &r, err) < 0)
 		return merr_prefix(err, "worker link: RECONNECT");
+	if (r.attempt)
+		record_event(m, RECORD_EVENT_KIND_RECONNECT, "attempt %llu: %s", (unsigned long long)r.attempt, r.error);
+	else
+		record_event(m, RECORD_EVENT_KIND_RECONNECT, "waiting for the source: %s", r.error);
 	event_migration_reconnect(m->guest->daemon->qmp, m->guest->name, (int64_t)r.attempt, r.error);
 	worker_reconnect_done(&r);
 	return 0;

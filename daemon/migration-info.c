@@ -53,8 +53,9 @@ static double mbps(const struct migration *m, int64_t total)
 	return (double)STAT(m, bandwidth_bps) * 8 / 1e6;
 }
 
-static void fill_ram(const struct migration *m, int64_t total, struct migration_stats *ret)
+void migration_ram(const struct migration *m, struct migration_stats *ret)
 {
+	int64_t total = total_ms(m);
 	bool completed = m->status == MIGRATION_STATUS_COMPLETED;
 
 	*ret = (struct migration_stats){
@@ -153,7 +154,7 @@ static void fill_source(const struct migration *m, struct migration_info *ret)
 	ret->has_setup_time = true;
 	ret->setup_time = STAT(m, setup_took_ms);
 	ret->has_ram = true;
-	fill_ram(m, ret->total_time, &ret->ram);
+	migration_ram(m, &ret->ram);
 	ret->has_xbzrle_cache = STAT(m, xbzrle_cache_bytes) > 0;
 	fill_xbzrle(m, &ret->xbzrle_cache);
 	ret->has_expected_downtime = !status_in(m, IN(COMPLETED) | POSTCOPY);
@@ -196,6 +197,10 @@ static int fill_common(const struct migration *m, struct migration_info *ret)
 {
 	ret->has_status = true;
 	ret->status = m->status;
+	ret->has_id = !m->preflight_only;
+	ret->id = ret->has_id ? strdup(m->id) : NULL;
+	if (ret->has_id && !ret->id)
+		return -ENOMEM;
 	if (merr_is_set(&m->error)) {
 		ret->error_desc = strdup(merr_msg(&m->error));
 		ret->has_error_desc = ret->error_desc != NULL;

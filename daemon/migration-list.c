@@ -17,6 +17,8 @@ static json_t *describe(const struct migration *m, size_t position, size_t lengt
 {
 	bool outgoing = m->direction == WORKER_DIRECTION_OUTGOING, runs = migration_running(m);
 	struct migration_summary s = {
+		.has_id = !m->preflight_only,
+		.id = (char *)(uintptr_t)m->id,
 		.guest = m->guest->name,
 		.direction = outgoing ? MIGRATION_DIRECTION_OUTGOING : MIGRATION_DIRECTION_INCOMING,
 		.status = m->status,

@@ -20,10 +20,12 @@
 #include "daemon/decisions.h"
 #include "daemon/dial.h"
 #include "daemon/guest.h"
+#include "daemon/history.h"
 #include "daemon/journal.h"
 #include "daemon/preflight.h"
 #include "daemon/publication.h"
 #include "daemon/queue.h"
+#include "daemon/record.h"
 #include "daemon/recovery.h"
 #include "daemon/settle.h"
 #include "daemon/supervisor.h"
@@ -201,10 +203,23 @@ static void answer_call(struct migration *m)
 	qmp_fail(TAKE_PTR(m->call), &err);
 }
 
+/* The daemon ends, and the next one goes on with it; or the last attempt to write it failed. */
+static void leave_record(struct migration *m)
+{
+	struct history *h = m->guest->daemon->history;
+
+	if (m->record && migration_settled(m))
+		history_end(h, m);
+	else if (m->record)
+		history_save(h, m);
+	m->record = record_free(m->record);
+}
+
 struct migration *migration_free(struct migration *m)
 {
 	if (!m)
 		return NULL;
+	leave_record(m);
 	answer_call(m);
 	/* The daemon ends: the worker and its journal stay for the next one. */
 	if (!migration_settled(m))
@@ -240,6 +255,7 @@ void migration_retire(struct migration *m)
 {
 	struct guest *g = m->guest;
 
+	history_end(g->daemon->history, m);
 	migration_release(m);
 	if (m != g->migration) {
 		TAILQ_REMOVE(&g->lingering, m, entry);
@@ -321,6 +337,7 @@ int migration_set_status(struct migration *m, enum migration_status status)
 		announce_arrival(m->guest);
 	tell_status(m, before);
 	supervisor_changed(m->guest->daemon->supervisor);
+	record_status(m);
 	queue_review(m->guest->daemon);
 	end_failed_guest(m);
 	return 0;
@@ -384,6 +401,7 @@ void migration_set_handover(struct migration *m, const char *id, enum handover_p
 		 in_doubt ? ", in doubt" : "", g->name, m->id, m->handover_id, m->peer);
 	tell_handover(m);
 	supervisor_changed(g->daemon->supervisor);
+	record_handover(m);
 	queue_review(g->daemon);
 }
 

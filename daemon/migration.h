@@ -30,6 +30,7 @@ struct guest;
 struct migration_tls;
 struct publication;
 struct qmp_call;
+struct record;
 struct worker;
 
 #define ID_TEXT_LEN (2 * ATTACH_ID_LEN + 1)
@@ -73,6 +74,7 @@ struct migration {
 
 	struct stats_page *stats;
 	int stats_fd;
+	struct record *record; /* daemon/record.h; NULL: none, or it is the history's */
 
 	struct worker *worker; /* NULL: none runs */
 	struct dial *dial;     /* a connection is being made */
@@ -179,5 +181,7 @@ void migration_release(struct migration *m);
 
 /* query-migrate's numbers. */
 int migration_info(const struct guest *g, struct migration_info *ret);
+/* Those of memory; outgoing. */
+void migration_ram(const struct migration *m, struct migration_stats *ret);
 
 #endif

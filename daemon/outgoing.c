@@ -13,6 +13,7 @@
 #include "daemon/migration.h"
 #include "daemon/peer.h"
 #include "daemon/queue.h"
+#include "daemon/record.h"
 #include "daemon/start.h"
 #include "daemon/stream.h"
 #include "daemon/timer.h"
@@ -130,6 +131,7 @@ static void on_connected(void *opaque, int fd, const struct merr *err)
 		start_failed(m, err);
 		return;
 	}
+	record_peer_of(m, fd);
 	m->stream_fd = fd;
 	start_worker(m);
 }

@@ -10,6 +10,7 @@
 #include "daemon/journal.h"
 #include "daemon/migration.h"
 #include "daemon/queue.h"
+#include "daemon/record.h"
 #include "daemon/scope.h"
 #include "daemon/shares.h"
 #include "qmp/server.h"
@@ -35,6 +36,7 @@ static int set_priority(struct guest *g, int64_t priority, struct merr *err)
 		return merr_set(err, -EINVAL, "There is no migration of guest '%s' away from here that runs or waits",
 				g->name);
 	m->priority = (int)priority;
+	record_event(m, RECORD_EVENT_KIND_COMMAND, "migrate-set-priority %d", m->priority);
 	if (m->journaled && journal_write(m, &why) < 0)
 		log_warning("a new priority is forgotten if this daemon ends: %s guest='%s'", merr_msg(&why), g->name);
 	shares_review(g->daemon);

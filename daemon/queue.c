@@ -12,6 +12,7 @@
 #include "daemon/link.h"
 #include "daemon/migration.h"
 #include "daemon/outgoing.h"
+#include "daemon/record.h"
 #include "daemon/registry.h"
 #include "daemon/timer.h"
 
@@ -74,6 +75,7 @@ static struct migration *next(const struct daemon *d, enum worker_direction dire
 static void begin(struct migration *m)
 {
 	m->waits = false;
+	record_waits(m, false);
 	log_info("its turn has come guest='%s' mig=%s", m->guest->name, m->id);
 	if (m->direction == WORKER_DIRECTION_OUTGOING)
 		outgoing_begin(m);
@@ -121,6 +123,7 @@ static void arrive(struct migration *m)
 {
 	m->waits = true;
 	m->arrival = ++m->guest->daemon->arrivals;
+	record_waits(m, true);
 	log_info("it waits for its turn, number %u guest='%s' mig=%s", queue_position(m), m->guest->name, m->id);
 	queue_review(m->guest->daemon);
 }
@@ -137,6 +140,7 @@ void queue_restore(struct migration *m, uint64_t arrival)
 
 	m->waits = true;
 	m->arrival = arrival;
+	record_waits(m, true);
 	d->arrivals = max_u64(d->arrivals, arrival);
 }
 
@@ -146,6 +150,7 @@ void queue_ask(struct migration *m, uint32_t ticket)
 		return; /* told twice, by a worker that found us just then */
 	m->ticket = ticket;
 	m->waits = false;
+	record_waits(m, false);
 	if (ticket && !counts(m))
 		link_admitted(m);
 	else if (ticket)

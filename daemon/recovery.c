@@ -18,6 +18,7 @@
 #include "daemon/link.h"
 #include "daemon/migration.h"
 #include "daemon/peer.h"
+#include "daemon/record.h"
 #include "daemon/stream.h"
 #include "qmp/server.h"
 
@@ -95,10 +96,12 @@ static void on_connected(void *opaque, int fd, const struct merr *err)
 		fd = close_fd(fd);
 		err = &own;
 	}
-	if (fd < 0)
+	if (fd < 0) {
 		(void)resume_failed(m, err);
-	else
-		link_recover(m, fd);
+		return;
+	}
+	record_peer_of(m, fd);
+	link_recover(m, fd);
 	close_fd(fd);
 }
 
@@ -151,6 +154,7 @@ int recovery_resume(struct guest *g, struct qmp_call *call, const char *uri, con
 		r = check_worker(m, err);
 	if (r < 0)
 		return r;
+	record_event(m, RECORD_EVENT_KIND_COMMAND, "migrate, resume, to '%s'", uri);
 	(void)migration_set_status(m, MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP);
 	if (addr->type == ADDR_FD)
 		return resume_over_fd(m, call, addr, err);
@@ -242,6 +246,8 @@ void recovery_listen(struct guest *g, const struct addr *addr, struct qmp_call *
 	struct merr err = MERR_INIT;
 	int r = check_listen(g, addr, &err);
 
+	if (r == 0)
+		record_event(m, RECORD_EVENT_KIND_COMMAND, "migrate-recover");
 	if (r == 0 && addr->type == ADDR_FD)
 		r = listen_on_fd(m, call, addr, &err);
 	else if (r == 0 && !listens_at(m, addr)) {

@@ -14,6 +14,7 @@
 #include "daemon/guest.h"
 #include "daemon/migration.h"
 #include "daemon/queue.h"
+#include "daemon/record.h"
 #include "daemon/recovery.h"
 #include "daemon/start.h"
 #include "daemon/stream.h"
@@ -139,6 +140,7 @@ static void on_successor_started(struct migration *m, const struct merr *err)
 		log_notice("a successor of the lost worker settles the handover guest='%s' mig=%s",
 			   m->guest->name, m->id);
 		m->orphaned = false;
+		record_event(m, RECORD_EVENT_KIND_WORKER, "a successor settles the handover");
 		return;
 	}
 	log_err("cannot start a successor of a lost worker, trying again guest='%s' mig=%s: %s",
@@ -347,6 +349,7 @@ void settle_worker_exited(struct migration *m, const char *how)
 	m->timer = timer_free(m->timer);
 	m->adopting = false;
 	log_err("%s guest='%s' mig=%s", how, m->guest->name, m->id);
+	record_event(m, RECORD_EVENT_KIND_WORKER, "%s", how);
 	if (!is_missed(m)) {
 		migration_retire(m);
 		return;

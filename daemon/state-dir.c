@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "daemon/json.h"
 
-#define ID_DIGITS    32
+#define ID_DIGITS    (STATE_DIR_ID_LEN - 1)
 #define NAME_MAX_LEN 64
 /* A journal holds a name, two addresses and numbers. */
 #define JOURNAL_MAX_BYTES 16384
@@ -60,11 +60,12 @@ int state_dir_open(const char *path, struct state_dir **ret, struct merr *err)
 {
 	struct state_dir *s = calloc(1, sizeof(*s));
 	_cleanup_close_ int dir = -1;
+	struct merr why = MERR_INIT;
 	int r;
 
 	if (!s)
 		return merr_set(err, -ENOMEM, "out of memory");
-	s->lock_fd = s->migrations_fd = s->settings_fd = s->workers_fd = -1;
+	s->lock_fd = s->migrations_fd = s->settings_fd = s->workers_fd = s->records_fd = -1;
 	r = open_dir(AT_FDCWD, path, &dir, err);
 	if (r == 0)
 		r = take_lock(dir, path, &s->lock_fd, err);
@@ -78,6 +79,8 @@ int state_dir_open(const char *path, struct state_dir **ret, struct merr *err)
 		(void)state_dir_free(s);
 		return merr_prefix(err, "state directory '%s'", path);
 	}
+	if (open_dir(dir, "records", &s->records_fd, &why) < 0)
+		log_err("no history of migrations is kept: %s", merr_msg(&why));
 	*ret = s;
 	return 0;
 }
@@ -86,6 +89,7 @@ struct state_dir *state_dir_free(struct state_dir *s)
 {
 	if (!s)
 		return NULL;
+	close_fd(s->records_fd);
 	close_fd(s->workers_fd);
 	close_fd(s->settings_fd);
 	close_fd(s->migrations_fd);
@@ -157,19 +161,6 @@ static char *journal_text(const struct journal *j)
 	return o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 }
 
-static int write_file(int dir, const char *name, const char *text)
-{
-	_cleanup_close_ int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	int r;
-
-	if (fd < 0)
-		return -errno;
-	r = fd_write_full(fd, text, strlen(text));
-	if (r < 0)
-		return r;
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 int state_dir_record(struct state_dir *s, const struct journal *j, struct merr *err)
 {
 	char name[NAME_MAX_LEN], temporary[NAME_MAX_LEN];
@@ -180,17 +171,8 @@ int state_dir_record(struct state_dir *s, const struct journal *j, struct merr *
 		return merr_set(err, -ENOMEM, "cannot write a migration's journal: out of memory");
 	(void)snprintf(name, sizeof(name), "%.32s.json", j->id);
 	(void)snprintf(temporary, sizeof(temporary), "%.32s.new", j->id);
-	r = write_file(s->migrations_fd, temporary, text);
-	if (r == 0 && renameat(s->migrations_fd, temporary, s->migrations_fd, name) < 0)
-		r = -errno;
-	if (r == 0 && fsync(s->migrations_fd) < 0)
-		r = -errno;
-	if (r < 0) {
-		(void)unlinkat(s->migrations_fd, temporary, 0);
-		return merr_set_errno(err, r,
-				      "cannot write the journal '%s' in the state directory", name);
-	}
-	return 0;
+	r = state_dir_replace(s->migrations_fd, name, temporary, text, true);
+	return r < 0 ? merr_set_errno(err, r, "cannot write the journal '%s' in the state directory", name) : 0;
 }
 
 void state_dir_forget(struct state_dir *s, const char *id)
@@ -202,17 +184,6 @@ void state_dir_forget(struct state_dir *s, const char *id)
 	(void)snprintf(name, sizeof(name), "%.32s.json", id);
 	if (unlinkat(s->migrations_fd, name, 0) < 0 && errno != ENOENT)
 		log_warning("cannot remove a journal name='%s': %s", name, strerror(errno));
-}
-
-/* "ID" of "ID.json"; false if NAME is something else. */
-static bool parse_name(const char *name, const char *suffix, char ret_id[ID_DIGITS + 1])
-{
-	if (strlen(name) != ID_DIGITS + strlen(suffix) ||
-	    strspn(name, "0123456789abcdef") != ID_DIGITS || strcmp(name + ID_DIGITS, suffix) != 0)
-		return false;
-	memcpy(ret_id, name, ID_DIGITS);
-	ret_id[ID_DIGITS] = '\0';
-	return true;
 }
 
 static int load_json(int dir, const char *name, json_t **ret, struct merr *err)
@@ -299,7 +270,7 @@ static void remove_stale_sockets(struct state_dir *s)
 	const struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		if (!parse_name(e->d_name, ".sock", id))
+		if (!state_dir_parse_name(e->d_name, ".sock", id))
 			continue;
 		(void)snprintf(journal, sizeof(journal), "%s.json", id);
 		if (faccessat(s->migrations_fd, journal, F_OK, 0) < 0)
@@ -317,7 +288,7 @@ void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct j
 	const struct dirent *e;
 
 	while (d && (e = readdir(d)))
-		if (parse_name(e->d_name, ".json", id))
+		if (state_dir_parse_name(e->d_name, ".json", id))
 			scan_journal(s, e->d_name, fn, opaque);
 	if (d)
 		(void)closedir(d);

@@ -6,6 +6,7 @@
  *   migrations/ID.json    one journal a migration, version 1; replaced as a whole
  *   settings/NAME         a guest's settings (daemon/settings-store.h); replaced as a whole
  *   settings/host         the host's (daemon/host.h)
+ *   records/ID.json       what is known of one migration (daemon/record-file.h); replaced as a whole
  *   workers/ID.sock       where its worker can be reached (engine/link.h)
  *
  * Journals are advice: who may run a guest is known by its library.
@@ -20,6 +21,9 @@
 #include "base/err.h"
 
 #define JOURNAL_VERSION 1
+
+/* A migration's id as text, NUL included. */
+#define STATE_DIR_ID_LEN 33U
 
 struct state_dir;
 
@@ -81,5 +85,16 @@ int state_dir_load(struct state_dir *s, const char *name, json_t **ret, struct m
 void state_dir_remove(struct state_dir *s, const char *name);
 /* Remove those of which FN says that they are stale. */
 void state_dir_prune(struct state_dir *s, bool (*fn)(void *opaque, json_t *o), void *opaque);
+
+/*
+ * Records: one text under a migration's id. Not synced to the disk, which would stop the event loop: what a crash of the host
+ * takes with it are the last seconds' records.
+ */
+int state_dir_record_write(struct state_dir *s, const char *id, const char *text, struct merr *err);
+/* All of it, or no more than the first MAX bytes if HEAD. A NUL follows. Freed by the caller. */
+int state_dir_record_read(struct state_dir *s, const char *id, size_t max, bool head, char **ret, struct merr *err);
+void state_dir_record_remove(struct state_dir *s, const char *id);
+/* Call FN for the id of each, in no order. What a crash left half written is removed. */
+void state_dir_record_scan(struct state_dir *s, void (*fn)(void *opaque, const char *id), void *opaque);
 
 #endif

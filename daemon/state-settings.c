@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -20,16 +19,6 @@
 /* No guest's: those have an even number of digits. */
 #define TEMPORARY "new"
 
-static int write_temporary(int dir, const char *text, bool durable)
-{
-	_cleanup_close_ int fd =
-		openat(dir, TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	int r = fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
-
-	return r == 0 && durable && fsync(fd) < 0 ? -errno : r;
-}
-
 int state_dir_save(struct state_dir *s, const char *name, const json_t *o, bool durable,
 		   struct merr *err)
 {
@@ -41,32 +30,20 @@ int state_dir_save(struct state_dir *s, const char *name, const json_t *o, bool 
 	if (strlen(text) > SETTINGS_MAX_BYTES)
 		return merr_set(err, -EFBIG, "they take %zu bytes, at most %d are kept",
 				strlen(text), SETTINGS_MAX_BYTES);
-	r = write_temporary(s->settings_fd, text, durable);
-	if (r == 0 && renameat(s->settings_fd, TEMPORARY, s->settings_fd, name) < 0)
-		r = -errno;
-	if (r == 0 && durable && fsync(s->settings_fd) < 0)
-		r = -errno;
-	if (r < 0)
-		(void)unlinkat(s->settings_fd, TEMPORARY, 0);
+	r = state_dir_replace(s->settings_fd, name, TEMPORARY, text, durable);
 	return r < 0 ? merr_set_errno(err, r, "cannot write '%s' in the state directory", name) : 0;
 }
 
 int state_dir_load(struct state_dir *s, const char *name, json_t **ret, struct merr *err)
 {
-	_cleanup_close_ int fd = openat(s->settings_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	_cleanup_free_ char *text = NULL;
 	json_error_t why;
-	struct stat st;
+	size_t len;
+	int r = state_dir_read_file(s->settings_fd, name, SETTINGS_MAX_BYTES, false, &text, &len, err);
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return merr_set_errno(err, -errno, "cannot read '%s' in the state directory", name);
-	if (!S_ISREG(st.st_mode) || st.st_size > SETTINGS_MAX_BYTES)
-		return merr_set(err, -EFBIG, "'%s' in the state directory is no file of this migd's",
-				name);
-	text = malloc((size_t)st.st_size + 1);
-	if (!text || fd_read_full(fd, text, (size_t)st.st_size) < 0)
-		return merr_set(err, -EIO, "cannot read '%s' in the state directory", name);
-	*ret = json_loadb(text, (size_t)st.st_size, 0, &why);
+	if (r < 0)
+		return r;
+	*ret = json_loadb(text, len, 0, &why);
 	return *ret ? 0 : merr_set(err, -EBADMSG, "'%s' in the state directory: %s", name, why.text);
 }
 

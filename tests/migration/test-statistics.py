@@ -6,7 +6,7 @@
 import migdtest
 from migdtest import wait_until
 
-ALWAYS = {"status", "error-desc", "handover", "blocked-reasons", "preflight", "priority", "host-share", "queue"}
+ALWAYS = {"id", "status", "error-desc", "handover", "blocked-reasons", "preflight", "priority", "host-share", "queue"}
 FULL = {"total-time", "setup-time", "ram"}
 
 

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A record in its file: one JSON object, whose first line (up to the comma at its end) is enough to list it:
+ *
+ *     {"format": 1, "start": ..., "entry": { MigrationHistoryEntry },
+ *     "record": { MigrationRecord }}
+ *
+ * What a daemon needs to go on with the record of a migration that runs is in the first line, too. Another format is left
+ * alone; so is what cannot be read.
+ */
+#ifndef MIGD_DAEMON_RECORD_FILE_H
+#define MIGD_DAEMON_RECORD_FILE_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "schema/types.h"
+
+struct record;
+
+#define RECORD_FILE_FORMAT 1
+/* Some three times what a full record takes. */
+#define RECORD_FILE_MAX	   (1024U * 1024U)
+/* The first line: two texts of MERR_MSG_MAX and an address, escaped. */
+#define RECORD_HEAD_MAX	   (16U * 1024U)
+
+/* NULL: no memory. Freed by the caller. */
+char *record_file_text(const struct record *r);
+
+/* The entry in a file's beginning, TEXT, which is changed. -EBADMSG; -ENOTSUP: another format. */
+int record_file_head(char *text, struct migration_history_entry *ret, struct merr *err);
+
+/* All of a file. The same errors. */
+int record_file_parse(const char *text, struct record **ret, struct merr *err);
+
+#endif
