@@ -18,6 +18,7 @@ const struct ctl_group ctl_groups[] = {
 	{ "Objects and descriptors", ctl_object_commands },
 	{ "Measuring", ctl_measure_commands },
 	{ "What became of migrations", ctl_report_commands },
+	{ "History", ctl_history_commands },
 	{ "Raw", ctl_raw_commands },
 	{ "Help", ctl_help_commands },
 	{ "The command line", ctl_completion_commands },

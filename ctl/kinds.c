@@ -22,6 +22,7 @@ static const struct {
 	{ "JSON|NAME", "a QMP command as JSON, or the name of one that has no arguments but the guest" },
 	{ "LINE", "a command line up to the cursor, with `migctl` in front" },
 	{ "LISTENER", "the address of a shared port, as `migctl host-listeners` shows it" },
+	{ "MIGRATION", "a migration's id, or enough of its beginning; `migctl history` lists them" },
 	{ "MB/S", "MiB a second" },
 	{ "MIGRATION", "a migration's id, or as many of its first digits as tell it from others" },
 	{ "MS", "milliseconds" },
