@@ -18,11 +18,11 @@
 #include "daemon/adopt.h"
 #include "daemon/command.h"
 #include "daemon/config-source.h"
+#include "daemon/control-plane.h"
 #include "daemon/fdset.h"
 #include "daemon/hello.h"
 #include "daemon/history.h"
 #include "daemon/host.h"
-#include "daemon/listen.h"
 #include "daemon/listeners.h"
 #include "daemon/object-watch.h"
 #include "daemon/object.h"
@@ -49,7 +49,6 @@ struct signals {
 
 struct daemon_private {
 	struct daemon d;
-	char *qmp_path;
 	struct signals signals;
 };
 
@@ -127,53 +126,14 @@ static int start_objects(struct daemon *d, struct merr *err)
 	return 0;
 }
 
-static int start_qmp(struct daemon *d, struct merr *err)
-{
-	struct qmp_server_options o = {
-		.base = d->base,
-		.commands = qmp_commands,
-		.major = MIGD_VERSION_MAJOR,
-		.minor = MIGD_VERSION_MINOR,
-		.micro = MIGD_VERSION_MICRO,
-		.package = "migd-" MIGD_VERSION,
-		.opaque = d,
-		.rights = access_rights,
-		.refuse = access_refuse,
-	};
-
-	d->qmp = qmp_server_new(&o);
-	private_of(d)->qmp_path = d->qmp ? strdup(d->config.qmp.socket) : NULL;
-	return private_of(d)->qmp_path ? 0 : merr_set(err, -ENOMEM, "out of memory");
-}
-
-static int open_qmp(struct daemon *d, struct merr *err)
-{
-	int fd, r = passed_claim_socket(d->passed, "qmp", SOCK_STREAM, &fd, err);
-
-	/* One that was passed is not ours to remove. */
-	if (r < 0 || fd >= 0)
-		free(TAKE_PTR(private_of(d)->qmp_path));
-	else
-		r = listen_unix(d->config.qmp.socket, SOCK_STREAM, &fd, err);
-	if (r < 0) {
-		free(TAKE_PTR(private_of(d)->qmp_path));
-		return r;
-	}
-	return qmp_server_listen(d->qmp, fd, NULL, err);
-}
-
 /* Last, so that whoever can connect finds everything in place. */
 static int open_sockets(struct daemon *d, struct merr *err)
 {
 	int fd = -1, r = passed_claim_socket(d->passed, "attach", SOCK_SEQPACKET, &fd, err);
 
 	if (r == 0)
-		r = door_open(d, fd, d->config.attach.socket, &d->door, err);
-	if (r < 0) {
-		free(TAKE_PTR(private_of(d)->qmp_path)); /* not ours to remove */
-		return r;
-	}
-	return open_qmp(d, err);
+		r = door_open(d, fd, &d->door, err);
+	return r < 0 ? r : plane_open(d, err);
 }
 
 /*
@@ -224,7 +184,7 @@ static int build(struct daemon *d, struct merr *err)
 	if (r == 0)
 		r = watch_signals(d, err);
 	if (r == 0)
-		r = start_qmp(d, err);
+		r = plane_start(d, err);
 	if (r < 0)
 		return r;
 	d->history = history_new(d);
@@ -299,12 +259,9 @@ struct daemon *daemon_free(struct daemon *d)
 	d->objects = objects_free(d->objects);
 	queue_done(d);
 	host_done(d);
+	plane_stop(d);
 	d->access = access_free(d->access);
 	config_done(&d->config);
-	d->qmp = qmp_server_free(d->qmp);
-	if (p->qmp_path)
-		(void)unlink(p->qmp_path);
-	free(p->qmp_path);
 	(void)timer_free(p->signals.terminate);
 	(void)timer_free(p->signals.interrupt);
 	(void)timer_free(p->signals.hangup);

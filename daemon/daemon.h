@@ -15,6 +15,7 @@
 
 struct access;
 struct config_source;
+struct control_plane;
 struct door;
 struct fdsets;
 struct history;
@@ -29,6 +30,7 @@ struct supervisor;
 struct daemon {
 	struct event_base *base;
 	struct qmp_server *qmp;
+	struct control_plane *plane;       /* daemon/control-plane.h */
 	struct passed *passed; /* by the service manager; NULL once all is open */
 	struct supervisor *supervisor; /* NULL: there is none */
 	struct registry *registry;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
+#include "daemon/guest-socket.h"
 #include "daemon/migration.h"
 #include "daemon/supervisor.h"
 #include "daemon/timer.h"
@@ -279,6 +280,7 @@ int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello 
 		 run_state_str(guest_run_state(g)), handover_state_name(g->handover_state),
 		 g->epoch);
 	supervisor_changed(g->daemon->supervisor);
+	guest_sockets_open(g);
 	event_guest_attached(g->daemon->qmp, g->name, uuid,
 			     g->role == 2 ? GUEST_ROLE_INCOMING : GUEST_ROLE_RUNNING);
 	return 0;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "daemon/announce.h"
 #include "daemon/daemon.h"
+#include "daemon/guest-socket.h"
 #include "daemon/migration.h"
 #include "daemon/preflight.h"
 #include "daemon/registry.h"
@@ -51,6 +52,7 @@ struct guest *guest_new(struct daemon *d, const char *name)
 	TAILQ_INIT(&g->requests);
 	TAILQ_INIT(&g->lingering);
 	TAILQ_INIT(&g->announcers);
+	TAILQ_INIT(&g->sockets);
 	(void)snprintf(g->name, sizeof(g->name), "%s", name);
 	migration_parameters_defaults(&g->parameters);
 	g->expiry = evtimer_new(d->base, on_expiry, g);
@@ -70,6 +72,7 @@ struct guest *guest_free(struct guest *g)
 	}
 	guest_disconnect(g, NULL);
 	announce_end(g);
+	guest_sockets_close(g);
 	if (g->expiry)
 		event_free(g->expiry);
 	if (g->decision)

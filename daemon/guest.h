@@ -25,6 +25,7 @@ struct announcer;
 struct daemon;
 struct decision_page;
 struct guest_request;
+struct guest_socket;
 struct migration;
 
 struct guest {
@@ -65,6 +66,8 @@ struct guest {
 	TAILQ_HEAD(migration_list, migration) lingering;
 	TAILQ_HEAD(announcer_list, announcer) announcers; /* daemon/announce.h */
 	struct event *expiry; /* of a record without a VMM */
+	TAILQ_HEAD(guest_socket_list, guest_socket) sockets; /* daemon/guest-socket.h */
+	unsigned int n_sockets;
 	uint32_t rank, ranks; /* its migration's place in the queue, of so many: only while query-migrations is answered */
 };
 

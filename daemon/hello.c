@@ -359,17 +359,17 @@ static void on_acceptable(evutil_socket_t listener, short what, void *opaque)
 	welcome(door, fd, "", NULL, NULL);
 }
 
-static int listen_at(struct door *door, const char *path, struct merr *err)
+static int listen_at(struct door *door, const struct config_attach *c, struct merr *err)
 {
-	int r = listen_unix(path, SOCK_SEQPACKET, &door->fd, err);
+	int r = listen_unix(c->socket, SOCK_SEQPACKET, c->socket_mode, c->socket_group, &door->fd, err);
 
 	if (r < 0)
 		return r;
-	door->path = strdup(path);
+	door->path = strdup(c->socket);
 	return door->path ? 0 : merr_set(err, -ENOMEM, "out of memory");
 }
 
-int door_open(struct daemon *d, int fd, const char *path, struct door **ret, struct merr *err)
+int door_open(struct daemon *d, int fd, struct door **ret, struct merr *err)
 {
 	struct door *door = calloc(1, sizeof(*door));
 	int r = 0;
@@ -382,7 +382,7 @@ int door_open(struct daemon *d, int fd, const char *path, struct door **ret, str
 	door->daemon = d;
 	door->fd = fd;
 	if (fd < 0)
-		r = listen_at(door, path, err);
+		r = listen_at(door, &d->config.attach, err);
 	if (r == 0) {
 		door->acceptable = event_new(d->base, door->fd, EV_READ | EV_PERSIST, on_acceptable, door);
 		if (!door->acceptable || event_add(door->acceptable, NULL) < 0)

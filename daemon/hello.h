@@ -13,10 +13,10 @@ struct door;
 struct qmp_call;
 
 /*
- * Listen for VMMs: on the socket FD (taken over), which somebody else made; or, if it is -1, on one made here under PATH (mode
- * 0660; -EADDRINUSE: somebody listens there already).
+ * Listen for VMMs: on the socket FD (taken over), which somebody else made; or, if it is -1, on one made here, as
+ * d->config.attach says (-EADDRINUSE: somebody listens there already).
  */
-int door_open(struct daemon *d, int fd, const char *path, struct door **ret, struct merr *err);
+int door_open(struct daemon *d, int fd, struct door **ret, struct merr *err);
 /* Close it and remove the socket, if it was made here; attached guests stay. */
 struct door *door_close(struct door *door);
 

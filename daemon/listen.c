@@ -3,6 +3,8 @@
 #include "daemon/listen.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,8 +13,8 @@
 
 #include "base/cleanup.h"
 
-#define BACKLOG     64
-#define SOCKET_MODE 0660
+/* Many clients may connect in the same moment; the sysctl net.core.somaxconn may allow fewer. */
+#define BACKLOG 2048
 
 static int remove_stale(const struct sockaddr_un *sun, int type)
 {
@@ -42,20 +44,61 @@ static const char *advice(int error)
 		return "; its directory must exist";
 	case -EACCES:
 		return "; its directory must be writable";
+	case -EPERM:
+		return "; migd must be root, or a member of its socket-group";
 	default:
 		return "";
 	}
 }
 
-int listen_unix(const char *path, int type, int *ret_fd, struct merr *err)
+int listen_remove_stale(const char *path, int type)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(sun.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(sun.sun_path, path, strlen(path));
+	return remove_stale(&sun, type);
+}
+
+static int find_group(const char *group, gid_t *ret, struct merr *err)
+{
+	const struct group *gr = group[0] ? getgrnam(group) : NULL;
+	char *end;
+
+	*ret = gr ? gr->gr_gid : (gid_t)-1;
+	if (gr || !group[0])
+		return 0;
+	*ret = (gid_t)strtoul(group, &end, 10);
+	return !*end ? 0 : merr_set(err, -EINVAL, "there is no group '%s' on this host (socket-group)", group);
+}
+
+/* Never, not even for an instant, open to others. */
+static int bind_with(int fd, const struct sockaddr_un *sun, mode_t mode, gid_t gid)
+{
+	mode_t before = umask(0777 & ~mode);
+	int r = bind(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0 ? -errno : 0;
+
+	(void)umask(before);
+	if (r == 0 && gid != (gid_t)-1 && lchown(sun->sun_path, (uid_t)-1, gid) < 0) {
+		r = -errno;
+		(void)unlink(sun->sun_path);
+	}
+	return r;
+}
+
+int listen_unix(const char *path, int type, const char *mode, const char *group, int *ret_fd, struct merr *err)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	mode_t before;
+	gid_t gid;
 	int r;
 
 	if (fd < 0)
 		return merr_set_errno(err, -errno, "cannot make a socket");
+	r = find_group(group, &gid, err);
+	if (r < 0)
+		return r;
 	if (strlen(path) >= sizeof(sun.sun_path))
 		return merr_set(
 			err, -ENAMETOOLONG,
@@ -63,12 +106,8 @@ int listen_unix(const char *path, int type, int *ret_fd, struct merr *err)
 			sizeof(sun.sun_path) - 1);
 	memcpy(sun.sun_path, path, strlen(path));
 	r = remove_stale(&sun, type);
-	if (r == 0) {
-		/* Never, not even for an instant, open to others. */
-		before = umask(0777 & ~SOCKET_MODE);
-		r = bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ? -errno : 0;
-		(void)umask(before);
-	}
+	if (r == 0)
+		r = bind_with(fd, &sun, (mode_t)strtoul(mode, NULL, 8), gid);
 	if (r == 0 && listen(fd, BACKLOG) < 0)
 		r = -errno;
 	if (r < 0)

@@ -11,6 +11,7 @@
 #include "daemon/access.h"
 #include "daemon/config-source.h"
 #include "daemon/config-value.h"
+#include "daemon/control-plane.h"
 #include "daemon/daemon.h"
 #include "daemon/host.h"
 #include "daemon/json.h"
@@ -54,6 +55,12 @@ static void review_access(struct daemon *d, const struct config *before)
 		log_err("%s; who may do what stays as it was", merr_msg(&err));
 }
 
+static void review_plane(struct daemon *d, const struct config *before)
+{
+	(void)before;
+	plane_set_limits(d);
+}
+
 static void review_host(struct daemon *d, const struct config *before)
 {
 	(void)before;
@@ -63,6 +70,7 @@ static void review_host(struct daemon *d, const struct config *before)
 static void (*const listeners[])(struct daemon *d, const struct config *before) = {
 	review_log_level,
 	review_access,
+	review_plane,
 	review_host,
 };
 

@@ -23,7 +23,7 @@ json_t *qmp_greeting(const struct qmp_server_options *options)
 			 "oob");
 }
 
-static const char *class_name(enum merr_class class)
+const char *qmp_error_class_name(enum merr_class class)
 {
 	static const char *const names[] = {
 		[MERR_NONE] = "GenericError",
@@ -39,7 +39,7 @@ static const char *class_name(enum merr_class class)
 
 json_t *qmp_error_object(const struct merr *err)
 {
-	return json_pack("{s:{s:s, s:o}}", "error", "class", class_name(err->class), "desc",
+	return json_pack("{s:{s:s, s:o}}", "error", "class", qmp_error_class_name(err->class), "desc",
 			 json_text(merr_msg(err), SIZE_MAX));
 }
 

@@ -33,11 +33,14 @@ void cmd_query_version(struct qmp_call *call, const struct query_version_args *a
 	qmp_return(call, qmp_version(&call->session->server->options));
 }
 
-static int add_names(json_t *list, const struct qmp_command *commands)
+/* Without those that SESSION_GUEST's socket does not have. */
+static int add_names(json_t *list, const struct qmp_command *commands, const char *session_guest)
 {
 	for (; commands && commands->name; commands++) {
 		struct command_info info = { .name = (char *)(uintptr_t)commands->name };
 
+		if (session_guest && commands->host_scoped)
+			continue;
 		if (json_array_append_new(list, command_info_to_json(&info)) < 0)
 			return -ENOMEM;
 	}
@@ -62,8 +65,8 @@ void cmd_query_commands(struct qmp_call *call, const struct query_commands_args 
 	json_t *list = json_array();
 
 	(void)args;
-	if (list && (add_names(list, qmp_builtin_commands) < 0 ||
-		     add_names(list, call->session->server->options.commands) < 0)) {
+	if (list && (add_names(list, qmp_builtin_commands, call->session->guest) < 0 ||
+		     add_names(list, call->session->server->options.commands, call->session->guest) < 0)) {
 		json_decref(list);
 		list = NULL;
 	}

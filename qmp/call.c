@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "qmp/internal.h"
 #include "qmp/request.h"
 
@@ -83,6 +84,15 @@ static int check_access(const struct qmp_session *s, const struct qmp_command *c
 	return r;
 }
 
+static int check_scope(const struct qmp_session *s, const struct qmp_command *command, struct merr *err)
+{
+	if (!s->guest || !command->host_scoped)
+		return 0;
+	return merr_set(err, -EPERM,
+			"The command %s is about the whole host, and this socket is for guest '%s' only: use migd's own",
+			command->name, s->guest);
+}
+
 static int run(struct qmp_call *call, struct merr *err)
 {
 	const struct qmp_session *s = call->session;
@@ -99,7 +109,8 @@ static int run(struct qmp_call *call, struct merr *err)
 				      "The command %s has not been found", call->verb);
 	if (call->oob && !command->allow_oob)
 		return merr_set(err, -EINVAL, "The command %s does not support OOB", call->verb);
-	if (check_access(s, command, err) < 0)
+	call->command = command;
+	if (check_scope(s, command, err) < 0 || check_access(s, command, err) < 0)
 		return -EPERM;
 	return command->dispatch(call, call->arguments, err);
 }
@@ -108,6 +119,7 @@ void qmp_call_run(struct qmp_call *call)
 {
 	struct merr err = MERR_INIT;
 
+	call->begun_ns = call->session->server->options.answered ? clock_now_ns() : 0;
 	if (call->inner_fn)
 		; /* what its session runs is the outer one */
 	else if (call->oob)
@@ -154,13 +166,38 @@ static void answer(struct qmp_call *call, json_t *object)
 	(void)qmp_call_free(call);
 }
 
+/* ERR: NULL after a success. */
+static void tell_answered(const struct qmp_call *call, const struct merr *err)
+{
+	const struct qmp_session *s = call->session;
+	const struct qmp_server_options *o = &s->server->options;
+
+	if (!o->answered || !call->verb)
+		return;
+	o->answered(o->opaque, &(struct qmp_answered){
+				       .peer = &s->peer,
+				       .session = s->number,
+				       .session_guest = s->guest,
+				       .name = call->verb,
+				       .command = call->command,
+				       .arguments = call->arguments,
+				       .took_ns = clock_now_ns() - call->begun_ns,
+				       .inner = call->inner_fn != NULL,
+				       .error_class = err ? qmp_error_class_name(err->class) : NULL,
+				       .error = err ? merr_msg(err) : NULL,
+				       .refused = err && err->code == -EPERM,
+			       });
+}
+
 void qmp_return(struct qmp_call *call, json_t *value)
 {
+	tell_answered(call, NULL);
 	answer(call, json_pack("{s:o}", "return", value ? value : json_object()));
 }
 
 void qmp_fail(struct qmp_call *call, const struct merr *err)
 {
+	tell_answered(call, err);
 	answer(call, qmp_error_object(err));
 }
 

@@ -27,16 +27,20 @@ struct qmp_call {
 	bool oob;
 	const char *verb;	/* in `request`; NULL after `err` */
 	json_t *arguments;	/* in `request`, or NULL */
+	const struct qmp_command *command;	/* what is run; NULL: nothing yet */
+	uint64_t begun_ns;
 	qmp_inner_fn inner_fn;	/* inner-call.c: gets the answer; NULL: the client gets it */
 	void *inner_opaque;
 };
 
 struct qmp_session {
 	TAILQ_ENTRY(qmp_session) entry;	/* in its server's list, which holds a reference */
-	struct qmp_server *server;	/* only valid while `fd` is open */
+	struct qmp_server *server;	/* holds a reference; freed but for itself once the session is closed by it */
 	void *opaque;	/* the server's */
 	unsigned int refs;
 	char *guest;	/* bound to it; or NULL */
+	bool read_only;
+	uint64_t number;
 	struct qmp_peer peer;
 	unsigned int rights;	/* QMP_ACCESS_BIT()s */
 	int fd;		/* -1 once closed */
@@ -77,11 +81,14 @@ struct qmp_listener {
 	struct qmp_server *server;
 	int fd;
 	char *guest;
+	bool read_only;
 	struct event *acceptable;
 	struct event *retry;	/* after accept() failed for want of something */
 };
 
 struct qmp_server {
+	unsigned int refs;	/* the owner's, and one a session */
+	uint64_t last_number;	/* of a session */
 	struct qmp_server_options options;
 	TAILQ_HEAD(, qmp_session) sessions;
 	TAILQ_HEAD(, qmp_session) ready;	/* each takes its turn, then goes to the end */
@@ -95,11 +102,14 @@ struct qmp_server {
 	uint8_t in[QMP_READ_BYTES];	/* of the session that is being read */
 };
 
+/* server.c: the memory of S goes with its last reference. */
+void qmp_server_unref(struct qmp_server *s);
+
 /*
  * session.c. A session that is used after a call of these may be closed (fd is -1); a reference
  * keeps it.
  */
-int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct merr *err);
+int qmp_session_new(struct qmp_server *server, int fd, const char *guest, bool read_only, struct merr *err);
 void qmp_session_close(struct qmp_session *s);
 void qmp_session_unref(struct qmp_session *s);
 /* -EPERM with ERR, if its client may not use ACCESS. */
@@ -138,6 +148,7 @@ void qmp_inner_answer(struct qmp_call *call, json_t *answer);
 /* answer.c: objects for the wire; new references, NULL without memory. */
 json_t *qmp_greeting(const struct qmp_server_options *options);
 json_t *qmp_error_object(const struct merr *err);
+const char *qmp_error_class_name(enum merr_class class);
 json_t *qmp_event_object(const char *name, json_t *data);
 /* {"qemu": {...}, "package": ...} */
 json_t *qmp_version(const struct qmp_server_options *options);

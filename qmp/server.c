@@ -73,6 +73,7 @@ struct qmp_server *qmp_server_new(const struct qmp_server_options *options)
 
 	if (!s)
 		return NULL;
+	s->refs = 1;
 	s->options = *options;
 	qmp_server_set_limits(s, &options->limits);
 	TAILQ_INIT(&s->sessions);
@@ -96,6 +97,12 @@ static void listener_free(struct qmp_listener *l)
 	free(l);
 }
 
+void qmp_server_unref(struct qmp_server *s)
+{
+	if (--s->refs == 0)
+		free(s);
+}
+
 struct qmp_server *qmp_server_free(struct qmp_server *s)
 {
 	struct qmp_listener *listener;
@@ -110,9 +117,13 @@ struct qmp_server *qmp_server_free(struct qmp_server *s)
 	if (s->turns)
 		event_free(s->turns);
 	free(s->by_name);
-	free(s);
+	/* Calls that are still open have nobody to tell. */
+	s->options.answered = NULL;
+	qmp_server_unref(s);
 	return NULL;
 }
+
+static int add_session(struct qmp_server *s, int fd, const char *guest, bool read_only, struct merr *err);
 
 /* Too many clients: say so, and go on without this one. */
 static void refuse(const struct qmp_server *s, int fd)
@@ -144,7 +155,7 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 	for (int i = 0; i < ACCEPT_AT_ONCE && fd >= 0; i++) {
 		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
-			(void)qmp_server_add_session(l->server, fd, l->guest, NULL);
+			(void)add_session(l->server, fd, l->guest, l->read_only, NULL);
 	}
 	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		(void)event_del(l->acceptable);
@@ -161,7 +172,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	(void)event_add(l->acceptable, NULL);
 }
 
-int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct merr *err)
+static int listen_on(struct qmp_server *s, int fd, const char *guest, bool read_only, struct merr *err)
 {
 	struct qmp_listener *l = calloc(1, sizeof(*l));
 
@@ -171,6 +182,7 @@ int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct me
 	}
 	l->server = s;
 	l->fd = fd;
+	l->read_only = read_only;
 	TAILQ_INSERT_TAIL(&s->listeners, l, entry);
 	l->acceptable = event_new(s->options.base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
 	l->retry = event_new(s->options.base, -1, 0, on_retry, l);
@@ -184,13 +196,39 @@ int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct me
 	return 0;
 }
 
-int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, struct merr *err)
+int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct merr *err)
+{
+	return listen_on(s, fd, guest, false, err);
+}
+
+int qmp_server_listen_read_only(struct qmp_server *s, int fd, struct merr *err)
+{
+	return listen_on(s, fd, NULL, true, err);
+}
+
+void qmp_server_unlisten(struct qmp_server *s, int fd)
+{
+	struct qmp_listener *l, *next;
+
+	for (l = TAILQ_FIRST(&s->listeners); l; l = next) {
+		next = TAILQ_NEXT(l, entry);
+		if (l->fd == fd)
+			listener_free(l);
+	}
+}
+
+static int add_session(struct qmp_server *s, int fd, const char *guest, bool read_only, struct merr *err)
 {
 	if (s->n_sessions >= s->options.limits.sessions) {
 		refuse(s, fd);
 		return merr_set(err, -EUSERS, "too many QMP clients: there are %u already", s->options.limits.sessions);
 	}
-	return qmp_session_new(s, fd, guest, err);
+	return qmp_session_new(s, fd, guest, read_only, err);
+}
+
+int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, struct merr *err)
+{
+	return add_session(s, fd, guest, false, err);
 }
 
 static bool is_bound_to(const char *bound, const char *guest)

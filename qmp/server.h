@@ -47,6 +47,7 @@ struct qmp_command {
 	const char *name;
 	bool allow_oob;
 	bool guest_scoped;	/* takes the optional argument "guest", added by the generator */
+	bool host_scoped;	/* about the whole host: not for sessions that are bound to a guest */
 	enum qmp_access access;
 	/* Convert ARGS and call the handler. 0, or -errno with ERR: the handler was not called. */
 	int (*dispatch)(struct qmp_call *call, json_t *args, struct merr *err);
@@ -60,6 +61,20 @@ struct qmp_server_limits {
 	uint32_t message_bytes;	/* of one JSON value; at most QMP_MAX_TEXT_BYTES */
 	uint32_t nesting;	/* of its braces and brackets */
 	unsigned int rate;	/* commands a second of one session, after a burst of as many; 0: any */
+};
+
+/* A call that was answered. Everything is borrowed. */
+struct qmp_answered {
+	const struct qmp_peer *peer;
+	uint64_t session;	/* a number of its own, from 1 on */
+	const char *session_guest;	/* or NULL */
+	const char *name;	/* as the client sent it: any text */
+	const struct qmp_command *command;	/* NULL: there is none of that name */
+	const json_t *arguments;	/* or NULL */
+	uint64_t took_ns;	/* from when it was begun */
+	bool inner;	/* another command's doing: qmp_call_inner() */
+	const char *error_class, *error;	/* NULL: it succeeded */
+	bool refused;	/* for its class */
 };
 
 struct qmp_server_options {
@@ -76,6 +91,8 @@ struct qmp_server_options {
 	unsigned int (*rights)(void *opaque, const struct qmp_peer *peer);
 	/* Say in ERR that PEER lacks ACCESS, who it is, and what to do about it; -EPERM. With `rights`. */
 	int (*refuse)(void *opaque, const struct qmp_peer *peer, enum qmp_access access, struct merr *err);
+	/* For an audit: after the answer, whether its client is still there or not. What was no request is not told. NULL: none. */
+	void (*answered)(void *opaque, const struct qmp_answered *a);
 };
 
 struct qmp_server *qmp_server_new(const struct qmp_server_options *options);
@@ -86,6 +103,12 @@ struct qmp_server *qmp_server_free(struct qmp_server *s);
  * guest; NULL: none.
  */
 int qmp_server_listen(struct qmp_server *s, int fd, const char *guest, struct merr *err);
+
+/* The same for clients that may use class read at most, whoever they are. */
+int qmp_server_listen_read_only(struct qmp_server *s, int fd, struct merr *err);
+
+/* Close the listening socket FD. Its sessions go on. */
+void qmp_server_unlisten(struct qmp_server *s, int fd);
 
 /* Serve one connected socket (taken over), e.g. in tests. */
 int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, struct merr *err);

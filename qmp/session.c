@@ -91,6 +91,7 @@ void qmp_session_unref(struct qmp_session *s)
 	if (--s->refs > 0)
 		return;
 	qmp_peer_done(&s->peer);
+	qmp_server_unref(s->server);
 	free(s->guest);
 	free(s);
 }
@@ -100,6 +101,8 @@ void qmp_session_review_rights(struct qmp_session *s)
 	const struct qmp_server_options *o = &s->server->options;
 
 	s->rights = o->rights ? o->rights(o->opaque, &s->peer) : QMP_ACCESS_ALL;
+	if (s->read_only)
+		s->rights &= QMP_ACCESS_BIT(QMP_ACCESS_READ);
 }
 
 int qmp_session_may(const struct qmp_session *s, enum qmp_access access, struct merr *err)
@@ -110,6 +113,9 @@ int qmp_session_may(const struct qmp_session *s, enum qmp_access access, struct 
 		return 0;
 	if (s->fd < 0)
 		return merr_set(err, -EPERM, "the client has left");
+	if (s->read_only && access != QMP_ACCESS_READ)
+		return merr_set(err, -EPERM, "it takes class '%s', and this socket is read-only: use migd's other one",
+				qmp_access_str(access));
 	o = &s->server->options;
 	return o->refuse(o->opaque, &s->peer, access, err);
 }
@@ -183,7 +189,7 @@ static int send_greeting(struct qmp_session *s)
 	return 0;
 }
 
-int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct merr *err)
+int qmp_session_new(struct qmp_server *server, int fd, const char *guest, bool read_only, struct merr *err)
 {
 	struct qmp_session *s = calloc(1, sizeof(*s));
 	int r;
@@ -201,6 +207,9 @@ int qmp_session_new(struct qmp_server *server, int fd, const char *guest, struct
 		return merr_set_errno(err, r, "cannot tell who a QMP client is");
 	}
 	s->server = server;
+	server->refs++;
+	s->number = ++server->last_number;
+	s->read_only = read_only;
 	qmp_session_review_rights(s);
 	s->opaque = server->options.opaque;
 	s->fd = fd;

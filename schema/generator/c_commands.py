@@ -63,7 +63,8 @@ class Commands:
         for c in commands:
             target = self.by_name[c.alias] if c.alias else c
             flags = (['.allow_oob = true'] if target.allow_oob else []) + (
-                ['.guest_scoped = true'] if target.scope else []) + [f'.access = QMP_ACCESS_{target.access.upper()}']
+                ['.guest_scoped = true'] if target.scope else []) + (
+                ['.host_scoped = true'] if target.is_host else []) + [f'.access = QMP_ACCESS_{target.access.upper()}']
             lines += ['\t{ ' + ', '.join([f'.name = "{c.name}"', *flags]) + ',',
                       f'\t  .dispatch = dispatch_{snake(target.name)} }},']
         return '\n'.join(lines + ['\t{ .name = NULL }', '};']) + '\n'

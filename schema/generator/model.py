@@ -121,6 +121,7 @@ class Command(Definition):
         self.allow_oob = False
         self.builtin = False	# answered inside qmp/
         self.scope = None
+        self.is_host = False	# about the whole host: refused on a guest's own socket
         self.access = None	# who may give it: one of ACCESS
 
 
@@ -342,9 +343,12 @@ class Schema:
             d.members = self._members(data, d)
 
     def _scope(self, d, body):
-        d.scope = body.get('scope')
-        if d.scope not in (None, 'guest'):
-            raise SchemaError(d.where, f"{d.kind} '{d.name}': 'scope' is 'guest' or missing, not {d.scope!r}")
+        scope = body.get('scope')
+        allowed = (None, 'guest', 'host') if isinstance(d, Command) else (None, 'guest')
+        if scope not in allowed:
+            raise SchemaError(d.where, f"{d.kind} '{d.name}': 'scope' is {quoted(s for s in allowed if s)} or missing, not {scope!r}")
+        d.scope = scope if scope == 'guest' else None
+        d.is_host = scope == 'host'
 
     def _define_command(self, d, body):
         self._scope(d, body)
@@ -355,6 +359,7 @@ class Schema:
         self._data(d, body)
         d.allow_oob, d.builtin = body.get('allow-oob', False), body.get('builtin', False)
         d.access = body.get('access', 'read' if d.name.startswith('query-') else 'operate')
+        d.is_host |= d.access == 'admin' and not d.scope
         if d.access not in ACCESS:
             raise SchemaError(d.where, f"command '{d.name}': 'access' is one of {quoted(ACCESS)}, and {d.access!r} is none")
         for key, value in (('allow-oob', d.allow_oob), ('builtin', d.builtin)):

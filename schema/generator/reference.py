@@ -78,7 +78,8 @@ class Reference:
             lines += [f'Returns {type_name(*c.returns)}: {c.sections.get("Returns", "")}', '']
         if 'Errors' in c.sections:
             lines += [f'Errors: {c.sections["Errors"]}', '']
-        return lines + [f'Class: {c.access}.' + (' May be run out of band (`exec-oob`).' if c.allow_oob else ''), '']
+        return lines + [f'Class: {c.access}.' + (' May be run out of band (`exec-oob`).' if c.allow_oob else '') +
+                        (" Not on a guest's own socket." if c.is_host else ''), '']
 
     def _event(self, e):
         return self._head(e) + self._data(e)

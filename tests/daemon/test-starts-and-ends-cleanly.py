@@ -55,7 +55,7 @@ def test_ends_cleanly(t):
     for sig in signal.SIGTERM, signal.SIGINT:
         daemon = t.daemon("a")
         for path in daemon.qmp_path, daemon.attach_path:
-            t.check(stat.S_IMODE(os.stat(path).st_mode) == 0o660, f"{path}: the mode")
+            t.check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, f"{path}: the mode")
         peer = attach_peer.attached(daemon)
         daemon.signal(signal.SIGHUP)
         wait_until(lambda d=daemon: "looking for changed files" in d.log_text(), "SIGHUP is noticed")

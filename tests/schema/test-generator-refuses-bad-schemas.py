@@ -127,7 +127,7 @@ BAD = {
     'choices alike': ("{ 'enum': 'E', 'data': ['a'] }\n{ 'alternate': 'X', 'data': { 'a': 'str', 'b': 'E' } }",
                       "alternate 'X': 'b' and 'a' cannot be told apart by their JSON types"),
 
-    'an unknown scope': ("{ 'command': 'a', 'scope': 'host' }", "command 'a': 'scope' is 'guest' or missing, not 'host'"),
+    'an unknown scope': ("{ 'command': 'a', 'scope': 'world' }", "command 'a': 'scope' is 'guest', 'host' or missing, not 'world'"),
     'a second guest': ("{ 'command': 'a', 'scope': 'guest', 'data': { 'guest': 'str' } }",
                        "command 'a' has a member 'guest' of its own"),
     'a second guest in an event': ("{ 'event': 'A', 'scope': 'guest', 'data': { 'guest': 'bool' } }",
