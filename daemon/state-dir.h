@@ -63,7 +63,10 @@ int state_dir_worker_socket(struct state_dir *s, const char *id, int *ret_fd, st
 /* Connect to the worker of migration ID. -ECONNREFUSED, -ENOENT: it is gone. */
 int state_dir_worker_connect(struct state_dir *s, const char *id, int *ret_fd);
 
-/* Write the journal: it is there as a whole, and durable, or not at all. */
+/*
+ * Write the journal: it is there as a whole or not at all. It is not synced to the disk, which would hold up everybody: what
+ * a crash of the host takes with it, it takes with the worker and the VMM that it is about.
+ */
 int state_dir_record(struct state_dir *s, const struct journal *j, struct merr *err);
 
 /* Remove the journal and the socket of migration ID, if they are there. */
