@@ -12,6 +12,7 @@
 const struct ctl_group ctl_groups[] = {
 	{ "Guests", ctl_guest_commands },
 	{ "Migration", ctl_migrate_commands },
+	{ "Post-copy", ctl_postcopy_commands },
 	{ "Settings", ctl_settings_commands },
 	{ "The whole host", ctl_host_commands },
 	{ "Shared ports", ctl_port_commands },
@@ -20,6 +21,7 @@ const struct ctl_group ctl_groups[] = {
 	{ "What became of migrations", ctl_report_commands },
 	{ "History", ctl_history_commands },
 	{ "Raw", ctl_raw_commands },
+	{ "What is wrong", ctl_doctor_commands },
 	{ "Help", ctl_help_commands },
 	{ "The command line", ctl_completion_commands },
 	{ 0 },

@@ -70,6 +70,8 @@ extern const struct ctl_command ctl_measure_commands[];
 extern const struct ctl_command ctl_report_commands[];
 extern const struct ctl_command ctl_history_commands[];
 extern const struct ctl_command ctl_raw_commands[];
+extern const struct ctl_command ctl_doctor_commands[];
+extern const struct ctl_command ctl_postcopy_commands[];
 extern const struct ctl_command ctl_completion_commands[];
 extern const struct ctl_command ctl_help_commands[];
 

@@ -298,7 +298,7 @@ const struct ctl_command ctl_migrate_commands[] = {
 	  .trouble = "The guest does not fit: the table says what to change, and where.\n"
 		     "The two sides could not be compared: the destination cannot be reached, or is no migd; the text says which.",
 	  .examples = "# before a maintenance window\nmigctl -g web1 preflight tcp:host-b:4444",
-	  .related = "migrate incoming",
+	  .related = "migrate incoming doctor",
 	  .options = CTL_TAKES(CTL_OPT_TIMEOUT),
 	  .run = preflight_run },
 	{ .name = "incoming",
@@ -371,6 +371,29 @@ const struct ctl_command ctl_migrate_commands[] = {
 	  .related = "status set",
 	  .settings = "announce-self",
 	  .run = announce_run },
+	{ .name = "priority",
+	  .args = "N",
+	  .help = "change the priority of a migration that runs or waits: from -8 to 8",
+	  .text = "At once: its place in the queue, and its share of the host's max-bandwidth. Write a negative one behind `--`.",
+	  .examples = "# let it pass\nmigctl -g web1 priority 8\n# let others pass\nmigctl -g web1 priority -- -3",
+	  .related = "list host migrate",
+	  .run = priority_run },
+	{ .name = "resolve",
+	  .args = "run|discard",
+	  .help = "decide about a guest in doubt: run it here, or never again",
+	  .text = "The guest was released to the other side, and the other side cannot be reached to say whether it runs there. `run` runs "
+		  "it here, `discard` makes sure that it never does. `--fenced` says that you made sure of the other side: for `run`, "
+		  "that the guest cannot run there (its VMM was killed, or its host is off). Without that, it would run twice.",
+	  .trouble = "It is not in doubt: nothing is to be decided; `migctl status` says where it is.",
+	  .examples = "# the other host is off\nmigctl -g web1 resolve run --fenced\n# it runs there, and that host cannot be reached from here\n"
+		      "migctl -g web1 resolve discard --fenced",
+	  .related = "status watch",
+	  .options = CTL_TAKES(CTL_OPT_FENCED),
+	  .run = resolve_run },
+	{ 0 },
+};
+
+const struct ctl_command ctl_postcopy_commands[] = {
 	{ .name = "postcopy",
 	  .help = "switch the migration to post-copy: the guest goes on there, its memory follows",
 	  .text = "The guest goes on at the destination at once, and gets its memory while it runs there. Needs the capability "
@@ -400,24 +423,5 @@ const struct ctl_command ctl_migrate_commands[] = {
 	  .examples = "# on the source\nmigctl -g web1 resume tcp:192.0.2.7:4445",
 	  .related = "recover pause postcopy",
 	  .run = resume_run },
-	{ .name = "priority",
-	  .args = "N",
-	  .help = "change the priority of a migration that runs or waits: from -8 to 8",
-	  .text = "At once: its place in the queue, and its share of the host's max-bandwidth. Write a negative one behind `--`.",
-	  .examples = "# let it pass\nmigctl -g web1 priority 8\n# let others pass\nmigctl -g web1 priority -- -3",
-	  .related = "list host migrate",
-	  .run = priority_run },
-	{ .name = "resolve",
-	  .args = "run|discard",
-	  .help = "decide about a guest in doubt: run it here, or never again",
-	  .text = "The guest was released to the other side, and the other side cannot be reached to say whether it runs there. `run` runs "
-		  "it here, `discard` makes sure that it never does. `--fenced` says that you made sure of the other side: for `run`, "
-		  "that the guest cannot run there (its VMM was killed, or its host is off). Without that, it would run twice.",
-	  .trouble = "It is not in doubt: nothing is to be decided; `migctl status` says where it is.",
-	  .examples = "# the other host is off\nmigctl -g web1 resolve run --fenced\n# it runs there, and that host cannot be reached from here\n"
-		      "migctl -g web1 resolve discard --fenced",
-	  .related = "status watch",
-	  .options = CTL_TAKES(CTL_OPT_FENCED),
-	  .run = resolve_run },
 	{ 0 },
 };
