@@ -18,7 +18,6 @@ const struct ctl_group ctl_groups[] = {
 	{ "Shared ports", ctl_port_commands },
 	{ "Objects and descriptors", ctl_object_commands },
 	{ "Measuring", ctl_measure_commands },
-	{ "What became of migrations", ctl_report_commands },
 	{ "History", ctl_history_commands },
 	{ "Raw", ctl_raw_commands },
 	{ "What is wrong", ctl_doctor_commands },

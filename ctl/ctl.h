@@ -67,7 +67,6 @@ extern const struct ctl_command ctl_host_commands[];
 extern const struct ctl_command ctl_port_commands[];
 extern const struct ctl_command ctl_object_commands[];
 extern const struct ctl_command ctl_measure_commands[];
-extern const struct ctl_command ctl_report_commands[];
 extern const struct ctl_command ctl_history_commands[];
 extern const struct ctl_command ctl_raw_commands[];
 extern const struct ctl_command ctl_doctor_commands[];

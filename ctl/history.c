@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands about the migrations that were: the list, everything about one of them, and forgetting it. */
+#include "ctl/history.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "ctl/ctl.h"
+#include "ctl/report.h"
 #include "ctl/table.h"
 
 #define US_PER_SEC 1e6
@@ -71,17 +73,23 @@ static int history_run(struct ctl *ctl, struct merr *err)
 	return r;
 }
 
+int history_record(struct ctl *ctl, json_t **ret, struct merr *err)
+{
+	json_t *args;
+
+	if (ctl->n_args > 0 && ctl->guest) {
+		merr_set(err, -EINVAL, "%s: either a migration, or --guest for a guest's last one", ctl->command->name);
+		return CTL_USAGE;
+	}
+	args = ctl->n_args > 0 ? json_pack("{s:s}", "id", ctl->args[0]) : ctl_guest_args(ctl);
+	return ctl_execute(ctl, "query-migration-record", args, ret, err);
+}
+
 static int record_run(struct ctl *ctl, struct merr *err)
 {
 	_cleanup_json_ json_t *record = NULL;
-	int r;
+	int r = history_record(ctl, &record, err);
 
-	if ((ctl->n_args > 0) == (ctl->guest != NULL)) {
-		merr_set(err, -EINVAL, "record: give the id of a migration, or --guest for a guest's last one");
-		return CTL_USAGE;
-	}
-	r = ctl_execute(ctl, "query-migration-record",
-			ctl->guest ? ctl_guest_args(ctl) : json_pack("{s:s}", "id", ctl->args[0]), &record, err);
 	if (r != CTL_OK)
 		return r;
 	if (ctl->json) {
@@ -106,17 +114,29 @@ const struct ctl_command ctl_history_commands[] = {
 		  "says section [history] of the configuration file.",
 	  .examples = "# the last ten\nmigctl history 10\n# why those that failed did\n"
 		      "migctl --json history | jq -r '.[] | select(.status == \"failed\") | .guest, .\"error-desc\"'",
-	  .related = "record forget list",
+	  .related = "report record forget list",
 	  .run = history_run },
 	{ .name = "record",
 	  .args = "[MIGRATION]",
 	  .help = "print all that was recorded of a migration, as JSON",
-	  .text = "Of the one of this id, or (with -g) of a guest's last one, which may still run: its phases, passes over memory, samples, "
+	  .text = "Of the one of this id, or of the last one of all, or (with -g) of a guest, which may still run: its phases, passes over memory, samples, "
 		  "stalls, events, and where the blackout went. docs/history.md says what everything means.",
 	  .trouble = "The ids of several migrations begin so: give more of it; `migctl --json history` shows them whole.",
 	  .examples = "# where did the blackout of web1's last migration go?\nmigctl -j record -g web1 | jq .blackout",
-	  .related = "history",
+	  .related = "history report",
 	  .run = record_run },
+	{ .name = "report",
+	  .args = "[MIGRATION]",
+	  .help = "what became of a migration, as a page to look at",
+	  .text = "Writes one HTML file that needs nothing else, with a timeline, plots of its progress, its passes, what made up the "
+		  "blackout, and everything that happened; and prints the file's name. Without MIGRATION, of the last one of all, or (with -g) of a guest. "
+		  "A migration that still runs is shown as far as it has come. With --text the same in text, to standard output.",
+	  .trouble = "There is no such migration: it was never known here, or so long ago that it is not kept any more.",
+	  .examples = "# the last migration of web1, for a browser\nmigctl -g web1 report --output web1.html\n"
+		      "# one by its id, on the terminal\nmigctl report 3f2a --text",
+	  .related = "history record watch",
+	  .options = CTL_TAKES(CTL_OPT_OUTPUT) | CTL_TAKES(CTL_OPT_TEXT),
+	  .run = report_run },
 	{ .name = "forget",
 	  .args = "MIGRATION",
 	  .help = "remove the record of a migration that is over",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A migration's record on a terminal. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -56,7 +57,7 @@ static void print_head(const json_t *r)
 		line("error", ctl_str(r, "error-desc", ""));
 	line("began", began(ctl_int(r, "started", 0), text, sizeof(text)));
 	line("took", took(ctl_int(r, "duration", 0), text, sizeof(text)));
-	if (queued > 0)
+	if (queued > 1000)
 		line("queued", took(queued, text, sizeof(text)));
 	if (downtime != NOT_THERE)
 		line("blackout", took(downtime, text, sizeof(text)));
@@ -118,22 +119,32 @@ static void print_blackout(const json_t *b)
 	print_bar("total", ctl_int(b, "total", 0), ctl_int(b, "total", 0));
 }
 
-static void print_events(const json_t *events, const json_t *stalls)
+static void print_events(const json_t *events)
 {
 	char at[32], text[256];
 	json_t *e;
 	size_t i;
 
-	if (json_array_size(events) + json_array_size(stalls) == 0)
+	if (json_array_size(events) == 0)
 		return;
 	title("What happened");
 	json_array_foreach(events, i, e) {
 		printf("%12s  %s: ", took(ctl_int(e, "at", 0), at, sizeof(at)), ctl_str(e, "kind", "?"));
 		printf("%s\n", ctl_clean(ctl_str(e, "text", ""), text, sizeof(text)));
 	}
-	json_array_foreach(stalls, i, e)
-		printf("%12s  stall: nothing came through for %s\n", took(ctl_int(e, "at", 0), at, sizeof(at)),
-		       took(ctl_int(e, "duration", 0), text, sizeof(text)));
+}
+
+static void print_stalls(const json_t *stalls)
+{
+	char at[32], text[32];
+	json_t *s;
+	size_t i;
+
+	if (json_array_size(stalls) == 0)
+		return;
+	title("Nothing came through");
+	json_array_foreach(stalls, i, s)
+		printf("%12s  for %s\n", took(ctl_int(s, "at", 0), at, sizeof(at)), took(ctl_int(s, "duration", 0), text, sizeof(text)));
 }
 
 void report_text(const json_t *r)
@@ -142,5 +153,6 @@ void report_text(const json_t *r)
 	print_phases(json_object_get(r, "phases"));
 	print_passes(json_object_get(r, "passes"));
 	print_blackout(json_object_get(r, "blackout"));
-	print_events(json_object_get(r, "events"), json_object_get(r, "stalls"));
+	print_events(json_object_get(r, "events"));
+	print_stalls(json_object_get(r, "stalls"));
 }

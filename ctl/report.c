@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/ctl.h"
+#include "ctl/history.h"
 
 #define PLACE "@RECORD@"	/* in the page, for the record */
 
@@ -24,7 +24,7 @@ static void put_json(const char *text, FILE *out)
 	}
 }
 
-int report_html(const json_t *record, FILE *out, struct merr *err)
+static int report_html(const json_t *record, FILE *out, struct merr *err)
 {
 	_cleanup_free_ char *text = json_dumps(record, JSON_COMPACT);
 	const char *place = strstr(report_page, PLACE);
@@ -67,16 +67,12 @@ static const char *default_path(const json_t *record, char *buf, size_t len)
 	return buf;
 }
 
-static int report_run(struct ctl *ctl, struct merr *err)
+int report_run(struct ctl *ctl, struct merr *err)
 {
 	_cleanup_json_ json_t *record = NULL;
-	json_t *args = ctl_guest_args(ctl);
+	int r = history_record(ctl, &record, err);
 	char path[64];
-	int r;
 
-	if (ctl->n_args > 0)
-		(void)json_object_set_new(args, "id", json_string(ctl->args[0]));
-	r = ctl_execute(ctl, "query-migration-record", args, &record, err);
 	if (r != CTL_OK)
 		return r;
 	if (ctl->json) {
@@ -90,19 +86,3 @@ static int report_run(struct ctl *ctl, struct merr *err)
 	return write_page(record, ctl_has(ctl, CTL_OPT_OUTPUT) ? ctl_value(ctl, CTL_OPT_OUTPUT)
 							       : default_path(record, path, sizeof(path)), err);
 }
-
-const struct ctl_command ctl_report_commands[] = {
-	{ .name = "report",
-	  .args = "[MIGRATION]",
-	  .help = "what became of a migration, as a page to look at",
-	  .text = "Writes one HTML file that needs nothing else, with a timeline, plots of its progress, its passes, what made up the "
-		  "blackout, and everything that happened; and prints the file's name. Without MIGRATION, the last one of the guest. "
-		  "A migration that still runs is shown as far as it has come. With --text the same in text, to standard output.",
-	  .trouble = "There is no such migration: it was never known here, or so long ago that it is not kept any more.",
-	  .examples = "# the last migration of web1, for a browser\nmigctl -g web1 report --output web1.html\n"
-		      "# one by its id, on the terminal\nmigctl report 3f2a --text",
-	  .related = "watch status",
-	  .options = CTL_TAKES(CTL_OPT_OUTPUT) | CTL_TAKES(CTL_OPT_TEXT),
-	  .run = report_run },
-	{ 0 },
-};

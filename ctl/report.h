@@ -4,12 +4,13 @@
 #define MIGD_CTL_REPORT_H
 
 #include <jansson.h>
-#include <stdio.h>
 
 #include "base/err.h"
 
-/* As one page of HTML that needs nothing else (ctl/report.html), to OUT, whose errors are the caller's to look for. -ENOMEM with ERR. */
-int report_html(const json_t *record, FILE *out, struct merr *err);
+struct ctl;
+
+/* migctl report: a page of HTML that needs nothing else (ctl/report.html), or text. */
+int report_run(struct ctl *ctl, struct merr *err);
 
 /* As text, to standard output. */
 void report_text(const json_t *record);

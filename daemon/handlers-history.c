@@ -35,12 +35,12 @@ void cmd_query_migration_record(struct qmp_call *call, const struct query_migrat
 	json_t *record = NULL;
 	int r;
 
-	if (args->has_id == args->has_guest)
-		r = merr_set(&err, -EINVAL, "Exactly one of 'id' and 'guest' is needed: which migration, or whose last one");
+	if (args->has_id && args->has_guest)
+		r = merr_set(&err, -EINVAL, "'id' and 'guest' exclude each other: which migration, or whose last one");
 	else if (args->has_id)
 		r = history_record_by_id(d->history, args->id, &record, &err);
 	else
-		r = history_record_of_guest(d->history, args->guest, &record, &err);
+		r = history_last_record(d->history, args->has_guest ? args->guest : NULL, &record, &err);
 	if (r < 0)
 		qmp_fail(call, &err);
 	else

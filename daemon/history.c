@@ -439,7 +439,7 @@ int history_record_by_id(struct history *h, const char *id, json_t **ret, struct
 	return r < 0 ? r : describe(h, whole, ret, err);
 }
 
-int history_record_of_guest(struct history *h, const char *guest, json_t **ret, struct merr *err)
+int history_last_record(struct history *h, const char *guest, json_t **ret, struct merr *err)
 {
 	_cleanup_free_ struct migration_history_entry *list = NULL;
 	const struct migration_history_entry *last = NULL;
@@ -449,8 +449,10 @@ int history_record_of_guest(struct history *h, const char *guest, json_t **ret, 
 	if (collect(h, &list, &n) < 0)
 		return merr_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++)
-		if (strcmp(list[i].guest, guest) == 0 && (!last || list[i].started > last->started))
+		if ((!guest || strcmp(list[i].guest, guest) == 0) && (!last || list[i].started > last->started))
 			last = &list[i];
+	if (!last && !guest)
+		return merr_set(err, -ENOENT, "There is no record of any migration");
 	if (!last)
 		return merr_set(err, -ENOENT, "There is no record of a migration of guest '%s'", guest);
 	(void)snprintf(id, sizeof(id), "%s", last->id);

@@ -40,7 +40,7 @@ json_t *history_list(struct history *h, const struct history_filter *filter);
 
 /* MigrationRecord, by the beginning of its id, or a guest's last. -ENOENT, -EINVAL (several), -EBADMSG with ERR. */
 int history_record_by_id(struct history *h, const char *id, json_t **ret, struct merr *err);
-int history_record_of_guest(struct history *h, const char *guest, json_t **ret, struct merr *err);
+int history_last_record(struct history *h, const char *guest, json_t **ret, struct merr *err);
 
 /* -ENOENT, -EINVAL, -EBUSY (it is not over) with ERR. */
 int history_forget(struct history *h, const char *id, struct merr *err);
