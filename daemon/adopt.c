@@ -272,6 +272,8 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 		m->adopting = false;
 		m->timer = timer_free(m->timer);
 		take_status(m, a.state.status);
+		if (!migration_running(m) && a.state.has_error_desc)
+			migration_note_error(m, a.state.error_desc);
 		decisions_adopt(m, &a);
 		log_notice(
 			"took over a former daemon's migration guest='%s' mig=%s pid=%d status=%s",

@@ -40,11 +40,6 @@ static uint64_t ended_us(const struct migration_history_entry *e)
 	return e->started + e->duration;
 }
 
-static bool is_over(enum migration_status status)
-{
-	return status == MIGRATION_STATUS_COMPLETED || status == MIGRATION_STATUS_FAILED || status == MIGRATION_STATUS_CANCELLED;
-}
-
 /* ---- those that are over ---- */
 
 /* *LIST has room for N + 1 of SIZE. */
@@ -257,7 +252,7 @@ static void load_one(struct history *h, const char *id)
 		r = merr_set(&err, -EBADMSG, "it is about migration '%s'", entry.id);
 		migration_history_entry_done(&entry);
 	}
-	if (r == 0 && is_over(entry.status)) {
+	if (r == 0 && record_is_over(entry.status)) {
 		keep(h, &entry);
 	} else if (r == 0) {
 		migration_history_entry_done(&entry);

@@ -157,6 +157,11 @@ static bool is_over(const struct migration *m)
 	return !migration_running(m);
 }
 
+bool record_is_over(enum migration_status status)
+{
+	return status == MIGRATION_STATUS_COMPLETED || status == MIGRATION_STATUS_FAILED || status == MIGRATION_STATUS_CANCELLED;
+}
+
 void record_status(struct migration *m)
 {
 	if (!m->record && m->status == MIGRATION_STATUS_SETUP && !m->preflight_only)
@@ -453,6 +458,9 @@ static void refresh_error(const struct migration *m, struct migration_record *d)
 {
 	char *copy = merr_is_set(&m->error) ? strdup(merr_msg(&m->error)) : NULL;
 
+	/* Whoever took over what had failed may not have been told why. */
+	if (!copy && is_over(m) && m->status != MIGRATION_STATUS_COMPLETED)
+		return;
 	free(d->error_desc);
 	d->error_desc = copy;
 	d->has_error_desc = copy != NULL;
@@ -517,7 +525,11 @@ void record_refresh(struct migration *m)
 	struct migration_record *d = &r->data;
 	uint64_t end_ns = stats_get(m->stats, end_ns), now = clock_now_ns();
 
-	d->status = m->status;
+	/* It is over, and only its worker has yet to be heard. */
+	if (r->blind && record_is_over(d->status) && !is_over(m))
+		return;
+	if (!r->blind || is_over(m))
+		d->status = m->status;
 	d->duration = at_us(r, is_over(m) && end_ns ? end_ns : now);
 	d->tls |= m->tls != NULL;
 	d->priority = m->priority;
@@ -560,6 +572,8 @@ void record_take_over(struct migration *m, struct record *r)
 		return;
 	m->record->anew = !r;
 	m->record->blind = true;
+	if (r && record_is_over(r->data.status))
+		return;
 	record_event(m, RECORD_EVENT_KIND_DAEMON, "another migd (" MIGD_VERSION ") took over%s",
 		     r ? "" : "; there is no record of what was before");
 }

@@ -80,6 +80,9 @@ void record_stall(struct migration *m, uint64_t since_ns, uint64_t until_ns);
 /* Bring m->record->data up to date: numbers, duration, error. */
 void record_refresh(struct migration *m);
 
+/* A migration of this status has ended. */
+bool record_is_over(enum migration_status status);
+
 /* Bytes of the stream, either way. */
 uint64_t record_transferred(const struct migration *m);
 
