@@ -81,6 +81,9 @@ ROWS = (
     Row("guests-p99", "ms", "lower", "guests", "p99_ms", (at_most(5),)),
     Row("daemon-idle-cpu", "s", "lower", "guests", "idle_cpu_s", (at_most(0),)),
     Row("qmp-p99-50-migrations", "ms", "lower", "fifty", "p99_ms", (at_most(5),)),
+    Row("qmp-rate", "commands/s", "higher", "qmp-rate", "commands_per_s", (at_least(20000), times(5, "peer"))),
+    Row("qmp-clients", "clients", "higher", "qmp-clients", "served", (at_least(999),)),
+    Row("qmp-clients-p99", "ms", "lower", "qmp-clients", "answer_p99_ms", (at_most(100),)),
     *(Row(f"kernel-zero-{k}", "GB/s", "higher", "kernels", f"zero-{k}") for k in KERNELS),
     *(Row(f"kernel-xbzrle-{k}", "GB/s", "higher", "kernels", f"xbzrle-{k}") for k in (*KERNELS, "decode")),
 )

@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from lib import credentials, disk, host, limits, memory, pair, postcopy, snapshot
+from lib import control, credentials, disk, host, limits, memory, pair, postcopy, snapshot
 from lib.base import GB, GBIT_S, GIB, Scenario, is_absent
 
 
@@ -257,4 +257,6 @@ SCENARIOS = {
     "kernels": Kernels,
     "guests": host.Guests,
     "fifty": host.Fifty,
+    "qmp-rate": control.Rate,
+    "qmp-clients": control.Clients,
 }
