@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A raw QMP client for tests: no convenience that could hide what is on the wire."""
+"""
+A raw QMP client for tests: no convenience that could hide what is on the wire. Whatever a migd sends has to be as its own
+schema says (migd_schema); if it is not, the test fails.
+"""
 
 import collections
 import json
@@ -7,6 +10,8 @@ import os
 import select
 import socket
 import time
+
+import migd_schema
 
 
 class QmpError(Exception):
@@ -34,10 +39,14 @@ class Event(dict):
 
 
 class Qmp:
-    """One session. Events are kept in `events`, all of them, in order. `record`: called with ">" or "<" and bytes."""
+    """
+    One session. Events are kept in `events`, all of them, in order. `record`: called with ">" or "<" and bytes. `check`: compare
+    what comes with the schema.
+    """
 
-    def __init__(self, path, negotiate=True, timeout=20, record=None):
+    def __init__(self, path, negotiate=True, timeout=20, record=None, check=True):
         self.path = path
+        self.check = check
         self.record = record or (lambda direction, data: None)
         self.timeout = timeout
         self.events = []
@@ -60,6 +69,16 @@ class Qmp:
     def __exit__(self, *exc):
         self.close()
 
+    def schema(self):
+        """The server's; None: what comes is not checked."""
+        if not self.check:
+            return None
+        return migd_schema.of_server(self.sock, self.greeting, self._fetch_schema)
+
+    def _fetch_schema(self):
+        with Qmp(self.path, timeout=self.timeout, check=False) as qmp:
+            return qmp.command("query-qmp-schema")
+
     def send(self, data, fds=()):
         """Bytes as they are, and descriptors with the first of them."""
         self.record(">", data)
@@ -75,6 +94,7 @@ class Qmp:
     def command(self, name, arguments=None, timeout=None, fds=()):
         """Execute and return the value of "return"; QmpError otherwise. `fds` go with the command's bytes."""
         request = {"execute": name, "id": os.urandom(4).hex()}
+        schema = self.schema()
         if arguments is not None:
             request["arguments"] = arguments
         self.send(json.dumps(request).encode() + b"\n", fds)
@@ -91,6 +111,8 @@ class Qmp:
                 raise AssertionError(f"{name}: the answer has another id: {message}")
             if "error" in message:
                 raise QmpError(name, message["error"])
+            if schema:
+                schema.check_return(name, message["return"])
             return message["return"]
 
     def poll_events(self, timeout=0):
@@ -140,4 +162,7 @@ class Qmp:
             for line in lines:
                 self.record("<", line)
             self._lines.extend(line for line in lines if line.strip())
-        return json.loads(self._lines.popleft())
+        message = json.loads(self._lines.popleft())
+        if "QMP" not in message and self.schema():
+            self.schema().check_message(message)
+        return message
