@@ -158,18 +158,21 @@ static void start(struct hmp_run *run)
 		call_with(run, NULL);
 }
 
-/* No command here is about the one vCPU that a monitor looks at: it has to be there, that is all. */
+/*
+ * No command here is about the one vCPU that a monitor looks at: it has to be there, that is all. Clients send 0 with everything,
+ * which every guest has: of that, no guest is asked for.
+ */
 static int check_cpu(struct qmp_call *call, const struct human_monitor_command_args *args)
 {
 	const struct guest *g;
 	struct merr err = MERR_INIT;
 
-	if (!args->has_cpu_index)
+	if (!args->has_cpu_index || args->cpu_index == 0)
 		return 0;
 	g = scope_guest(call, args->has_guest, args->guest);
 	if (!g)
 		return -ENOENT;
-	if (args->cpu_index >= 0 && args->cpu_index < (int64_t)g->n_vcpus)
+	if (args->cpu_index > 0 && args->cpu_index < (int64_t)g->n_vcpus)
 		return 0;
 	(void)merr_set(&err, -EINVAL, "Parameter 'cpu-index' expects a value between 0 and %" PRIu32, g->n_vcpus - 1);
 	qmp_fail(call, &err);

@@ -51,7 +51,7 @@ const struct hmp_command hmp_commands[] = {
 	  .qmp = "migrate-set-parameters", .fill = hmp_fill_parameter },
 
 	{ .name = "calc_dirty_rate",
-	  .help = "measure for SECONDS how much the guest dirties; -r: by the dirty ring, -b: by the dirty bitmap",
+	  .help = "measure for CALC-TIME seconds how much the guest dirties; -r: by the dirty ring, -b: by the dirty bitmap",
 	  .flags = { { 'r', "ring" }, { 'b', "bitmap" } },
 	  .args = { { "calc-time", HMP_INT }, { "sample-pages", HMP_INT, .optional = true } },
 	  .qmp = "calc-dirty-rate", .fill = hmp_fill_dirty_rate },
@@ -70,6 +70,9 @@ const struct hmp_command hmp_commands[] = {
 	{ .name = "cont", .alias = "c", .help = "let the guest run", .qmp = "cont" },
 	{ .name = "system_wakeup", .help = "wake the guest", .qmp = "system_wakeup" },
 	{ .name = "quit", .alias = "q", .help = "end the guest's VMM, or migd if there is no guest", .qmp = "quit" },
+
+	/* Behind all that begin with it. */
+	{ .name = "info", .help = "what can be asked", .print = hmp_print_info_help },
 
 	{ .name = "savevm", .absent = NO_DISKS },
 	{ .name = "loadvm", .absent = NO_DISKS },

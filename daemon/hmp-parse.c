@@ -135,9 +135,7 @@ int hmp_parse(const char *line, const struct hmp_command **ret, json_t **ret_wor
 	}
 	c = find(list, &used);
 	if (!c)
-		return merr_set(err, -ENOENT, "there is no command '%s%s%s' here; see 'help'", word_at(list, 0),
-				strcmp(word_at(list, 0), "info") == 0 && word_at(list, 1) ? " " : "",
-				strcmp(word_at(list, 0), "info") == 0 && word_at(list, 1) ? word_at(list, 1) : "");
+		return merr_set(err, -ENOENT, "there is no command '%s' here; see 'help'", word_at(list, 0));
 	r = c->absent ? 0 : take_words(c, list, used, words, err);
 	if (r < 0)
 		return r;

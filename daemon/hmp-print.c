@@ -29,6 +29,8 @@ void hmp_print_value(struct buf *out, const json_t *value)
 		buf_add_str(out, json_is_true(value) ? "on" : "off");
 	else if (json_is_string(value) && !json_is_big(value, &big))
 		buf_add(out, json_string_value(value), json_string_length(value));
+	else if (json_is_real(value))
+		buf_printf(out, "%.2f", json_real_value(value));
 	else if (value)
 		qmp_print(out, value);
 }
@@ -56,7 +58,7 @@ void hmp_print_usage(struct buf *out, const struct hmp_command *c)
 static void print_help_of(struct buf *out, const struct hmp_command *c)
 {
 	hmp_print_usage(out, c);
-	buf_printf(out, ": %s\n", c->help);
+	buf_printf(out, " -- %s\n", c->help);
 }
 
 /* WORDS are all of NAME, or the first of its two. */
@@ -67,6 +69,16 @@ static bool is_about(const char *name, const char *command, const char *topic)
 	if (strncmp(name, command, len) != 0 || (name[len] && name[len] != ' '))
 		return false;
 	return !*topic || (name[len] && strcmp(name + len + 1, topic) == 0);
+}
+
+void hmp_print_info_help(struct buf *out, const json_t *words, const json_t *value)
+{
+	(void)words;
+	(void)value;
+	for (const struct hmp_command *c = hmp_commands; c->name; c++) {
+		if (is_about(c->name, "info", "") && strcmp(c->name, "info") != 0)
+			print_help_of(out, c);
+	}
 }
 
 void hmp_print_help(struct buf *out, const json_t *words, const json_t *value)

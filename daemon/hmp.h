@@ -66,6 +66,7 @@ int hmp_parse(const char *line, const struct hmp_command **ret, json_t **ret_wor
 /* hmp-print.c: how a command is called: "migrate [-d] [-r] URI". */
 void hmp_print_usage(struct buf *out, const struct hmp_command *command);
 void hmp_print_help(struct buf *out, const json_t *words, const json_t *value);
+void hmp_print_info_help(struct buf *out, const json_t *words, const json_t *value);
 void hmp_print_status(struct buf *out, const json_t *words, const json_t *value);
 void hmp_print_name(struct buf *out, const json_t *words, const json_t *value);
 void hmp_print_uuid(struct buf *out, const json_t *words, const json_t *value);
@@ -75,7 +76,7 @@ void hmp_print_parameters(struct buf *out, const json_t *words, const json_t *va
 void hmp_print_dirty_rate(struct buf *out, const json_t *words, const json_t *value);
 void hmp_print_dirty_limit(struct buf *out, const json_t *words, const json_t *value);
 void hmp_print_detached(struct buf *out, const json_t *words, const json_t *value);
-/* A scalar as people write it: on and off, text without quotes; others as in JSON. */
+/* A value as people write it: on and off, text without quotes, two decimals; others as in JSON. */
 void hmp_print_value(struct buf *out, const json_t *value);
 
 /* hmp-migration.c */

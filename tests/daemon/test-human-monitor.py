@@ -25,7 +25,7 @@ def test_words_are_taken_apart(t):
     t.vmm(daemon, name="g")
     for line, text in (("", ""), ("  \t ", ""), ("info name", "g\n"), ("  info \t name ", "g\n"), ('"info" \'name\'', "g\n")):
         t.check(hmp(daemon, line) == text, f"{line!r}: {hmp(daemon, line)!r}")
-    for line, words in (("nope", "no command 'nope'"), ("info", "no command 'info'"), ("info nope", "no command 'info nope'"),
+    for line, words in (("nope", "no command 'nope'"), ("info nope", "'nope' is too much; see 'help info'"),
                         ("stop now", "'now' is too much"), ("migrate", "uri is missing"), ("migrate -x tcp:h:1", "no option -x"),
                         ('migrate "tcp:h:1', "not closed"), ('migrate "tcp:h:1"x', "space is missing"),
                         (r'migrate "\q"', "goes before"), ("set_vcpu_dirty_limit 1x", "whole number"),
@@ -87,11 +87,12 @@ def test_what_there_is(t):
         t.check(hmp(daemon, line).startswith("Error: migd has no"), hmp(daemon, line))
     listed = hmp(daemon, "help").splitlines()
     for line in listed:
-        usage = line.split(":")[0]
+        usage = line.split(" -- ")[0]
         t.check(hmp(daemon, "help " + re.sub(r" \[.*| [A-Z].*", "", usage)).splitlines()[0].startswith(usage), line)
     t.check(len(listed) > 25 and not any("savevm" in line for line in listed), f"{len(listed)} commands")
-    t.check(hmp(daemon, "help migrate").startswith("migrate [-d] [-r] URI: "), hmp(daemon, "help migrate"))
+    t.check(hmp(daemon, "help migrate").startswith("migrate [-d] [-r] URI -- "), hmp(daemon, "help migrate"))
     t.check(len(hmp(daemon, "help info").splitlines()) > 8, "help about all of info's")
+    t.check(hmp(daemon, "info") in hmp(daemon, "help info"), "info alone")
     t.check(hmp(daemon, "help nope").startswith("Error: "), hmp(daemon, "help nope"))
     t.check("1 guest is attached" in hmp(daemon, "q"), "quit is refused as by QMP")
     t.check("No vCPU is limited" in hmp(daemon, "info vcpu_dirty_limit"), hmp(daemon, "info vcpu_dirty_limit"))
@@ -104,6 +105,8 @@ def test_guests_are_told_apart(t):
     daemon = t.daemon("a")
     t.vmm(daemon, name="one")
     t.vmm(daemon, name="two")
+    # Some clients always say which vCPU.
+    t.check(hmp(daemon, "info version", **{"cpu-index": 0}), "without a guest")
     t.check("one" in hmp(daemon, "info status") and hmp(daemon, "info status").startswith("Error: "), "which guest?")
     t.check(hmp(daemon, "info name", guest="two") == "two\n", "the one that was named")
     t.check(hmp(daemon, "migrate_set_parameter downtime-limit 77", guest="two") == "", "a parameter")
