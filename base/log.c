@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Logging to stderr, with the journal's level prefixes when stderr is the journal. */
+/* Logging to a sink, or to stderr, with the journal's level prefixes when stderr is the journal. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -9,26 +9,46 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 
 #define LINE_MAX_BYTES 2048
+/* "PROGRAM[PID]: LEVEL: " */
+#define PREFIX_MAX_BYTES 64
 
 static const char *program_name = "migd";
 static enum log_target target_now = LOG_TARGET_STDERR;
 static atomic_int level_now = LOG_INFO;
 static bool journal_prefix;
+static log_sink_fn sink;
+static _Thread_local struct log_scope *scope_now;
 
 static const char *const level_names[] = { "emerg",   "alert",	"crit", "err",
 					   "warning", "notice", "info", "debug" };
 _Static_assert(ARRAY_SIZE(level_names) == LOG_DEBUG + 1, "a name for each syslog level");
 
+bool log_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
+}
+
+void log_set_sink(log_sink_fn fn)
+{
+	sink = fn;
+}
+
 void log_init(const char *program, enum log_target target, int max_level)
 {
 	program_name = program;
 	target_now = target;
-	journal_prefix = getenv("JOURNAL_STREAM") != NULL;
+	journal_prefix = log_is_journal();
 	log_set_level(max_level);
 }
 
@@ -69,30 +89,66 @@ const char *log_level_str(int level)
 	return level_names[level];
 }
 
-void log_msg(int level, const char *fmt, ...)
+/* ---- what lines are about ---- */
+
+void log_scope_enter(struct log_scope *s)
 {
-	char line[LINE_MAX_BYTES];
-	int saved = errno;
-	va_list ap;
+	s->outer = scope_now;
+	s->n = 0;
+	scope_now = s;
+}
+
+void log_scope_add(struct log_scope *s, const char *name, const char *value)
+{
+	if (s->n == LOG_SCOPE_FIELDS_MAX)
+		return;
+	s->fields[s->n].name = name;
+	(void)snprintf(s->fields[s->n].value, LOG_SCOPE_VALUE_MAX, "%s", value);
+	s->n++;
+}
+
+void log_scope_leave(struct log_scope *s)
+{
+	scope_now = s->outer;
+}
+
+/* ---- lines ---- */
+
+static void write_stderr(int level, const char *text, size_t text_len)
+{
+	char line[PREFIX_MAX_BYTES + LINE_MAX_BYTES + 1];
 	size_t len;
 	int n;
 
-	if (level > log_level() || target_now == LOG_TARGET_NONE)
-		return;
 	if (journal_prefix)
-		n = snprintf(line, sizeof(line), "<%d>", level);
+		n = snprintf(line, PREFIX_MAX_BYTES, "<%d>", level);
 	else
-		n = snprintf(line, sizeof(line), "%s[%d]: %s: ", program_name, (int)getpid(),
-			     level_names[level]);
+		n = snprintf(line, PREFIX_MAX_BYTES, "%s[%d]: %s: ", program_name, (int)getpid(), level_names[level]);
 	len = (size_t)n;
-	va_start(ap, fmt);
-	n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
-	va_end(ap);
-	if (n > 0)
-		len += (size_t)n < sizeof(line) - len - 1 ? (size_t)n : sizeof(line) - len - 2;
+	memcpy(line + len, text, text_len);
+	len += text_len;
 	line[len++] = '\n';
 	/* One write a line: lines of several threads and processes do not mix. */
 	if (write(STDERR_FILENO, line, len) < 0)
 		(void)0; /* nowhere left to say so */
+}
+
+void log_at(const struct log_site *site, const char *event, int level, const char *fmt, ...)
+{
+	struct log_record r = { .level = level, .event = event, .site = site, .scope = scope_now };
+	char text[LINE_MAX_BYTES];
+	int saved = errno, n;
+	va_list ap;
+
+	if (level > log_level() || target_now == LOG_TARGET_NONE)
+		return;
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		r.len = (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1;
+	r.text = text;
+	if (!sink || !sink(&r))
+		write_stderr(level, text, r.len);
 	errno = saved;
 }

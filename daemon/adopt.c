@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/log-events.h"
 #include "daemon/daemon.h"
 #include "daemon/decisions.h"
 #include "daemon/fdstore.h"
@@ -275,7 +276,8 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 		if (!migration_running(m) && a.state.has_error_desc)
 			migration_note_error(m, a.state.error_desc);
 		decisions_adopt(m, &a);
-		log_notice(
+		log_event(
+			LOG_EVENT_MIGRATION_TAKEN_OVER, LOG_NOTICE,
 			"took over a former daemon's migration guest='%s' mig=%s pid=%d status=%s",
 			m->guest->name, m->id, worker_pid(m->worker),
 			migration_status_str(m->status));

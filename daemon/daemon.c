@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/log-events.h"
 #include "base/short-slice.h"
 #include "daemon/access.h"
 #include "daemon/adopt.h"
@@ -227,7 +228,7 @@ int daemon_run(struct daemon *d)
 	/* Its clients wait for it, also while workers keep every CPU busy. */
 	short_slice();
 	supervisor_ready(d->supervisor);
-	log_info("ready version=%s", MIGD_VERSION);
+	log_event(LOG_EVENT_STARTED, LOG_INFO, "ready version=%s", MIGD_VERSION);
 	return event_base_dispatch(d->base) < 0 ? -EIO : 0;
 }
 

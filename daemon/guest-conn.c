@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/log-events.h"
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
 #include "daemon/guest-socket.h"
@@ -190,11 +191,15 @@ static void drain(struct guest *g)
 
 void guest_drain(struct guest *g)
 {
+	struct log_scope scope;
+
 	/* A handler may come here again, by what a worker has to say: the rest is handled in its turn. */
 	if (g->draining)
 		return;
 	g->draining = true;
+	guest_log_scope(&scope, g);
 	drain(g);
+	log_scope_leave(&scope);
 	g->draining = false;
 }
 
@@ -262,9 +267,11 @@ static int watch(struct guest *g, struct conn *conn)
 int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello *hello,
 		  int decision_fd, struct merr *err)
 {
+	_log_scope_ struct log_scope scope;
 	char uuid[UUID_TEXT_LEN];
 	int r;
 
+	guest_log_scope(&scope, g);
 	r = guest_take_decision(g, decision_fd, err);
 	if (r < 0)
 		return merr_prefix(err, "HELLO");
@@ -275,7 +282,8 @@ int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello 
 	guest_forget_blockers(g);
 	guest_review(g);
 	uuid_format(g->uuid, uuid);
-	log_info("guest attached guest='%s' pid=%d uuid=%s role=%s state=%s handover=%s epoch=%u",
+	log_event(LOG_EVENT_GUEST_ATTACHED, LOG_INFO,
+		  "guest attached guest='%s' pid=%d uuid=%s role=%s state=%s handover=%s epoch=%u",
 		 g->name, g->pid, uuid, g->role == 2 ? "incoming" : "running",
 		 run_state_str(guest_run_state(g)), handover_state_name(g->handover_state),
 		 g->epoch);
@@ -288,8 +296,10 @@ int guest_connect(struct guest *g, struct conn *conn, const struct attach_hello 
 
 void guest_disconnect(struct guest *g, const char *reason)
 {
+	_log_scope_ struct log_scope scope;
 	struct merr err = MERR_INIT;
 
+	guest_log_scope(&scope, g);
 	if (g->readable)
 		event_free(g->readable);
 	g->readable = NULL;
@@ -300,7 +310,7 @@ void guest_disconnect(struct guest *g, const char *reason)
 		request_end(TAILQ_FIRST(&g->requests), NULL, &err);
 	if (!reason)
 		return;
-	log_info("guest detached guest='%s' pid=%d: %s", g->name, g->pid, reason);
+	log_event(LOG_EVENT_GUEST_DETACHED, LOG_INFO, "guest detached guest='%s' pid=%d: %s", g->name, g->pid, reason);
 	supervisor_changed(g->daemon->supervisor);
 	event_guest_detached(g->daemon->qmp, g->name, reason);
 	migration_guest_changed(g);

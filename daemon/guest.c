@@ -22,6 +22,12 @@
 /* How long the outcome of a migration can be asked for once the VMM has gone. */
 #define RECORD_KEPT_SEC 600
 
+void guest_log_scope(struct log_scope *s, const struct guest *g)
+{
+	log_scope_enter(s);
+	log_scope_add(s, "MIGD_GUEST", g->name);
+}
+
 static bool is_needed(const struct guest *g)
 {
 	return guest_attached(g) || !TAILQ_EMPTY(&g->lingering) ||

@@ -23,6 +23,7 @@
 
 struct announcer;
 struct daemon;
+struct log_scope;
 struct decision_page;
 struct guest_request;
 struct guest_socket;
@@ -73,6 +74,9 @@ struct guest {
 
 struct guest *guest_new(struct daemon *d, const char *name);
 struct guest *guest_free(struct guest *g);
+
+/* Log lines are about G until S is left (base/log.h). */
+void guest_log_scope(struct log_scope *s, const struct guest *g);
 
 /* ---- connection (daemon/guest-conn.c) ---- */
 

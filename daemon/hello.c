@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/log-events.h"
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
 #include "daemon/listen.h"
@@ -87,7 +88,7 @@ static void dismiss(struct visitor *v, const struct merr *err)
 	unsigned int uid = 0, gid;
 
 	(void)conn_peer(v->conn, &pid, &uid, &gid);
-	log_notice("a VMM was not attached pid=%d uid=%u: %s", pid, uid, merr_msg(err));
+	log_event(LOG_EVENT_VMM_REFUSED, LOG_NOTICE, "a VMM was not attached pid=%d uid=%u: %s", pid, uid, merr_msg(err));
 	(void)visitor_free(v);
 	if (call)
 		qmp_fail(call, err);

@@ -537,8 +537,11 @@ static int on_message(void *opaque, struct conn_msg *msg, struct merr *err)
 {
 	struct migration *m = opaque;
 	_cleanup_json_ json_t *body = NULL;
-	int r = link_body(msg, &body, err);
+	_log_scope_ struct log_scope scope;
+	int r;
 
+	migration_log_scope(&scope, m);
+	r = link_body(msg, &body, err);
 	if (r < 0)
 		return r;
 	if (msg->type == LINK_ADOPT)
@@ -553,6 +556,9 @@ static int on_message(void *opaque, struct conn_msg *msg, struct merr *err)
 
 static void on_worker_exit(void *opaque, const char *how)
 {
+	_log_scope_ struct log_scope scope;
+
+	migration_log_scope(&scope, opaque);
 	settle_worker_exited(opaque, how);
 }
 

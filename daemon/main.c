@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "daemon/config-source.h"
 #include "daemon/daemon.h"
+#include "daemon/journald.h"
 #include "daemon/options.h"
 #include "daemon/version.h"
 #include "engine/greeter-link.h"
@@ -137,6 +138,7 @@ static int start(const struct options *o)
 		config_source_print(&source, stdout);
 	if (!o->print_config && !o->check_config) {
 		log_init("migd", LOG_TARGET_STDERR, log_level_parse(source.wanted.daemon.log_level));
+		journald_start("migd");
 		status = run(&source, o->foreground);
 	}
 	config_source_done(&source);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/log-events.h"
 #include "daemon/announce.h"
 #include "daemon/cancel.h"
 #include "daemon/cpr.h"
@@ -89,6 +90,13 @@ static const uint32_t legal_moves[MIGRATION_STATUS__MAX] = {
 #define POSTCOPY                                                                            \
 	(TO(POSTCOPY_DEVICE) | TO(POSTCOPY_ACTIVE) | TO(POSTCOPY_PAUSED) |                  \
 	 TO(POSTCOPY_RECOVER_SETUP) | TO(POSTCOPY_RECOVER))
+
+void migration_log_scope(struct log_scope *s, const struct migration *m)
+{
+	guest_log_scope(s, m->guest);
+	log_scope_add(s, "MIGD_MIGRATION", m->id);
+	log_scope_add(s, "MIGD_DIRECTION", m->direction == WORKER_DIRECTION_OUTGOING ? "outgoing" : "incoming");
+}
 
 static bool status_in(const struct migration *m, uint32_t set)
 {
@@ -264,17 +272,28 @@ void migration_retire(struct migration *m)
 	guest_review(g);
 }
 
+/* What of them is for programs that read the journal. */
+static const char *const status_events[MIGRATION_STATUS__MAX] = {
+	[MIGRATION_STATUS_SETUP] = LOG_EVENT_MIGRATION_STARTED,
+	[MIGRATION_STATUS_COMPLETED] = LOG_EVENT_MIGRATION_COMPLETED,
+	[MIGRATION_STATUS_FAILED] = LOG_EVENT_MIGRATION_FAILED,
+	[MIGRATION_STATUS_CANCELLED] = LOG_EVENT_MIGRATION_CANCELLED,
+	[MIGRATION_STATUS_POSTCOPY_PAUSED] = LOG_EVENT_MIGRATION_PAUSED,
+};
+
 static void tell_status(const struct migration *m, enum migration_status before)
 {
 	struct guest *g = m->guest;
+	_log_scope_ struct log_scope scope;
 
+	migration_log_scope(&scope, m);
 	if (merr_is_set(&m->error) && status_in(m, ENDED))
-		log_notice("migration status %s, was %s: %s guest='%s' mig=%s peer='%s'",
-			   migration_status_str(m->status), migration_status_str(before),
+		log_event(status_events[m->status], LOG_NOTICE, "migration status %s, was %s: %s guest='%s' mig=%s peer='%s'",
+			  migration_status_str(m->status), migration_status_str(before),
 			   merr_msg(&m->error), g->name, m->id, m->uri);
 	else
-		log_info("migration status %s, was %s guest='%s' mig=%s peer='%s'",
-			 migration_status_str(m->status), migration_status_str(before), g->name,
+		log_event(status_events[m->status], LOG_INFO, "migration status %s, was %s guest='%s' mig=%s peer='%s'",
+			  migration_status_str(m->status), migration_status_str(before), g->name,
 			 m->id, m->uri);
 	if (g->capabilities[MIGRATION_CAPABILITY_EVENTS])
 		event_migration(g->daemon->qmp, g->name, m->status);
@@ -377,9 +396,11 @@ static void tell_handover(const struct migration *m)
 void migration_set_handover(struct migration *m, const char *id, enum handover_phase phase,
 			    const char *peer, bool in_doubt)
 {
+	_log_scope_ struct log_scope scope;
 	struct guest *g = m->guest;
 	char *copy;
 
+	migration_log_scope(&scope, m);
 	if (phase == HANDOVER_PHASE_LOADED)
 		m->reached_loaded = true;
 	if (m->has_handover && m->phase == phase && m->in_doubt == in_doubt &&
@@ -397,8 +418,8 @@ void migration_set_handover(struct migration *m, const char *id, enum handover_p
 	m->in_doubt = in_doubt;
 	memmove(m->handover_id, id, sizeof(m->handover_id));
 	m->handover_id[sizeof(m->handover_id) - 1] = '\0';
-	log_info("handover %s%s guest='%s' mig=%s handover=%s peer='%s'", handover_phase_str(phase),
-		 in_doubt ? ", in doubt" : "", g->name, m->id, m->handover_id, m->peer);
+	log_event(in_doubt ? LOG_EVENT_HANDOVER_IN_DOUBT : NULL, in_doubt ? LOG_WARNING : LOG_INFO,
+		  "handover %s%s guest='%s' mig=%s handover=%s peer='%s'", handover_phase_str(phase), in_doubt ? ", in doubt" : "", g->name, m->id, m->handover_id, m->peer);
 	tell_handover(m);
 	supervisor_changed(g->daemon->supervisor);
 	record_handover(m);

@@ -24,6 +24,7 @@
 #include "schema/types.h"
 #include "transport/addr.h"
 
+struct log_scope;
 struct cpr;
 struct dial;
 struct guest;
@@ -119,6 +120,9 @@ struct migration *migration_free(struct migration *m);
 void migration_install(struct guest *g, struct migration *m);
 
 /* True in QMP.md 5's running set: refuses a new one, and changes of capabilities. M may be NULL. */
+/* Log lines are about M and its guest until S is left (base/log.h). */
+void migration_log_scope(struct log_scope *s, const struct migration *m);
+
 bool migration_running(const struct migration *m);
 
 /* True for the five states of post-copy: between the two sides there is one guest, and each has a part of its memory. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/log-events.h"
 #include "daemon/daemon.h"
 #include "daemon/cpr.h"
 #include "daemon/dial.h"
@@ -348,7 +349,7 @@ void settle_worker_exited(struct migration *m, const char *how)
 	recovery_abandon(m);
 	m->timer = timer_free(m->timer);
 	m->adopting = false;
-	log_err("%s guest='%s' mig=%s", how, m->guest->name, m->id);
+	log_event(LOG_EVENT_WORKER_DIED, LOG_ERR, "%s guest='%s' mig=%s", how, m->guest->name, m->id);
 	record_event(m, RECORD_EVENT_KIND_WORKER, "%s", how);
 	if (!is_missed(m)) {
 		migration_retire(m);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A call: from a request to its one answer. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "qmp/internal.h"
 #include "qmp/request.h"
 
@@ -93,11 +95,28 @@ static int check_scope(const struct qmp_session *s, const struct qmp_command *co
 			command->name, s->guest);
 }
 
+/* Whose doing it is. */
+static void add_log_fields(struct log_scope *scope, const struct qmp_call *call)
+{
+	char number[16];
+
+	if (!call->verb)
+		return;
+	log_scope_add(scope, "MIGD_COMMAND", call->verb);
+	(void)snprintf(number, sizeof(number), "%u", (unsigned int)call->session->peer.uid);
+	log_scope_add(scope, "MIGD_CLIENT_UID", number);
+	(void)snprintf(number, sizeof(number), "%d", (int)call->session->peer.pid);
+	log_scope_add(scope, "MIGD_CLIENT_PID", number);
+}
+
 static int run(struct qmp_call *call, struct merr *err)
 {
 	const struct qmp_session *s = call->session;
 	const struct qmp_command *command;
+	_log_scope_ struct log_scope scope;
 
+	log_scope_enter(&scope);
+	add_log_fields(&scope, call);
 	if (merr_is_set(&call->err))
 		return merr_copy(err, &call->err);
 	if (!s->negotiated && !is_negotiation(call->verb))
