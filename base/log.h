@@ -35,7 +35,7 @@ struct log_site {
 };
 
 /* What all lines of a thread are about until log_scope_leave(): a few fields, named as the journal wants it (A-Z, 0-9, _). */
-#define LOG_SCOPE_FIELDS_MAX 3
+#define LOG_SCOPE_FIELDS_MAX 4
 #define LOG_SCOPE_VALUE_MAX  160
 struct log_scope {
 	struct log_scope *outer;

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log-events.h"
 #include "daemon/access.h"
 #include "daemon/daemon.h"
 #include "daemon/json.h"
@@ -87,18 +88,35 @@ static const char *guest_of(const struct qmp_answered *a)
 	return named ? named : a->session_guest ? a->session_guest : "";
 }
 
+/* As those of what is logged while the command runs: qmp/call.c. */
+static void add_log_fields(struct log_scope *scope, const struct qmp_answered *a)
+{
+	char number[16];
+
+	log_scope_add(scope, "MIGD_COMMAND", a->name);
+	(void)snprintf(number, sizeof(number), "%u", (unsigned int)a->peer->uid);
+	log_scope_add(scope, "MIGD_CLIENT_UID", number);
+	(void)snprintf(number, sizeof(number), "%d", (int)a->peer->pid);
+	log_scope_add(scope, "MIGD_CLIENT_PID", number);
+	if (guest_of(a)[0])
+		log_scope_add(scope, "MIGD_GUEST", guest_of(a));
+}
+
 void audit_answered(void *opaque, const struct qmp_answered *a)
 {
 	const struct daemon *d = opaque;
 	char name[NAME_MAX_BYTES], guest[GUEST_MAX_BYTES], arguments[TEXT_MAX_BYTES], error[TEXT_MAX_BYTES];
+	_log_scope_ struct log_scope scope;
 
+	log_scope_enter(&scope);
 	if (!is_wanted(d, a))
 		return;
 	sanitise(a->name, strlen(a->name), name, sizeof(name));
 	sanitise(guest_of(a), strlen(guest_of(a)), guest, sizeof(guest));
 	print_arguments(a, arguments, sizeof(arguments));
 	sanitise(a->error ? a->error : "", a->error ? strlen(a->error) : 0, error, sizeof(error));
-	log_notice("audit: command='%s' guest='%s' outcome=%s user='%s' uid=%u pid=%d comm='%s' session=%" PRIu64
+	add_log_fields(&scope, a);
+	log_event(LOG_EVENT_AUDIT, LOG_NOTICE, "audit: command='%s' guest='%s' outcome=%s user='%s' uid=%u pid=%d comm='%s' session=%" PRIu64
 		   " took-ms=%" PRIu64 "%s arguments='%s'%s%s%s%s%s",
 		   name, guest, !a->error ? "done" : a->refused ? "refused" : "failed", access_user_name(d, a->peer->uid),
 		   (unsigned int)a->peer->uid, (int)a->peer->pid, a->peer->comm, a->session,

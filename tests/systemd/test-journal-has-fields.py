@@ -93,6 +93,8 @@ def test_a_migration_in_the_journal(t):
             "migration status completed" in done["MESSAGE"], f"{done}")
     began = journal.wait("its begin", MESSAGE_ID=ids["MIGRATION_STARTED"], MIGD_MIGRATION=done["MIGD_MIGRATION"])
     t.check(began["MIGD_GUEST"] == "g", f"{began}")
+    audit = journal.wait("the audit", MESSAGE_ID=ids["AUDIT"], MIGD_COMMAND="migrate-incoming")
+    t.check(audit["MIGD_GUEST"] == "g" and audit["MIGD_CLIENT_UID"] == str(os.getuid()), f"{audit}")
     # Workers cannot open the journal's socket: they write to its stream, with the level in front.
     wait_until(lambda: re.search(r"^<6>", a.log_text(), re.M), "workers write to the stream")
     t.check("migration status" not in a.log_text(), "and the daemon does not, too")
