@@ -73,6 +73,8 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 	m->allow_weak_handover = j->allow_weak_handover;
 	m->priority = j->priority;
 	m->start_postcopy = j->start_postcopy;
+	m->start_remote = j->start_remote;
+	m->addr.to_guest |= j->start_remote;
 	m->deadline_ms = j->deadline_ms;
 	/* A journal without one, or with one that only a newer migd knows. */
 	if (migration_strategy_parse(j->strategy, &m->strategy) < 0)

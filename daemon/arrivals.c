@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/expected.h"
 #include "daemon/farewell.h"
 #include "daemon/greeter.h"
 #include "daemon/link.h"
@@ -192,6 +193,18 @@ static void send_away(struct arrivals *as, struct arrival *a, enum host_refusal 
 
 /* ---- what the greeter says ---- */
 
+static void on_announced(struct arrivals *as, struct arrival *a, const struct greeting *g)
+{
+	enum host_refusal why = expected_hear(as->daemon->expected, a->fd, g, a->origin.bytes, sizeof(a->origin.bytes));
+
+	if (why != HOST_REFUSAL__INVALID) {
+		send_away(as, a, why, g);
+		return;
+	}
+	a->counts->passed++;
+	forget(as, a);
+}
+
 static void on_named(struct arrivals *as, struct arrival *a, const struct greeting *g)
 {
 	enum host_refusal why;
@@ -230,7 +243,10 @@ static void on_says(void *opaque, const struct greeter_says *s)
 		return;
 	switch (s->verdict) {
 	case GREETING_NAMED:
-		on_named(as, a, &s->greeting);
+		if (s->greeting.announces)
+			on_announced(as, a, &s->greeting);
+		else
+			on_named(as, a, &s->greeting);
 		break;
 	case GREETING_STREAM:
 		send_away(as, a, HOST_REFUSAL_UNNAMED, NULL);

@@ -25,6 +25,7 @@ struct command {
 	int pidfd;
 	struct event *exited;
 	bool ended, dropped;
+	bool held; /* not reaped before it is dropped: its group keeps its number */
 	struct merr how; /* with `ended`; not set: status 0 */
 	command_fn fn;
 	void *opaque;
@@ -59,7 +60,7 @@ static void on_exited(evutil_socket_t fd, short what, void *opaque)
 	(void)what;
 	if (!c->ended) {
 		c->ended = true;
-		if (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG) == 0)
+		if (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG | (c->held ? WNOWAIT : 0)) == 0)
 			describe(c, &info);
 		log_debug("command ended pid=%d: %s", c->pid,
 			  merr_is_set(&c->how) ? merr_msg(&c->how) : "status 0");
@@ -80,12 +81,28 @@ void command_await(struct command *c, command_fn fn, void *opaque)
 		event_active(c->exited, EV_TIMEOUT, 0);
 }
 
+static void reap(const struct command *c)
+{
+	siginfo_t info;
+
+	if (c->held)
+		(void)waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG);
+}
+
+struct command *command_kill(struct command *c)
+{
+	if (c && c->held)
+		(void)kill(-c->pid, SIGKILL);
+	return command_drop(c, false);
+}
+
 struct command *command_drop(struct command *c, bool kill_it)
 {
 	if (!c)
 		return NULL;
 	c->fn = NULL;
 	if (c->ended) {
+		reap(c);
 		command_free(c);
 		return NULL;
 	}
@@ -93,6 +110,7 @@ struct command *command_drop(struct command *c, bool kill_it)
 	if (kill_it)
 		(void)kill(-c->pid, SIGTERM);
 	c->dropped = true;
+	c->held = false;
 	TAILQ_INSERT_TAIL(&dropped, c, dropped_entry);
 	return NULL;
 }
@@ -109,7 +127,7 @@ void command_forget_dropped(void)
 
 /* ---- starting ---- */
 
-static int spawn_with(const posix_spawn_file_actions_t *actions, char **argv, pid_t *ret_pid)
+static int spawn_with(const posix_spawn_file_actions_t *actions, char *const argv[], char *const env[], pid_t *ret_pid)
 {
 	posix_spawnattr_t attr;
 	sigset_t none, defaults;
@@ -124,7 +142,7 @@ static int spawn_with(const posix_spawn_file_actions_t *actions, char **argv, pi
 	(void)posix_spawnattr_setsigdefault(&attr, &defaults);
 	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
 						      POSIX_SPAWN_SETSIGDEF);
-	r = posix_spawn(ret_pid, argv[0], actions, &attr, argv, environ);
+	r = posix_spawn(ret_pid, argv[0], actions, &attr, argv, env);
 	(void)posix_spawnattr_destroy(&attr);
 	return -r;
 }
@@ -142,7 +160,7 @@ static int spawn(char **argv, int theirs, bool reads, pid_t *ret_pid)
 	if (r == 0)
 		r = posix_spawn_file_actions_addopen(&actions, reads ? STDOUT_FILENO : STDIN_FILENO,
 						     "/dev/null", O_RDWR, 0);
-	r = r != 0 ? -r : spawn_with(&actions, argv, ret_pid);
+	r = r != 0 ? -r : spawn_with(&actions, argv, environ, ret_pid);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return r;
 }
@@ -173,6 +191,16 @@ static struct command *watch(struct event_base *base, pid_t pid)
 	return NULL;
 }
 
+static int watch_or_kill(struct event_base *base, pid_t pid, struct command **ret, struct merr *err)
+{
+	*ret = watch(base, pid);
+	if (*ret)
+		return 0;
+	(void)kill(-pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	return merr_set(err, -ENOMEM, "cannot watch a command: out of memory");
+}
+
 int command_spawn(struct event_base *base, const struct addr *a, bool reads, int *ret_fd,
 		  struct command **ret, struct merr *err)
 {
@@ -190,12 +218,32 @@ int command_spawn(struct event_base *base, const struct addr *a, bool reads, int
 	r = spawn(argv, theirs, reads, &pid);
 	if (r < 0)
 		return merr_set_errno(err, r, "Failed to execute '%s'", addr_arg(a, 0));
-	*ret = watch(base, pid);
-	if (!*ret) {
-		(void)kill(-pid, SIGKILL);
-		(void)waitpid(pid, NULL, 0);
-		return merr_set(err, -ENOMEM, "cannot watch a command: out of memory");
-	}
+	r = watch_or_kill(base, pid, ret, err);
+	if (r < 0)
+		return r;
 	*ret_fd = TAKE_FD(ours);
 	return 0;
+}
+
+int command_start(struct event_base *base, char *const argv[], char *const env[], int input, struct command **ret,
+		  struct merr *err)
+{
+	posix_spawn_file_actions_t actions;
+	pid_t pid = 0;
+	int r = -posix_spawn_file_actions_init(&actions);
+
+	if (r < 0)
+		return merr_set_errno(err, r, "cannot start '%s'", argv[0]);
+	r = -posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+	if (r == 0)
+		r = -posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+	if (r == 0)
+		r = spawn_with(&actions, argv, env, &pid);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	if (r < 0)
+		return merr_set_errno(err, r, "cannot start '%s'", argv[0]);
+	r = watch_or_kill(base, pid, ret, err);
+	if (r == 0)
+		(*ret)->held = true;
+	return r;
 }

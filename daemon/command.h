@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands whose standard input or output is a migration's stream (`exec:`). They run as the
+/* Commands whose standard input or output is a migration's stream (`exec:`), and other programs. They run as the
  * daemon's user. */
 #ifndef MIGD_DAEMON_COMMAND_H
 #define MIGD_DAEMON_COMMAND_H
@@ -20,6 +20,17 @@ struct command;
  */
 int command_spawn(struct event_base *base, const struct addr *a, bool reads, int *ret_fd,
 		  struct command **ret, struct merr *err);
+
+/*
+ * Start ARGV, whose first is the program's path, in a session of its own, with the environment ENV and INPUT (borrowed) as its
+ * standard input; what it prints goes where the daemon's log does. It stays unreaped until command_drop() or command_kill().
+ * Blocks until the program was executed.
+ */
+int command_start(struct event_base *base, char *const argv[], char *const env[], int input, struct command **ret,
+		  struct merr *err);
+
+/* As command_drop(), with SIGKILL for all of its group, also if it ended itself. */
+struct command *command_kill(struct command *c);
 
 /* Call FN from the event loop once it ended; ERR says how, unless its status was 0. */
 typedef void (*command_fn)(void *opaque, const struct merr *err);

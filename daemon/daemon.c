@@ -20,6 +20,7 @@
 #include "daemon/command.h"
 #include "daemon/config-source.h"
 #include "daemon/control-plane.h"
+#include "daemon/expected.h"
 #include "daemon/fdset.h"
 #include "daemon/hello.h"
 #include "daemon/history.h"
@@ -165,7 +166,8 @@ static int build(struct daemon *d, struct merr *err)
 	d->base = new_base();
 	d->registry = registry_new(d);
 	d->fdsets = fdsets_new();
-	if (!d->base || !d->registry || !d->fdsets)
+	d->expected = expected_new(d);
+	if (!d->base || !d->registry || !d->fdsets || !d->expected)
 		return merr_set(err, -ENOMEM, "out of memory");
 	d->supervisor = supervisor_new(d);
 	raise_descriptor_limit();
@@ -250,6 +252,7 @@ struct daemon *daemon_free(struct daemon *d)
 	d->door = door_close(d->door);
 	d->listeners = listeners_free(d->listeners);
 	d->registry = registry_free(d->registry);
+	d->expected = expected_free(d->expected);
 	recorder_done(d);
 	d->history = history_free(d->history);
 	worker_forget_dismissed();

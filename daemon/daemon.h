@@ -17,6 +17,7 @@ struct access;
 struct config_source;
 struct control_plane;
 struct door;
+struct expected;
 struct fdsets;
 struct history;
 struct listeners;
@@ -38,6 +39,7 @@ struct daemon {
 	struct state_dir *state;
 	struct fdsets *fdsets;
 	struct listeners *listeners; /* shared ports */
+	struct expected *expected; /* guests that were announced */
 	struct objects *objects;
 	struct object_watch *object_watch; /* NULL: there is no inotify */
 	struct config config;	     /* what holds: daemon/config.h, daemon/reload.h */

@@ -14,27 +14,32 @@
 _Static_assert(GREETING_NAME_MAX == ATTACH_STR_MAX && GREETING_ID_LEN == ATTACH_ID_LEN,
 	       "every guest and handover can be named");
 
-static void describe(const struct migration *m, struct greeting *ret)
+const char *greet_name(const struct migration *m)
 {
-	const char *name = m->addr.guest[0] ? m->addr.guest : m->guest->name;
+	return m->addr.guest[0] ? m->addr.guest : m->guest->name;
+}
 
-	*ret = (struct greeting){ 0 };
+static void describe(const struct migration *m, bool announces, struct greeting *ret)
+{
+	const char *name = greet_name(m);
+
+	*ret = (struct greeting){ .announces = announces };
 	memcpy(ret->guest, name, strnlen(name, GREETING_NAME_MAX));
 	(void)handover_id_parse(m->handover_id, ret->handover_id);
 }
 
-bool greet_server_name(const struct migration *m, char ret[GREETING_SERVER_NAME_MAX + 1])
+bool greet_server_name(const struct migration *m, bool announces, char ret[GREETING_SERVER_NAME_MAX + 1])
 {
 	struct greeting g;
 
 	if (!m->addr.to_guest || !m->tls)
 		return false;
-	describe(m, &g);
+	describe(m, announces, &g);
 	greeting_server_name(&g, ret);
 	return true;
 }
 
-int greet(const struct migration *m, int fd, struct merr *err)
+int greet(const struct migration *m, bool announces, int fd, struct merr *err)
 {
 	uint8_t bytes[GREETING_LEN];
 	struct greeting g;
@@ -42,7 +47,7 @@ int greet(const struct migration *m, int fd, struct merr *err)
 
 	if (!m->addr.to_guest || m->tls)
 		return 0;
-	describe(m, &g);
+	describe(m, announces, &g);
 	greeting_write(&g, bytes);
 	/* The first bytes on a new connection: there is room for them. */
 	n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);

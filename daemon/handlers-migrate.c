@@ -49,6 +49,9 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 		r = cpr_check_channels(g, &addr, cpr_path, &err);
 	if (r == 0)
 		r = priority_check(args->priority, &err);
+	/* Who announces a guest names it. */
+	if (r == 0 && args->has_start_remote && args->start_remote)
+		addr.to_guest = true;
 	if (r == 0 && args->has_resume && args->resume)
 		r = recovery_resume(g, call, text, &addr, &err);
 	else if (r == 0)
@@ -58,6 +61,7 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 					   .uri = text,
 					   .addr = &addr,
 					   .cpr_path = cpr_path,
+					   .start_remote = args->has_start_remote && args->start_remote,
 					   .preflight_only = args->has_preflight &&
 							     args->preflight == PREFLIGHT_MODE_ONLY,
 					   .strategy = args->has_strategy ? args->strategy :
@@ -71,6 +75,14 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 		qmp_fail(call, &err);
 	else
 		qmp_return(call, NULL);
+}
+
+static void answer_incoming(void *opaque, const struct merr *err)
+{
+	if (err)
+		qmp_fail(opaque, err);
+	else
+		qmp_return(opaque, NULL);
 }
 
 void cmd_migrate_incoming(struct qmp_call *call, const struct migrate_incoming_args *args)
@@ -91,7 +103,7 @@ void cmd_migrate_incoming(struct qmp_call *call, const struct migrate_incoming_a
 		qmp_fail(call, &err);
 	else
 		incoming_start(g, text, &addr, !args->has_exit_on_error || args->exit_on_error,
-			       args->has_lazy && args->lazy, call);
+			       args->has_lazy && args->lazy, call, answer_incoming, call);
 }
 
 void cmd_migrate_cancel(struct qmp_call *call, const struct migrate_cancel_args *args)

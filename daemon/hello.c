@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/log-events.h"
 #include "daemon/daemon.h"
+#include "daemon/expected.h"
 #include "daemon/guest.h"
 #include "daemon/listen.h"
 #include "daemon/migration.h"
@@ -275,6 +276,7 @@ static int admit(struct visitor *v, struct conn_msg *m, struct merr *err)
 	}
 	note_path(g, v);
 	migration_guest_changed(g);
+	expected_attached(v->door->daemon, g);
 	return 0;
 }
 
@@ -395,6 +397,11 @@ int door_open(struct daemon *d, int fd, struct door **ret, struct merr *err)
 	}
 	*ret = door;
 	return 0;
+}
+
+const char *door_path(const struct door *door)
+{
+	return door->path;
 }
 
 struct door *door_close(struct door *door)

@@ -19,6 +19,8 @@ struct qmp_call;
 int door_open(struct daemon *d, int fd, struct door **ret, struct merr *err);
 /* Close it and remove the socket, if it was made here; attached guests stay. */
 struct door *door_close(struct door *door);
+/* Where VMMs register. */
+const char *door_path(const struct door *door);
 
 /*
  * `guest-attach`: connect to PATH; CALL is answered when its guest is there under the name ID, or

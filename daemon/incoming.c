@@ -15,7 +15,6 @@
 #include "daemon/stream.h"
 #include "daemon/tls.h"
 #include "daemon/userfaultfd.h"
-#include "qmp/server.h"
 #include "transport/sock.h"
 
 /* QMP.md 2.1; a guest that nothing has reached yet can be armed again after a failure. */
@@ -74,15 +73,15 @@ static void drop(struct migration *m)
 
 static void on_started(struct migration *m, const struct merr *err)
 {
-	struct qmp_call *call = TAKE_PTR(m->call);
+	incoming_fn fn = TAKE_PTR(m->on_armed);
+	void *opaque = m->on_armed_opaque;
 
-	if (err) {
+	m->call = NULL;
+	if (err)
 		drop(m);
-		qmp_fail(call, err);
-		return;
-	}
-	(void)migration_set_status(m, MIGRATION_STATUS_SETUP);
-	qmp_return(call, NULL);
+	else
+		(void)migration_set_status(m, MIGRATION_STATUS_SETUP);
+	fn(opaque, err);
 }
 
 void incoming_note_address(struct migration *m)
@@ -122,38 +121,41 @@ static void start_local(struct migration *m)
 	start_worker(m);
 }
 
-void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,
-		    bool lazy, struct qmp_call *call)
+static int prepare(struct guest *g, const char *uri, const struct addr *addr, struct migration **ret, struct merr *err)
+{
+	struct daemon *d = g->daemon;
+	int r = addr->type == ADDR_SHARED ? rendezvous_check(d, addr->guest[0] ? addr->guest : g->name, err) : 0;
+
+	if (r == 0)
+		r = migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, ret, err);
+	if (r < 0 || !addr_is_network(addr))
+		return r;
+	r = tls_prepare(*ret, err);
+	if (r == 0) {
+		(*ret)->dial = dial_listen(d->base, addr, on_listening, *ret);
+		r = (*ret)->dial ? 0 : merr_set(err, -ENOMEM, "out of memory");
+	}
+	if (r < 0)
+		*ret = migration_free(*ret);
+	return r;
+}
+
+void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error, bool lazy,
+		    struct qmp_call *call, incoming_fn fn, void *opaque)
 {
 	struct merr err = MERR_INIT;
 	struct migration *m = NULL;
 
-	if (addr->type == ADDR_SHARED &&
-	    rendezvous_check(g->daemon, addr->guest[0] ? addr->guest : g->name, &err) < 0) {
-		qmp_fail(call, &err);
-		return;
-	}
-	if (migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, &m, &err) < 0) {
-		qmp_fail(call, &err);
+	if (prepare(g, uri, addr, &m, &err) < 0) {
+		fn(opaque, &err);
 		return;
 	}
 	m->exit_on_error = exit_on_error;
 	m->lazy = lazy;
 	m->on_started = on_started;
-	if (addr_is_network(&m->addr) && tls_prepare(m, &err) < 0) {
-		(void)migration_free(m);
-		qmp_fail(call, &err);
-		return;
-	}
-	if (addr_is_network(&m->addr))
-		m->dial = dial_listen(g->daemon->base, &m->addr, on_listening, m);
-	if (addr_is_network(&m->addr) && !m->dial) {
-		(void)migration_free(m);
-		(void)merr_set(&err, -ENOMEM, "out of memory");
-		qmp_fail(call, &err);
-		return;
-	}
 	m->call = call;
+	m->on_armed = fn;
+	m->on_armed_opaque = opaque;
 	migration_install(g, m);
 	if (!addr_is_network(&m->addr))
 		start_local(m);

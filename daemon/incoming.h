@@ -18,11 +18,13 @@ int incoming_check(const struct guest *g, struct merr *err);
 int incoming_check_lazy(const struct guest *g, const struct addr *addr, struct merr *err);
 
 /*
- * After these: listen on ADDR and start a worker for G. CALL is answered when the worker runs, or with what went
- * wrong: the guest can then be given another try.
+ * After these: listen on ADDR and start a worker for G. FN is called when the worker runs (ERR is NULL), or with what went
+ * wrong: the guest can then be given another try. It may be called before this returns. CALL: whose session's descriptors ADDR
+ * may name; NULL: none.
  */
-void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error,
-		    bool lazy, struct qmp_call *call);
+typedef void (*incoming_fn)(void *opaque, const struct merr *err);
+void incoming_start(struct guest *g, const char *uri, const struct addr *addr, bool exit_on_error, bool lazy,
+		    struct qmp_call *call, incoming_fn fn, void *opaque);
 
 /* M's listen_fd, as query-migrate shows it; also if that was passed. */
 void incoming_note_address(struct migration *m);

@@ -34,6 +34,7 @@ int journal_write(struct migration *m, struct merr *err)
 		.strategy = migration_strategy_str(m->strategy),
 		.deadline_ms = m->deadline_ms,
 		.start_postcopy = m->start_postcopy,
+		.start_remote = m->start_remote,
 	};
 
 	if (m->has_listen_addr)

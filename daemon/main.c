@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The executable: migd, the daemon; or, when migd started it so, a worker or the greeter. */
+/* The executable: migd, the daemon; or, when migd started it so, a worker, the greeter, or a herald. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "daemon/options.h"
 #include "daemon/version.h"
 #include "engine/greeter-link.h"
+#include "engine/herald-link.h"
 #include "engine/link.h"
 
 /* Bad usage, and nothing was tried. */
@@ -155,6 +156,8 @@ int main(int argc, char *argv[])
 		return worker_main();
 	if (argc > 0 && strcmp(argv[0], GREETER_ARGV0) == 0)
 		return greeter_main();
+	if (argc > 0 && strcmp(argv[0], HERALD_ARGV0) == 0)
+		return herald_main();
 	if (fill_standard_fds() < 0)
 		return EXIT_FAILURE;
 	if (options_parse(argc, argv, &o, &err) < 0) {

@@ -20,6 +20,7 @@
 #include "daemon/daemon.h"
 #include "daemon/decisions.h"
 #include "daemon/dial.h"
+#include "daemon/foretell.h"
 #include "daemon/guest.h"
 #include "daemon/history.h"
 #include "daemon/journal.h"
@@ -33,7 +34,6 @@
 #include "daemon/timer.h"
 #include "daemon/tls.h"
 #include "daemon/worker.h"
-#include "qmp/server.h"
 #include "schema/events.h"
 
 /*
@@ -187,6 +187,7 @@ void migration_release(struct migration *m)
 	guest_forget_requests(m->guest, m);
 	m->timer = timer_free(m->timer);
 	m->cpr = cpr_cancel(m->cpr);
+	m->foretelling = foretell_cancel(m->foretelling);
 	m->dial = dial_cancel(m->dial);
 	recovery_abandon(m);
 	m->stream_fd = close_fd(m->stream_fd);
@@ -201,14 +202,15 @@ void migration_release(struct migration *m)
 	m->waits = false;
 }
 
-static void answer_call(struct migration *m)
+static void tell_not_armed(struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
-	if (!m->call)
+	if (!m->on_armed)
 		return;
 	(void)merr_set(&err, -ECANCELED, "Guest '%s' is gone", m->guest->name);
-	qmp_fail(TAKE_PTR(m->call), &err);
+	m->call = NULL;
+	TAKE_PTR(m->on_armed)(m->on_armed_opaque, &err);
 }
 
 /* The daemon ends, and the next one goes on with it; or the last attempt to write it failed. */
@@ -228,7 +230,7 @@ struct migration *migration_free(struct migration *m)
 	if (!m)
 		return NULL;
 	leave_record(m);
-	answer_call(m);
+	tell_not_armed(m);
 	/* The daemon ends: the worker and its journal stay for the next one. */
 	if (!migration_settled(m))
 		m->journaled = false;

@@ -27,6 +27,7 @@
 struct log_scope;
 struct cpr;
 struct dial;
+struct foretelling;
 struct guest;
 struct migration_tls;
 struct publication;
@@ -61,6 +62,7 @@ struct migration {
 	bool lazy;           /* incoming: the guest runs before all of its memory was read from its file */
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
 	bool allow_weak_handover; /* outgoing: a running guest may go where nobody answers */
+	bool start_remote;   /* outgoing: its guest is announced before it goes */
 	bool start_postcopy; /* outgoing: migrate-start-postcopy came */
 	enum migration_strategy strategy; /* outgoing */
 	uint64_t deadline_ms;             /* outgoing: since it began; 0: none */
@@ -79,6 +81,7 @@ struct migration {
 
 	struct worker *worker; /* NULL: none runs */
 	struct dial *dial;     /* a connection is being made */
+	struct foretelling *foretelling; /* its guest is being announced */
 	struct dial *recovery_dial;     /* the same for an operator's recovery (daemon/recovery.h) */
 	struct qmp_call *recovery_call; /* migrate-recover: to be answered when it listens */
 	int stream_fd;         /* for the worker's START; -1: it asks for one. Lazy: kept for successors */
@@ -102,7 +105,10 @@ struct migration {
 
 	/* The worker got its START (ERR is NULL), or could not be started; see daemon/start.h. */
 	void (*on_started)(struct migration *m, const struct merr *err);
-	struct qmp_call *call; /* migrate-incoming: to be answered when the worker runs */
+	/* Incoming: told once when the worker runs, or why it does not (daemon/incoming.h); the descriptors of whose session. */
+	void (*on_armed)(void *opaque, const struct merr *err);
+	void *on_armed_opaque;
+	struct qmp_call *call; /* with on_armed; borrowed from whoever is told */
 	bool orphaned;         /* its worker died: daemon/settle.h is at it */
 	uint64_t lost_ns;      /* orphaned: since when, or since the last attempt to replace it */
 	bool adopting;         /* its worker was found by this daemon, and has not said ADOPT yet */

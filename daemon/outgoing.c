@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "daemon/cpr.h"
 #include "daemon/daemon.h"
+#include "daemon/foretell.h"
 #include "daemon/greet.h"
 #include "daemon/guest.h"
 #include "daemon/migration.h"
@@ -123,7 +124,7 @@ static void on_connected(void *opaque, int fd, const struct merr *err)
 	struct merr own = MERR_INIT;
 
 	m->dial = NULL;
-	if (fd >= 0 && greet(m, fd, &own) < 0) {
+	if (fd >= 0 && greet(m, false, fd, &own) < 0) {
 		fd = close_fd(fd);
 		err = &own;
 	}
@@ -157,7 +158,22 @@ static void on_handed(struct migration *m, const struct merr *err)
 	}
 }
 
-/* A connection to begin with, a new VMM that has the memory, or a stream that is there at once. */
+/* The destination has a VMM for it, and waits. */
+static void on_foretold(struct migration *m, const struct merr *err)
+{
+	struct merr own = MERR_INIT;
+
+	if (!err) {
+		m->dial = peer_dial(m, 0, on_connected);
+		if (m->dial)
+			return;
+		(void)merr_set(&own, -ENOMEM, "out of memory");
+		err = &own;
+	}
+	start_failed(m, err);
+}
+
+/* A connection to begin with, an announcement before it, a new VMM that has the memory, or a stream that is there at once. */
 static int open_way(struct migration *m, const char *cpr_path, struct qmp_call *call, struct merr *err)
 {
 	bool network = addr_is_network(&m->addr);
@@ -171,11 +187,13 @@ static int open_way(struct migration *m, const char *cpr_path, struct qmp_call *
 		return r;
 	if (m->mig_mode == MIG_MODE_CPR_TRANSFER)
 		m->cpr = cpr_start(m, cpr_path, on_handed);
+	else if (m->start_remote)
+		m->foretelling = foretell(m, on_foretold);
 	else if (network)
 		m->dial = peer_dial(m, 0, on_connected);
 	else
 		start_worker(m);
-	return m->cpr || m->dial || (!network && m->mig_mode != MIG_MODE_CPR_TRANSFER) ?
+	return m->cpr || m->dial || m->foretelling || (!network && m->mig_mode != MIG_MODE_CPR_TRANSFER) ?
 		       0 : merr_set(err, -ENOMEM, "out of memory");
 }
 
@@ -234,6 +252,16 @@ static int check_preflight(const struct guest *g, const struct outgoing *o, stru
 			"connect to: only then can the destination be asked without migrating to it");
 }
 
+static int check_start_remote(const struct guest *g, const struct outgoing *o, struct merr *err)
+{
+	if (!o->start_remote ||
+	    (!o->preflight_only && g->parameters.mode == MIG_MODE_NORMAL && addr_is_network(o->addr)))
+		return 0;
+	return merr_set(err, -EINVAL,
+			"Parameter 'start-remote' expects the shared port of another host's migd (tcp:HOST:PORT), mode 'normal', "
+			"and a migration: no preflight alone");
+}
+
 static int check_strategy(const struct guest *g, const struct outgoing *o, struct merr *err)
 {
 	if (o->strategy != MIGRATION_STRATEGY_POSTCOPY)
@@ -257,6 +285,8 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing
 	if (r == 0)
 		r = check_preflight(g, o, err);
 	if (r == 0)
+		r = check_start_remote(g, o, err);
+	if (r == 0)
 		r = check_strategy(g, o, err);
 	if (r < 0)
 		return r;
@@ -265,6 +295,7 @@ int outgoing_start(struct guest *g, struct qmp_call *call, const struct outgoing
 		return r;
 	m->on_started = on_started;
 	m->preflight_only = o->preflight_only;
+	m->start_remote = o->start_remote;
 	m->allow_weak_handover = o->allow_weak_handover;
 	m->priority = o->priority;
 	m->strategy = o->strategy;

@@ -22,6 +22,7 @@ struct outgoing {
 	bool allow_weak_handover;
 	enum migration_strategy strategy;
 	uint64_t deadline_ms; /* 0: none */
+	bool start_remote;    /* announce it first (daemon/foretell.h): ADDR names its guest */
 	bool preflight_only;  /* compare with the other side, and stop (daemon/preflight.h) */
 };
 

@@ -92,7 +92,7 @@ static void on_connected(void *opaque, int fd, const struct merr *err)
 	struct merr own = MERR_INIT;
 
 	m->recovery_dial = NULL;
-	if (fd >= 0 && greet(m, fd, &own) < 0) {
+	if (fd >= 0 && greet(m, false, fd, &own) < 0) {
 		fd = close_fd(fd);
 		err = &own;
 	}

@@ -26,7 +26,7 @@ static bool is_there(const struct migration *m)
 }
 
 /* No source has begun yet: its handover id is not known. */
-static bool is_fresh(const struct migration *m)
+bool rendezvous_is_fresh(const struct migration *m)
 {
 	return migration_running(m) && strspn(m->handover_id, "0") == strlen(m->handover_id);
 }
@@ -51,7 +51,7 @@ static void consider(struct search *s, struct migration *m)
 		return;
 	if (strcmp(m->handover_id, s->handover_id) == 0)
 		s->exact = m;
-	else if (is_fresh(m))
+	else if (rendezvous_is_fresh(m))
 		s->fresh = m;
 }
 
@@ -110,4 +110,12 @@ struct migration *rendezvous_find(const struct daemon *d, const struct greeting 
 	if (!m)
 		*ret_why = s.known ? HOST_REFUSAL_NOT_WAITING : HOST_REFUSAL_NO_SUCH_GUEST;
 	return m && fits(d, m, g, ret_why) ? m : NULL;
+}
+
+bool rendezvous_waits(const struct daemon *d, const char *name)
+{
+	struct search s = { .name = name };
+
+	search(&s, d);
+	return s.fresh;
 }

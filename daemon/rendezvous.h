@@ -23,4 +23,10 @@ int rendezvous_check(const struct daemon *d, const char *name, struct merr *err)
  */
 struct migration *rendezvous_find(const struct daemon *d, const struct greeting *g, enum host_refusal *ret_why);
 
+/* M waits, and no source has begun yet. */
+bool rendezvous_is_fresh(const struct migration *m);
+
+/* Somebody waits under NAME, and no source has begun yet. */
+bool rendezvous_waits(const struct daemon *d, const char *name);
+
 #endif

@@ -49,6 +49,7 @@ struct journal {
 	const char *strategy;  /* or "" */
 	uint64_t deadline_ms;
 	bool start_postcopy;
+	bool start_remote;
 };
 
 /*

@@ -72,15 +72,15 @@ static int check_not_required(const struct migration *m, struct merr *err)
 
 /* ---- whether they fit ---- */
 
-static int check_endpoint(const struct migration *m, const char *id, const struct tls_creds *c, struct merr *err)
+static int check_endpoint(bool outgoing, const char *id, const struct tls_creds *c, struct merr *err)
 {
-	enum tls_creds_endpoint wanted = is_outgoing(m) ? TLS_CREDS_ENDPOINT_CLIENT : TLS_CREDS_ENDPOINT_SERVER;
+	enum tls_creds_endpoint wanted = outgoing ? TLS_CREDS_ENDPOINT_CLIENT : TLS_CREDS_ENDPOINT_SERVER;
 
 	if (c->endpoint == wanted)
 		return 0;
 	return merr_set(err, -EINVAL,
 			"TLS credentials '%s' are for endpoint '%s', and a migration's %s needs some for endpoint '%s'", id,
-			tls_creds_endpoint_str(c->endpoint), is_outgoing(m) ? "source" : "destination",
+			tls_creds_endpoint_str(c->endpoint), outgoing ? "source" : "destination",
 			tls_creds_endpoint_str(wanted));
 }
 
@@ -123,6 +123,15 @@ static int copy(const char *s, char **ret)
 	return s && s[0] && !*ret ? -ENOMEM : 0;
 }
 
+/* Who may connect, unless the guest's own parameter says so: with the host's credentials only. */
+static const char *authz_of(const struct migration *m, const struct migration_parameters *p)
+{
+	bool own;
+
+	(void)chosen(m, p, &own);
+	return own || text_of(&p->tls_authz)[0] ? text_of(&p->tls_authz) : m->guest->daemon->host.tls_authz_incoming;
+}
+
 static int tls_new(const struct migration *m, const char *id, const struct migration_parameters *p,
 		   struct migration_tls **ret, struct merr *err)
 {
@@ -134,7 +143,7 @@ static int tls_new(const struct migration *m, const char *id, const struct migra
 	if (r == 0)
 		r = copy(is_outgoing(m) ? hostname_of(m, p) : NULL, &t->hostname);
 	if (r == 0)
-		r = copy(is_outgoing(m) ? NULL : text_of(&p->tls_authz), &t->authz_id);
+		r = copy(is_outgoing(m) ? NULL : authz_of(m, p), &t->authz_id);
 	if (r < 0) {
 		(void)tls_free(t);
 		return merr_set(err, -ENOMEM, "out of memory");
@@ -156,13 +165,13 @@ struct migration_tls *tls_free(struct migration_tls *t)
 	return NULL;
 }
 
-static int resolve(const struct migration *m, struct migration_tls *t, struct merr *err)
+static int resolve(const struct daemon *d, bool outgoing, struct migration_tls *t, struct merr *err)
 {
 	struct tls_creds *c = NULL;
-	int r = objects_tls_creds(m->guest->daemon->objects, t->creds_id, &c, err);
+	int r = objects_tls_creds(d->objects, t->creds_id, &c, err);
 
 	if (r == 0)
-		r = check_endpoint(m, t->creds_id, c, err);
+		r = check_endpoint(outgoing, t->creds_id, c, err);
 	if (r == 0)
 		r = check_authz(c, t->authz_id, err);
 	if (r == 0)
@@ -185,7 +194,7 @@ int tls_prepare(struct migration *m, struct merr *err)
 	if (r == 0 && id[0])
 		r = tls_new(m, id, p, &t, err);
 	if (r == 0 && t)
-		r = resolve(m, t, err);
+		r = resolve(m->guest->daemon, is_outgoing(m), t, err);
 	if (r < 0) {
 		(void)tls_free(t);
 		return own || !id[0] ? r : merr_prefix(err, "the host's TLS credentials");
@@ -193,6 +202,27 @@ int tls_prepare(struct migration *m, struct merr *err)
 	m->tls = t;
 	m->tls_decided = true;
 	return 0;
+}
+
+int tls_prepare_hearing(const struct daemon *d, struct migration_tls **ret, struct merr *err)
+{
+	struct migration_tls *t;
+	int r;
+
+	*ret = NULL;
+	if (!d->host.tls_creds_incoming[0])
+		return 0;
+	t = calloc(1, sizeof(*t));
+	if (!t || copy(d->host.tls_creds_incoming, &t->creds_id) < 0 || copy(d->host.tls_authz_incoming, &t->authz_id) < 0) {
+		(void)tls_free(t);
+		return merr_set(err, -ENOMEM, "out of memory");
+	}
+	r = resolve(d, false, t, err);
+	if (r < 0)
+		(void)tls_free(t);
+	else
+		*ret = t;
+	return r < 0 ? merr_prefix(err, "the host's TLS credentials") : 0;
 }
 
 void tls_adopt(struct migration *m, const struct worker_start *start)
@@ -207,7 +237,7 @@ void tls_adopt(struct migration *m, const struct worker_start *start)
 		return;
 	r = tls_new(m, chosen(m, &start->parameters, &own), &start->parameters, &m->tls, &err);
 	if (r == 0)
-		r = m->tls->creds_id[0] ? resolve(m, m->tls, &err) : merr_set(&err, -ENOENT, "the host's were taken away");
+		r = m->tls->creds_id[0] ? resolve(m->guest->daemon, is_outgoing(m), m->tls, &err) : merr_set(&err, -ENOENT, "the host's were taken away");
 	/* They may have been replaced since the worker was told. */
 	if (r == 0)
 		r = tls_send(m, &err);
@@ -274,20 +304,9 @@ static int describe_priority(const struct tls_priority *p, struct worker_tls *w)
 		       : -ENOMEM;
 }
 
-/* A server of several guests is told which; or else the host's name. */
-static int describe_server_name(const struct migration *m, struct worker_tls *w)
+/* SERVER_NAME: what a server of several guests is told; or else it is the host's name. */
+static int describe(const struct migration_tls *t, const char *server_name, struct worker_tls *w)
 {
-	char name[GREETING_SERVER_NAME_MAX + 1];
-
-	w->has_server_name = greet_server_name(m, name);
-	if (w->has_server_name)
-		w->server_name = strdup(name);
-	return w->has_server_name && !w->server_name ? -ENOMEM : 0;
-}
-
-static int describe(const struct migration *m, struct worker_tls *w)
-{
-	const struct migration_tls *t = m->tls;
 	const struct tls_creds *c = t->creds;
 	int r = c->type == OBJECT_TYPE_TLS_CREDS_X509 ? describe_x509(c, w) : describe_psk(c, w);
 
@@ -295,10 +314,10 @@ static int describe(const struct migration *m, struct worker_tls *w)
 	w->authorize = t->authz_id != NULL;
 	w->has_hostname = t->hostname != NULL;
 	w->hostname = t->hostname ? strdup(t->hostname) : NULL;
-	if (t->hostname && !w->hostname)
+	w->has_server_name = server_name != NULL;
+	w->server_name = server_name ? strdup(server_name) : NULL;
+	if ((t->hostname && !w->hostname) || (server_name && !w->server_name))
 		r = -ENOMEM;
-	if (r == 0)
-		r = describe_server_name(m, w);
 	return r == 0 && c->has_priority ? describe_priority(&c->priority, w) : r;
 }
 
@@ -310,19 +329,25 @@ static void wipe(struct worker_tls *w)
 	worker_tls_done(w);
 }
 
-int tls_send(struct migration *m, struct merr *err)
+int tls_send_to(const struct migration_tls *t, const char *server_name, struct conn *c, struct merr *err)
 {
-	struct conn *c = m->worker ? worker_conn(m->worker) : NULL;
 	struct worker_tls w = { 0 };
-	int r;
+	int r = describe(t, server_name, &w);
 
-	if (!m->tls || !m->tls->creds || !c)
-		return 0;
-	r = describe(m, &w);
 	if (r == 0)
 		r = link_send_tls(c, &w);
 	wipe(&w);
-	return r < 0 ? merr_set_errno(err, r, "cannot tell a worker its TLS credentials '%s'", m->tls->creds_id) : 0;
+	return r < 0 ? merr_set_errno(err, r, "cannot tell a worker its TLS credentials '%s'", t->creds_id) : 0;
+}
+
+int tls_send(struct migration *m, struct merr *err)
+{
+	struct conn *c = m->worker ? worker_conn(m->worker) : NULL;
+	char name[GREETING_SERVER_NAME_MAX + 1];
+
+	if (!m->tls || !m->tls->creds || !c)
+		return 0;
+	return tls_send_to(m->tls, greet_server_name(m, false, name) ? name : NULL, c, err);
 }
 
 static void update(struct migration *m, const char *id)
@@ -385,7 +410,8 @@ int tls_check_unused(const struct daemon *d, const char *id, struct merr *err)
 	if (m)
 		return merr_set(err, -EBUSY, "object '%s' is in use by a migration of guest '%s': wait for its end, or cancel it", id,
 				m->guest->name);
-	if (strcmp(d->host.tls_creds, id) == 0 || strcmp(d->host.tls_creds_incoming, id) == 0)
+	if (strcmp(d->host.tls_creds, id) == 0 || strcmp(d->host.tls_creds_incoming, id) == 0 ||
+	    strcmp(d->host.tls_authz_incoming, id) == 0)
 		return merr_set(err, -EBUSY, "object '%s' is in use by the host's parameters: host-set-parameters first", id);
 	return 0;
 }
@@ -405,6 +431,15 @@ static int check_host_creds(const struct daemon *d, const char *was, const char 
 	return r < 0 ? merr_prefix(err, "Parameter '%s'", name) : 0;
 }
 
+static int check_host_authz(const struct daemon *d, const char *id, struct merr *err)
+{
+	const struct authz *a = NULL;
+
+	if (!id[0] || strcmp(id, d->host.tls_authz_incoming) == 0 || objects_authz(d->objects, id, &a, err) == 0)
+		return 0;
+	return merr_prefix(err, "Parameter 'tls-authz-incoming'");
+}
+
 int tls_check_host(const struct daemon *d, const struct host_parameters *p, struct merr *err)
 {
 	int r = check_host_creds(d, d->host.tls_creds, p->tls_creds, "tls-creds", TLS_CREDS_ENDPOINT_CLIENT, err);
@@ -412,5 +447,7 @@ int tls_check_host(const struct daemon *d, const struct host_parameters *p, stru
 	if (r == 0)
 		r = check_host_creds(d, d->host.tls_creds_incoming, p->tls_creds_incoming, "tls-creds-incoming",
 				     TLS_CREDS_ENDPOINT_SERVER, err);
+	if (r == 0)
+		r = check_host_authz(d, p->tls_authz_incoming, err);
 	return r;
 }

@@ -17,6 +17,7 @@
 #include "daemon/tls-sign.h"
 #include "schema/types.h"
 
+struct conn;
 struct daemon;
 struct migration;
 struct tls_creds;
@@ -40,10 +41,18 @@ int tls_prepare(struct migration *m, struct merr *err);
 /* M was taken over with START: the same again. A failure is logged: the worker can finish without its daemon's help. */
 void tls_adopt(struct migration *m, const struct worker_start *start);
 
+/*
+ * For an announcement to this host: *RET is NULL, or the host's credentials for what comes in. *RET_REQUIRED: it must be under
+ * TLS, if they are there or not. Errors as tls_prepare().
+ */
+int tls_prepare_hearing(const struct daemon *d, struct migration_tls **ret, struct merr *err);
+
 struct migration_tls *tls_free(struct migration_tls *t);
 
 /* Tell M's worker its credentials. 0 if it is not under TLS. */
 int tls_send(struct migration *m, struct merr *err);
+/* Tell the process at C of T. SERVER_NAME: outgoing, for a port that is shared; or NULL. */
+int tls_send_to(const struct migration_tls *t, const char *server_name, struct conn *c, struct merr *err);
 
 /* The object ID was made anew: tell the workers that use it. */
 void tls_object_changed(struct daemon *d, const char *id);
@@ -58,5 +67,12 @@ int tls_check_unused(const struct daemon *d, const char *id, struct merr *err);
 
 int tls_on_sign(struct migration *m, json_t *body, struct merr *err);
 int tls_on_authorize(struct migration *m, json_t *body, struct merr *err);
+
+/*
+ * The answers, SIGNED and AUTHORIZED, to the questions BODY of a process that uses T; NULL: it breaks the link's rules, ERR
+ * says how. WHO it is, for the log.
+ */
+json_t *tls_answer_sign(struct migration_tls *t, bool server, const char *who, json_t *body, struct merr *err);
+json_t *tls_answer_authorize(struct migration_tls *t, const struct daemon *d, const char *who, json_t *body, struct merr *err);
 
 #endif

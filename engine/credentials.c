@@ -3,8 +3,6 @@
 #include "engine/credentials.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +12,7 @@
 #include "base/fd.h"
 #include "engine/migration.h"
 #include "engine/report.h"
-
-#define BASE64_MAX (4 * ((TLS_TBS_MAX + 2) / 3) + 1)
+#include "engine/tls-bundle.h"
 
 struct credentials {
 	struct migration *m;
@@ -86,26 +83,17 @@ static uint32_t begin(struct credentials *c, enum link_type type)
 static int ask_signature(void *opaque, uint64_t deadline_ns, const struct tls_to_sign *what, uint8_t *sig, size_t *ret_len,
 			 struct merr *err)
 {
-	static const enum worker_sign_padding paddings[] = {
-		[TLS_PADDING_NONE] = WORKER_SIGN_PADDING_NONE,
-		[TLS_PADDING_PKCS1] = WORKER_SIGN_PADDING_PKCS1,
-		[TLS_PADDING_PSS] = WORKER_SIGN_PADDING_PSS,
-	};
 	struct credentials *c = opaque;
-	_cleanup_free_ char *tbs = malloc(BASE64_MAX);
-	int r;
+	_cleanup_free_ char *tbs = NULL;
+	struct worker_sign sign;
+	int r = tls_bundle_question(what, &sign, &tbs, err);
 
-	if (!tbs)
-		return merr_set_errno(err, -ENOMEM, "TLS: a signature");
-	(void)EVP_EncodeBlock((uint8_t *)tbs, what->tbs, (int)what->len);
+	if (r < 0)
+		return r;
 	LOCK_SCOPE(&c->turn);
 	{
 		LOCK_SCOPE(&c->lock);
-		c->sign = (struct worker_sign){ .identity = what->identity,
-						.certificate = (char *)(uintptr_t)what->certificate,
-						.digest = (char *)(uintptr_t)what->digest,
-						.padding = paddings[what->padding],
-						.tbs = tbs };
+		c->sign = sign;
 		c->sign.serial = begin(c, LINK_SIGN);
 	}
 	r = await_answer(c, deadline_ns, "sign", err);
@@ -153,24 +141,6 @@ static void answered(struct credentials *c)
 	wake_raise(c->answer_fd);
 }
 
-static int take_signature(struct credentials *c, const char *text)
-{
-	size_t len = strlen(text), padding = 0;
-	uint8_t decoded[TLS_SIGNATURE_MAX + 2];
-	int n;
-
-	if (len == 0 || len % 4 != 0 || len / 4 * 3 > sizeof(decoded))
-		return -EBADMSG;
-	while (padding < 2 && text[len - 1 - padding] == '=')
-		padding++;
-	n = EVP_DecodeBlock(decoded, (const uint8_t *)text, (int)len);
-	if (n <= 0 || (size_t)n - padding > sizeof(c->signature))
-		return -EBADMSG;
-	c->signature_len = (size_t)n - padding;
-	memcpy(c->signature, decoded, c->signature_len);
-	return 0;
-}
-
 void credentials_signed(struct credentials *c, const struct worker_signed *answer)
 {
 	LOCK_SCOPE(&c->lock);
@@ -180,7 +150,7 @@ void credentials_signed(struct credentials *c, const struct worker_signed *answe
 	if (answer->has_error || !answer->has_signature)
 		(void)merr_set(&c->error, -EACCES, "TLS: the daemon cannot sign: %s",
 			       answer->has_error ? answer->error : "no reason is given");
-	else if (take_signature(c, answer->signature) < 0)
+	else if (tls_bundle_signature(answer->signature, c->signature, &c->signature_len) < 0)
 		(void)merr_set(&c->error, -EBADMSG, "TLS: the daemon's signature is malformed");
 	answered(c);
 }
@@ -202,82 +172,12 @@ void credentials_authorized(struct credentials *c, const struct worker_authorize
 
 /* ---- the bundle ---- */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* HEX in place: its bytes overwrite its digits. */
-static int take_key(const struct worker_tls_psk *from, struct tls_psk *ret, struct merr *err)
-{
-	uint8_t *bytes = (uint8_t *)from->key;
-	size_t len = strlen(from->key);
-	int high, low;
-
-	for (size_t i = 0; i + 1 < len; i += 2) {
-		high = hex_digit(from->key[i]);
-		low = hex_digit(from->key[i + 1]);
-		if (high < 0 || low < 0)
-			return merr_set(err, -EBADMSG, "the shared key '%s' is not hexadecimal", from->identity);
-		bytes[i / 2] = (uint8_t)(high << 4 | low);
-	}
-	if (len % 2)
-		return merr_set(err, -EBADMSG, "the shared key '%s' has half a byte too much", from->identity);
-	*ret = (struct tls_psk){ .identity = from->identity, .key = bytes, .len = len / 2 };
-	return 0;
-}
-
-static int make(struct credentials *c, const struct worker_tls *b, struct tls_psk *psks, struct tls **ret, struct merr *err)
-{
-	bool server = c->m->start.direction == WORKER_DIRECTION_INCOMING;
-	struct tls_config config = {
-		.server = server,
-		.psk = b->kind == WORKER_TLS_KIND_PSK,
-		.ca = b->has_ca ? b->ca : NULL,
-		.crl = b->has_crl ? b->crl : NULL,
-		.certificates = (const char *const *)b->certificates,
-		.n_certificates = b->n_certificates,
-		.verify_peer = b->verify_peer,
-		.hostname = b->has_hostname ? b->hostname : NULL,
-		.server_name = b->has_server_name ? b->server_name : NULL,
-		.psks = psks,
-		.n_psks = b->n_psks,
-		.ciphers12 = b->has_ciphers12 ? b->ciphers12 : NULL,
-		.server_precedence = b->has_server_precedence && b->server_precedence,
-		.ciphersuites13 = b->has_ciphersuites13 ? b->ciphersuites13 : NULL,
-		.groups = b->has_groups ? b->groups : NULL,
-		.min_version = b->has_min_version ? b->min_version : NULL,
-		.max_version = b->has_max_version ? b->max_version : NULL,
-		.sign = ask_signature,
-		.authorize = server && b->authorize ? ask_authorization : NULL,
-		.opaque = c,
-	};
-	int r;
-
-	for (size_t i = 0; i < b->n_psks; i++) {
-		r = take_key(&b->psks[i], &psks[i], err);
-		if (r < 0)
-			return r;
-	}
-	*ret = tls_new(&config, err);
-	return *ret ? 0 : -EINVAL;
-}
-
 int credentials_replace(struct credentials *c, const struct worker_tls *b, struct merr *err)
 {
-	_cleanup_free_ struct tls_psk *psks = calloc(b->n_psks + 1, sizeof(*psks));
+	bool server = c->m->start.direction == WORKER_DIRECTION_INCOMING;
 	struct tls *tls = NULL;
-	int r;
+	int r = tls_bundle_open(b, server, ask_signature, server && b->authorize ? ask_authorization : NULL, c, &tls, err);
 
-	if (!psks)
-		return merr_set_errno(err, -ENOMEM, "TLS credentials");
-	r = make(c, b, psks, &tls, err);
-	for (size_t i = 0; i < b->n_psks; i++)
-		if (psks[i].key)
-			OPENSSL_cleanse((void *)(uintptr_t)psks[i].key, psks[i].len);
 	LOCK_SCOPE(&c->lock);
 	if (r < 0)
 		return c->tls ? r : merr_copy(&c->unusable, err);

@@ -7,8 +7,11 @@
 
 #include "engine/wire.h"
 
-/* id, verdict, tls, handover id, name */
+/* id, verdict, flags, handover id, name */
 #define SAYS_MAX (4 + 1 + 1 + GREETING_ID_LEN + 1 + GREETING_NAME_MAX)
+
+#define SAYS_TLS       1U
+#define SAYS_ANNOUNCES 2U
 
 /* RFC 8446, 6.2 */
 #define ALERT		     21
@@ -31,7 +34,7 @@ int greeter_send_says(struct conn *c, const struct greeter_says *s)
 
 	wcur_be32(&w, s->id);
 	wcur_u8(&w, s->verdict);
-	wcur_u8(&w, s->greeting.tls);
+	wcur_u8(&w, (s->greeting.tls ? SAYS_TLS : 0) | (s->greeting.announces ? SAYS_ANNOUNCES : 0));
 	wcur_bytes(&w, s->greeting.handover_id, GREETING_ID_LEN);
 	wcur_u8(&w, (uint8_t)len);
 	wcur_bytes(&w, s->greeting.guest, len);
@@ -55,19 +58,21 @@ int greeter_read_says(const struct conn_msg *m, struct greeter_says *ret, struct
 	struct greeter_says s = { 0 };
 	struct rcur c = m->body;
 	const uint8_t *id, *name;
-	uint8_t tls, len;
+	uint8_t flags, len;
 
 	s.id = rcur_be32(&c);
 	s.verdict = rcur_u8(&c);
-	tls = rcur_u8(&c);
+	flags = rcur_u8(&c);
 	id = rcur_bytes(&c, GREETING_ID_LEN);
 	len = rcur_u8(&c);
 	name = rcur_bytes(&c, len);
-	if (m->type != GREETER_SAYS || m->n_fds || c.bad || c.left || len > GREETING_NAME_MAX || tls > 1 ||
+	if (m->type != GREETER_SAYS || m->n_fds || c.bad || c.left || len > GREETING_NAME_MAX ||
+	    flags > (SAYS_TLS | SAYS_ANNOUNCES) ||
 	    s.verdict == GREETING_MORE || s.verdict >= GREETER_N_VERDICTS)
 		return merr_set(err, -EBADMSG, "greeter link: message %u with %zu bytes is malformed", m->type,
 				m->body.left);
-	s.greeting.tls = tls;
+	s.greeting.tls = flags & SAYS_TLS;
+	s.greeting.announces = flags & SAYS_ANNOUNCES;
 	memcpy(s.greeting.handover_id, id, GREETING_ID_LEN);
 	memcpy(s.greeting.guest, name, len);
 	if (s.verdict == GREETING_NAMED &&

@@ -73,6 +73,9 @@ enum link_type {
 	LINK_START_POSTCOPY,
 	LINK_PAUSE,
 	LINK_RECOVER,
+	/* A herald's: engine/herald-link.h */
+	LINK_HERALD_START = 225,
+	LINK_HERALD_ANSWER,
 	LINK_STATE = 230,
 	LINK_PASS,
 	LINK_CONNECT,
@@ -85,6 +88,8 @@ enum link_type {
 	LINK_ADMIT = 260,
 	LINK_DECISION,
 	LINK_RECONNECT,
+	LINK_HERALD_SAYS = 265,
+	LINK_HERALD_HEARD,
 };
 
 /* Descriptors of START. All are always sent; an absent one is /dev/null's. */
@@ -112,8 +117,12 @@ int link_send(struct conn *c, enum link_type type, const json_t *body, const int
 /* The JSON body of a received message; -EBADMSG with ERR if it is not one object. Caller decrefs. */
 int link_body(const struct conn_msg *m, json_t **ret, struct merr *err);
 
+/* A body that may be longer than a message, but not than MAX bytes: in a memfd. -E2BIG; else as link_send(), link_body(). */
+int link_send_long(struct conn *c, enum link_type type, const json_t *body, size_t max);
+int link_receive_long(struct conn_msg *m, size_t max, json_t **ret, struct merr *err);
+
 /*
- * Credentials, which may be longer than a message (LINK_TLS_MAX): in a memfd. link_receive_tls(): M is a TLS message; the
+ * Credentials (LINK_TLS_MAX): link_receive_tls(): M is a TLS message; the
  * caller calls worker_tls_done().
  */
 #define LINK_TLS_MAX (4U << 20)

@@ -33,6 +33,9 @@
 
 /* Descriptors: RAM blocks and their dirty maps, three times over; 255 channels, each with a pipe; waiting connections. */
 #define FILES_MAX 1536
+/* One connection, a link, and what comes over that. */
+#define HERALD_FILES_MAX   32
+#define HERALD_MEMORY_MAX  (256UL << 20)
 #define GREETER_FILES_MAX  (GREETER_CONNECTIONS_MAX + 64)
 #define GREETER_MEMORY_MAX (64UL << 20)
 
@@ -222,6 +225,7 @@ static const struct profile {
 	bool is_worker; /* with threads, and userfaultfds */
 } profiles[] = {
 	[SANDBOX_WORKER] = { allowed, ARRAY_SIZE(allowed), FILES_MAX, 0, true },
+	[SANDBOX_HERALD] = { allowed, ARRAY_SIZE(allowed), HERALD_FILES_MAX, HERALD_MEMORY_MAX, false },
 	[SANDBOX_GREETER] = { greeter_allowed, ARRAY_SIZE(greeter_allowed), GREETER_FILES_MAX, GREETER_MEMORY_MAX, false },
 };
 

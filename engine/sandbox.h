@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a worker, or the greeter, gives up before it reads a peer's first byte. */
+/* What a worker, the greeter, or a herald gives up before it reads a peer's first byte. */
 #ifndef MIGD_ENGINE_SANDBOX_H
 #define MIGD_ENGINE_SANDBOX_H
 
@@ -8,6 +8,7 @@
 enum sandbox {
 	SANDBOX_WORKER,
 	SANDBOX_GREETER,
+	SANDBOX_HERALD,
 };
 
 /*

@@ -24,7 +24,10 @@
 /* RFC 4648, 6, in the case that DNS names are usually written in; without padding, which no label may hold. */
 static const char base32_digits[] = "abcdefghijklmnopqrstuvwxyz234567";
 #define SUFFIX	      ".guest.migd"
+#define ANNOUNCEMENT  ".comes.migd"	/* as long as SUFFIX */
 #define LABEL_MAX     63U
+/* The preamble's flags. */
+#define FLAG_ANNOUNCES 1U
 #define BASE32_LEN(n) (((n) * 8 + 4) / 5)
 
 bool greeting_is_name(const char *name)
@@ -48,7 +51,7 @@ void greeting_write(const struct greeting *g, uint8_t ret[GREETING_LEN])
 	memcpy(name, g->guest, len);
 	wcur_be32(&w, GREETING_MAGIC);
 	wcur_be16(&w, GREETING_VERSION);
-	wcur_be16(&w, 0); /* flags */
+	wcur_be16(&w, g->announces ? FLAG_ANNOUNCES : 0);
 	wcur_bytes(&w, g->handover_id, GREETING_ID_LEN);
 	wcur_u8(&w, (uint8_t)len);
 	wcur_bytes(&w, name, sizeof(name));
@@ -88,15 +91,23 @@ static enum greeting_verdict read_preamble(struct rcur c, struct greeting *ret)
 	name = rcur_bytes(&c, GREETING_NAME_MAX);
 	if (c.bad)
 		return GREETING_MORE;
-	if (version != GREETING_VERSION || flags != 0 || !take_name(name, len, &g) ||
+	if (version != GREETING_VERSION || flags > FLAG_ANNOUNCES || !take_name(name, len, &g) ||
 	    !all_zero(name + len, GREETING_NAME_MAX - len))
 		return GREETING_GARBAGE;
 	memcpy(g.handover_id, id, GREETING_ID_LEN);
+	g.announces = flags == FLAG_ANNOUNCES;
 	*ret = g;
 	return GREETING_NAMED;
 }
 
 /* ---- the server name ---- */
+
+_Static_assert(sizeof(SUFFIX) == sizeof(ANNOUNCEMENT), "either has its place at the end");
+
+static const char *suffix_of(const struct greeting *g)
+{
+	return g->announces ? ANNOUNCEMENT : SUFFIX;
+}
 
 static char *put_base32(char *to, const uint8_t *from, size_t len)
 {
@@ -126,7 +137,7 @@ void greeting_server_name(const struct greeting *g, char ret[GREETING_SERVER_NAM
 	}
 	*to++ = '.';
 	to = put_base32(to, g->handover_id, GREETING_ID_LEN);
-	memcpy(to, SUFFIX, sizeof(SUFFIX));
+	memcpy(to, suffix_of(g), sizeof(SUFFIX));
 }
 
 static int digit_of(uint8_t c)
@@ -180,6 +191,7 @@ static bool take_server_name(const uint8_t *name, size_t len, struct greeting *r
 	    get_base32(name + len - tail + 1, BASE32_LEN(GREETING_ID_LEN), g.handover_id, GREETING_ID_LEN) !=
 		    GREETING_ID_LEN)
 		return false;
+	g.announces = strncasecmp((const char *)name + len - (sizeof(SUFFIX) - 1), ANNOUNCEMENT, sizeof(SUFFIX) - 1) == 0;
 	greeting_server_name(&g, again);
 	if (strlen(again) != len || strncasecmp(again, (const char *)name, len) != 0)
 		return false;

@@ -2,7 +2,8 @@
 /*
  * The first bytes of a connection to a port that several guests share: they name the guest (docs/shared-port.md, "On the
  * wire"). A plain connection begins with a preamble of GREETING_LEN bytes, one under TLS has a server name in its
- * ClientHello (RFC 6066, 3) that nobody looks up. Pure functions; what they read is a stranger's.
+ * ClientHello (RFC 6066, 3) that nobody looks up. Either also says whether the guest itself comes, or only word that it will
+ * (engine/herald-link.h). Pure functions; what they read is a stranger's.
  */
 #ifndef MIGD_TRANSPORT_GREETING_H
 #define MIGD_TRANSPORT_GREETING_H
@@ -27,6 +28,7 @@
 struct greeting {
 	char guest[GREETING_NAME_MAX + 1];
 	uint8_t handover_id[GREETING_ID_LEN];
+	bool announces;	/* no migration: its guest is announced */
 	bool tls;	/* read only: which of the two it was */
 };
 

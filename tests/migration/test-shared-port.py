@@ -153,7 +153,7 @@ def test_greetings_of_all_kinds(t):
     greetings = [
         (b"GET / HTTP/1.1\r\n\r\n", "malformed"), (bytes(200), "malformed"), (b"MiG", "closed"), (b"", "closed"),
         (migd_shared.preamble("g")[:-1], "closed"), (migd_shared.preamble("g", version=2), "malformed"),
-        (migd_shared.preamble("g", flags=1), "malformed"), (migd_shared.preamble("g", length=2), "malformed"),
+        (migd_shared.preamble("g", flags=2), "malformed"), (migd_shared.preamble("g", length=2), "malformed"),
         (migd_shared.preamble("gg", length=1), "malformed"), (migd_shared.preamble("g", length=255), "malformed"),
         (migd_shared.preamble("\n"), "malformed"), (migd_shared.preamble("x" * 127), "no-such-guest"),
         (b"QEVM\0\0\0\3", "unnamed"), (b"\x11\x22\x33\x44", "unnamed"),

@@ -69,6 +69,26 @@ static void assert_named(const void *p, size_t len, const struct greeting *want,
 		assert_int_equal(greeting_read(p, i, &g), GREETING_MORE);
 }
 
+static void test_announcements(void **state)
+{
+	struct greeting told = one, g;
+	char name[GREETING_SERVER_NAME_MAX + 1];
+	uint8_t bytes[GREETING_LEN];
+
+	(void)state;
+	for (int announces = 0; announces <= 1; announces++) {
+		told.announces = announces;
+		greeting_write(&told, bytes);
+		assert_named(bytes, sizeof(bytes), &told, false);
+		assert_int_equal(greeting_read(bytes, sizeof(bytes), &g), GREETING_NAMED);
+		assert_int_equal(g.announces, announces);
+		greeting_server_name(&told, name);
+		assert_true(strstr(name, announces ? ".comes.migd" : ".guest.migd"));
+	}
+	bytes[7] = 2; /* an unknown flag */
+	assert_int_equal(greeting_read(bytes, sizeof(bytes), &g), GREETING_GARBAGE);
+}
+
 static enum greeting_verdict verdict(const void *p, size_t len)
 {
 	struct greeting g;
@@ -381,6 +401,7 @@ static void test_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_announcements),
 		cmocka_unit_test(test_preambles),
 		cmocka_unit_test(test_changed_preambles),
 		cmocka_unit_test(test_openssl),
