@@ -22,7 +22,8 @@ const struct ctl_group ctl_groups[] = {
 	{ "Raw", ctl_raw_commands },
 	{ "What is wrong", ctl_doctor_commands },
 	{ "Help", ctl_help_commands },
-	{ "The command line", ctl_completion_commands },
+	{ "The command line", ctl_shell_commands },
+	{ "Completion", ctl_completion_commands },
 	{ 0 },
 };
 

@@ -71,14 +71,18 @@ extern const struct ctl_command ctl_history_commands[];
 extern const struct ctl_command ctl_raw_commands[];
 extern const struct ctl_command ctl_doctor_commands[];
 extern const struct ctl_command ctl_postcopy_commands[];
+extern const struct ctl_command ctl_shell_commands[];
 extern const struct ctl_command ctl_completion_commands[];
 extern const struct ctl_command ctl_help_commands[];
 
 /* NULL: there is none of that name. */
 const struct ctl_command *ctl_find_command(const char *name);
 
-/* Carry out what a command line says; an enum ctl_status, everything was printed. */
-int ctl_main(int argc, char **argv);
+/*
+ * Carry out what a command line says; an enum ctl_status, everything was printed. DEFAULTS (NULL: none): the socket, the guest
+ * and whether answers are JSON, where the command line does not say.
+ */
+int ctl_main(int argc, char **argv, const struct ctl *defaults);
 
 /* Whether an option was given, and its value; NULL: it was not. */
 static inline bool ctl_has(const struct ctl *ctl, enum ctl_option option)

@@ -31,16 +31,15 @@ static int read_timeout(struct ctl *ctl, struct merr *err)
 
 static int read_command_line(int argc, char **argv, struct ctl *ctl, struct merr *err)
 {
-	const char *from_env = getenv("MIGD_SOCKET");
 	int r = ctl_options_parse(argc, argv, ctl, err);
 
 	if (r != CTL_OK)
 		return r;
-	ctl->socket_path = from_env && *from_env ? from_env : SOCKET_DEFAULT;
 	if (ctl_has(ctl, CTL_OPT_SOCKET))
 		ctl->socket_path = ctl_value(ctl, CTL_OPT_SOCKET);
-	ctl->guest = ctl_value(ctl, CTL_OPT_GUEST);
-	ctl->json = ctl_has(ctl, CTL_OPT_JSON);
+	if (ctl_has(ctl, CTL_OPT_GUEST))
+		ctl->guest = ctl_value(ctl, CTL_OPT_GUEST);
+	ctl->json = ctl->json || ctl_has(ctl, CTL_OPT_JSON);
 	if (ctl->n_args == 0 && (ctl_has(ctl, CTL_OPT_HELP) || ctl_has(ctl, CTL_OPT_VERSION)))
 		return CTL_OK;
 	r = commands_choose(ctl, err);
@@ -98,12 +97,16 @@ static void report(const struct ctl *ctl, int status, const struct merr *err)
 	fprintf(stderr, "\n");
 }
 
-int ctl_main(int argc, char **argv)
+int ctl_main(int argc, char **argv, const struct ctl *defaults)
 {
-	struct ctl ctl = { 0 };
+	const char *from_env = getenv("MIGD_SOCKET");
+	struct ctl ctl = { .socket_path = from_env && *from_env ? from_env : SOCKET_DEFAULT };
 	struct merr err = MERR_INIT;
-	int status = read_command_line(argc, argv, &ctl, &err);
+	int status;
 
+	if (defaults)
+		ctl = (struct ctl){ .socket_path = defaults->socket_path, .guest = defaults->guest, .json = defaults->json };
+	status = read_command_line(argc, argv, &ctl, &err);
 	if (status == CTL_OK)
 		status = run(&ctl, &err);
 	if (merr_is_set(&err))
@@ -116,5 +119,5 @@ int ctl_main(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	return ctl_main(argc, argv);
+	return ctl_main(argc, argv, NULL);
 }

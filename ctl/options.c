@@ -33,6 +33,7 @@ const struct ctl_option_row ctl_options[CTL_N_OPTIONS] = {
 	[CTL_OPT_PEER] = { "peer", 0, "URI", "whether the other host can be reached there: tcp:HOST:PORT or unix:PATH" },
 	[CTL_OPT_TLS_DIR] = { "tls-dir", 0, "DIR", "the files of TLS credentials in that directory" },
 	[CTL_OPT_STATE_DIR] = { "state-dir", 0, "DIR", "migd's state directory (default: /run/migd)" },
+	[CTL_OPT_KEEP_GOING] = { "keep-going", 'k', NULL, "go on after a command that failed" },
 	[CTL_OPT_MAN] = { "man", 0, NULL, "print it as the manual page has it" },
 };
 

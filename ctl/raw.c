@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "ctl/ctl.h"
+#include "ctl/spec.h"
 
 /* Send one JSON text as it is, and print the answer as it is. CTL_FAILED without ERR: the answer was an error. */
 static int exchange(struct ctl *ctl, const char *text, struct merr *err)
@@ -51,12 +52,18 @@ static int qmp_run(struct ctl *ctl, struct merr *err)
 {
 	_cleanup_json_ json_t *request = NULL;
 	_cleanup_free_ char *text = NULL;
+	const json_t *args;
 
 	if (ctl->n_args == 0)
 		return exchange_lines(ctl, err);
 	if (ctl->args[0][strspn(ctl->args[0], " \t\n")] == '{')
 		return exchange(ctl, ctl->args[0], err);
-	request = json_pack("{s:s, s:o}", "execute", ctl->args[0], "arguments", ctl_guest_args(ctl));
+	/* A command that is not about a guest takes none, whatever the shell's is. */
+	args = spec_arguments(ctl->args[0]);
+	if (args && !spec_member(args, "guest"))
+		request = json_pack("{s:s}", "execute", ctl->args[0]);
+	else
+		request = json_pack("{s:s, s:o}", "execute", ctl->args[0], "arguments", ctl_guest_args(ctl));
 	text = json_dumps(request, 0);
 	if (!text) {
 		merr_set(err, -EINVAL, "qmp: '%s' is neither a JSON object nor a command's name", ctl->args[0]);

@@ -10,11 +10,11 @@ import threading
 class FakeQmp:
     """answers: {command: value, or a list of values, one a call (the last stays; wrap a value that is a list), or Exception(text) for an error}."""
 
-    def __init__(self, path, answers):
+    def __init__(self, path, answers, events=()):
         self.path = path
         self.answers = dict(answers)
         self.requests = []
-        self.events = []  # sent after qmp_capabilities
+        self.events = list(events)  # sent after qmp_capabilities
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(path)
         self._listener.listen(5)
