@@ -134,7 +134,7 @@ static int threads_run(struct ctl *ctl, struct merr *err)
 	json_array_foreach(threads, i, x) {
 		bool channel = json_object_get(x, "channel");
 
-		table_add(&t, "%s", ctl_str(x, "thread-name", "?"));
+		table_add(&t, "%s", ctl_str(x, "name", "?"));
 		table_add(&t, "%lld", (long long)ctl_int(x, "thread-id", 0));
 		table_add(&t, "%s", channel ? ctl_size(ctl_number(x, "channel.transferred", 0), sent, sizeof(sent)) : "-");
 		table_add(&t, "%s%s", channel ? ctl_size(ctl_number(x, "channel.bandwidth", 0), speed, sizeof(speed)) : "-",

@@ -23,7 +23,7 @@ static int append_channel(json_t *list, const struct stats_page *st, unsigned in
 {
 	char name[NAME_MAX_LEN];
 	struct migration_thread_info t = {
-		.thread_name = name,
+		.name = name,
 		.thread_id = (int64_t)stats_channel_get(st, id, thread_id),
 		.has_channel = true,
 		.channel = { .id = (uint8_t)id,
@@ -39,7 +39,7 @@ static int append_channel(json_t *list, const struct stats_page *st, unsigned in
 static int append_main(json_t *list, const struct stats_page *st)
 {
 	char name[] = "mig/src/main";
-	struct migration_thread_info t = { .thread_name = name,
+	struct migration_thread_info t = { .name = name,
 					   .thread_id = (int64_t)stats_get(st, main_thread_id) };
 
 	return t.thread_id ? append(list, &t) : 0;

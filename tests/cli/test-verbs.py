@@ -101,7 +101,7 @@ def test_guests_and_migrations(t):
     waiting = {"direction": "outgoing", "status": "setup", "uri": "tcp:h:1", "transferred": 0, "priority": 0}
     listed = [{"guest": f"vm{i}", **waiting, **({"queue": {"position": i, "length": 2}} if i else {})} for i in (2, 0, 1)]
     fake = server(t, system_wakeup={}, quit={}, query_name={"name": "vm1"}, query_uuid={"UUID": "0-1"}, migrate_continue={},
-                  query_migrations=[listed], query_migrationthreads=[[{"thread-name": "mig/src/main", "thread-id": 7}]],
+                  query_migrations=[listed], query_migrationthreads=[[{"name": "mig/src/main", "thread-id": 7}]],
                   query_version={"qemu": {"major": 1, "minor": 2, "micro": 3}, "package": "p"}, announce_self={},
                   query_migrate_parameters={"announce-initial": 50, "announce-max": 550, "announce-rounds": 5, "announce-step": 100},
                   query_migrate_capabilities=[[{"capability": "events", "state": True}]], migrate_set_capabilities={})

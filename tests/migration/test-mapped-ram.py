@@ -231,11 +231,11 @@ def test_direct_io_needs_its_descriptor(t):
              for n in os.listdir(f"/proc/{worker}/fd") if os.readlink(f"/proc/{worker}/fd/{n}") == f"{t.dir}/one"]
     t.check(sorted(bool(f & os.O_DIRECT) for f in flags) == [False, True], f"the worker has one of each: {flags}")
     # Each that has written something; they have their names.
-    threads = [i for i in src.command("query-migrationthreads") if i["thread-name"].startswith("mig/src/send_")]
+    threads = [i for i in src.command("query-migrationthreads") if i["name"].startswith("mig/src/send_")]
     t.check(threads, "threads are shown")
     for i in threads:
         with open(f"/proc/{worker}/task/{i['thread-id']}/comm") as f:
-            t.check(f.read().strip() == i["thread-name"], f"{i} has its name")
+            t.check(f.read().strip() == i["name"], f"{i} has its name")
     t.speed_up(src)
     info = t.wait_end(src)
     t.check(info["status"] == "completed", f"the source says {info}")

@@ -132,13 +132,13 @@ def test_slow_lives_and_cancels_at_once(t):
     t.start(src, dst)
     t.wait_active(src)
     threads = src.command("query-migrationthreads")
-    names = {thread["thread-name"] for thread in threads}
+    names = {thread["name"] for thread in threads}
     t.check(names == {"mig/src/main"} | {f"mig/src/send_{i}" for i in range(16)}, f"the threads are {names}")
     worker = t.a.workers()[0]
     ids = {int(tid) for tid in os.listdir(f"/proc/{worker}/task")}
     t.check({thread["thread-id"] for thread in threads} <= ids, f"{threads} are threads of the worker: {ids}")
     with open(f"/proc/{worker}/task/{threads[0]['thread-id']}/comm") as f:
-        t.check(threads[0]["thread-name"].startswith(f.read().strip()), "they are called so")
+        t.check(threads[0]["name"].startswith(f.read().strip()), "they are called so")
     sent = [thread["channel"]["transferred"] for thread in threads if "channel" in thread]
     t.check(len(sent) == 16 and sum(sent) > 16 * 64, f"each channel's bytes: {sent}")
     src.command("migrate_cancel")
