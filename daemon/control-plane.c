@@ -49,6 +49,16 @@ static void check_descriptors(const struct daemon *d)
 			    (uintmax_t)limit.rlim_cur, d->config.qmp.max_clients);
 }
 
+static void on_answered(void *opaque, const struct qmp_answered *a)
+{
+	enum metrics_answer answer = a->refused ? METRICS_REFUSED : a->error ? METRICS_ERROR : METRICS_RETURNED;
+
+	/* The outer one is counted. */
+	if (!a->inner)
+		metrics_command(opaque, a->command ? a->command->access : QMP_ACCESS__MAX, answer);
+	audit_answered(opaque, a);
+}
+
 int plane_start(struct daemon *d, struct merr *err)
 {
 	const struct qmp_server_options o = {
@@ -62,7 +72,7 @@ int plane_start(struct daemon *d, struct merr *err)
 		.opaque = d,
 		.rights = access_rights,
 		.refuse = access_refuse,
-		.answered = audit_answered,
+		.answered = on_answered,
 	};
 
 	d->plane = calloc(1, sizeof(*d->plane));

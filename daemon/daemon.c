@@ -26,6 +26,7 @@
 #include "daemon/history.h"
 #include "daemon/host.h"
 #include "daemon/listeners.h"
+#include "daemon/metrics-http.h"
 #include "daemon/object-watch.h"
 #include "daemon/object.h"
 #include "daemon/passed.h"
@@ -197,6 +198,8 @@ static int build(struct daemon *d, struct merr *err)
 	adopt_all(d);
 	r = listeners_open(d, &d->listeners, err);
 	if (r == 0)
+		r = metrics_http_open(d, &d->metrics_http, err);
+	if (r == 0)
 		r = open_sockets(d, err);
 	if (r < 0)
 		return r;
@@ -249,6 +252,7 @@ struct daemon *daemon_free(struct daemon *d)
 		return NULL;
 	p = private_of(d);
 	d->passed = passed_free(d->passed);
+	d->metrics_http = metrics_http_free(d->metrics_http);
 	d->door = door_close(d->door);
 	d->listeners = listeners_free(d->listeners);
 	d->registry = registry_free(d->registry);

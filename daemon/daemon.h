@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "base/err.h"
+#include "daemon/metrics.h"
 #include "qmp/server.h"
 #include "schema/types.h"
 
@@ -21,6 +22,7 @@ struct expected;
 struct fdsets;
 struct history;
 struct listeners;
+struct metrics_http;
 struct object_watch;
 struct objects;
 struct passed;
@@ -47,6 +49,8 @@ struct daemon {
 	struct access *access;	     /* daemon/access.h */
 	struct host_parameters host; /* daemon/host.h */
 	struct host_parameters host_given; /* what was set by QMP: it goes over config.host */
+	struct metrics_counts counts; /* daemon/metrics.h */
+	struct metrics_http *metrics_http; /* NULL: they are not served */
 	struct event *share_timer;   /* daemon/shares.h */
 	uint64_t shared_ns;
 	struct event *queue_timer;   /* daemon/queue.h */

@@ -557,9 +557,11 @@ static int on_message(void *opaque, struct conn_msg *msg, struct merr *err)
 static void on_worker_exit(void *opaque, const char *how)
 {
 	_log_scope_ struct log_scope scope;
+	struct migration *m = opaque;
 
-	migration_log_scope(&scope, opaque);
-	settle_worker_exited(opaque, how);
+	migration_log_scope(&scope, m);
+	metrics_worker_died(m->guest->daemon);
+	settle_worker_exited(m, how);
 }
 
 const struct worker_handler link_handler = { on_message, on_worker_exit };

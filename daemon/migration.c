@@ -354,6 +354,8 @@ int migration_set_status(struct migration *m, enum migration_status status)
 		note_postcopy(m);
 	if (status_in(m, ENDED) && stats_get(m->stats, end_ns) == 0)
 		stats_set(m->stats, end_ns, clock_now_ns());
+	if (status_in(m, ENDED) && !(ENDED >> before & 1))
+		metrics_migration_ended(m);
 	if (has_arrived(m, before))
 		announce_arrival(m->guest);
 	tell_status(m, before);

@@ -15,6 +15,7 @@
 #include "daemon/daemon.h"
 #include "daemon/host.h"
 #include "daemon/json.h"
+#include "daemon/metrics-http.h"
 #include "daemon/object-watch.h"
 #include "daemon/object.h"
 #include "daemon/supervisor.h"
@@ -67,11 +68,23 @@ static void review_host(struct daemon *d, const struct config *before)
 	host_reconfigured(d);
 }
 
+static void review_metrics(struct daemon *d, const struct config *before)
+{
+	struct merr err = MERR_INIT;
+
+	if (strcmp(d->config.metrics.listen, before->metrics.listen) == 0)
+		return;
+	d->metrics_http = metrics_http_free(d->metrics_http);
+	if (metrics_http_open(d, &d->metrics_http, &err) < 0)
+		log_err("metrics are served nowhere: %s", merr_msg(&err));
+}
+
 static void (*const listeners[])(struct daemon *d, const struct config *before) = {
 	review_log_level,
 	review_access,
 	review_plane,
 	review_host,
+	review_metrics,
 };
 
 /* ---- taking it ---- */
@@ -210,8 +223,9 @@ static json_t *describe(const struct daemon *d)
 		if (differs(&d->config, &d->config_source->wanted, k))
 			(void)json_array_append_new(waiting, json_sprintf("%s.%s", k.section->name, k.key->name));
 	}
-	return json_pack("{s:s*, s:o, s:o, s:o, s:s}", "file", d->config_source->path, "config", config_to_json(&shown),
-			 "settings", settings, "waiting", waiting, "log-level", log_level_str(log_level()));
+	return json_pack("{s:s*, s:o, s:o, s:o, s:s, s:s}", "file", d->config_source->path, "config", config_to_json(&shown),
+			 "settings", settings, "waiting", waiting, "log-level", log_level_str(log_level()),
+			 "metrics-address", metrics_http_address(d->metrics_http));
 }
 
 void cmd_query_config(struct qmp_call *call, const struct query_config_args *args)

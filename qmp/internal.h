@@ -95,6 +95,7 @@ struct qmp_server {
 	struct event *turns;	/* due while `ready` has some */
 	TAILQ_HEAD(, qmp_listener) listeners;
 	unsigned int n_sessions;
+	uint64_t n_dropped;
 	struct qmp_parser_limits parser_limits;
 	const struct qmp_command **by_name;	/* sorted; those of qmp_builtin_commands too */
 	size_t n_commands;

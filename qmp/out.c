@@ -56,6 +56,7 @@ void qmp_session_send_line(struct qmp_session *s, const void *line, size_t len)
 	if (s->fd < 0)
 		return;
 	if (qmp_session_unsent(s) > QMP_MAX_OUT_BYTES) {
+		s->server->n_dropped++;
 		qmp_session_close(s);
 		return;
 	}

@@ -220,6 +220,7 @@ void qmp_server_unlisten(struct qmp_server *s, int fd)
 static int add_session(struct qmp_server *s, int fd, const char *guest, bool read_only, struct merr *err)
 {
 	if (s->n_sessions >= s->options.limits.sessions) {
+		s->n_dropped++;
 		refuse(s, fd);
 		return merr_set(err, -EUSERS, "too many QMP clients: there are %u already", s->options.limits.sessions);
 	}
@@ -251,6 +252,16 @@ void qmp_server_close_guest(struct qmp_server *s, const char *guest)
 		if (is_bound_to(session->guest, guest))
 			qmp_session_close(session);
 	}
+}
+
+unsigned int qmp_server_n_sessions(const struct qmp_server *s)
+{
+	return s->n_sessions;
+}
+
+uint64_t qmp_server_n_dropped(const struct qmp_server *s)
+{
+	return s->n_dropped;
 }
 
 void qmp_server_review_rights(struct qmp_server *s)

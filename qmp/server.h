@@ -131,6 +131,10 @@ void qmp_server_set_limits(struct qmp_server *s, const struct qmp_server_limits 
 /* What the `rights` of the options say may have changed: ask for every session. */
 void qmp_server_review_rights(struct qmp_server *s);
 
+/* Clients that are connected; and those that were cut off for they did not read, or refused for there were too many. */
+unsigned int qmp_server_n_sessions(const struct qmp_server *s);
+uint64_t qmp_server_n_dropped(const struct qmp_server *s);
+
 /* For handlers. */
 void *qmp_call_opaque(const struct qmp_call *call);
 /* The guest a session is bound to, or NULL. */
