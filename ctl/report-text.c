@@ -109,7 +109,7 @@ static void print_bar(const char *name, int64_t us, int64_t most)
 
 static void print_blackout(const json_t *b)
 {
-	static const char *const parts[] = { "pause", "save", "sync", "ram", "transfer", "load", "commit", "resume" };
+	static const char *const parts[] = { "pause", "hold", "save", "sync", "ram", "transfer", "load", "commit", "resume" };
 
 	if (!b)
 		return;

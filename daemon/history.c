@@ -142,9 +142,14 @@ static int save(struct history *h, const struct record *r)
 {
 	_cleanup_free_ char *text = record_file_text(r);
 	struct merr err = MERR_INIT;
-	int res = text ? state_dir_record_write(h->daemon->state, r->data.id, text, &err) :
-			 merr_set(&err, -ENOMEM, "cannot write a record: out of memory");
+	int res;
 
+	if (!text)
+		res = merr_set(&err, -ENOMEM, "cannot write a record: out of memory");
+	else if (strlen(text) > RECORD_FILE_MAX)
+		res = merr_set(&err, -EFBIG, "a record takes %zu bytes, at most %u are kept", strlen(text), RECORD_FILE_MAX);
+	else
+		res = state_dir_record_write(h->daemon->state, r->data.id, text, &err);
 	if (res < 0 && !h->failing)
 		log_err("the history of migrations has holes from now on: %s guest='%s' mig=%s", merr_msg(&err),
 			r->data.guest, r->data.id);

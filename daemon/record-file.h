@@ -19,8 +19,8 @@
 struct record;
 
 #define RECORD_FILE_FORMAT 1
-/* Some three times what a full record takes. */
-#define RECORD_FILE_MAX	   (1024U * 1024U)
+/* A full record takes a tenth of it, but for parameters that are lists. */
+#define RECORD_FILE_MAX	   (4096U * 1024U)
 /* The first line: two texts of MERR_MSG_MAX and an address, escaped. */
 #define RECORD_HEAD_MAX	   (16U * 1024U)
 

@@ -3,6 +3,9 @@
  * The flight recorder: what is known of one migration, noted while it runs. Everything in it is bounded (RECORD_*_MAX), so
  * that a record takes no more than RECORD_BYTES_MAX of memory, however long its migration takes.
  *
+ *   daemon/record.c        its beginning, its phases, and who goes on with it
+ *   daemon/record-events.c what happened, in words
+ *   daemon/record-numbers.c passes, samples, the blackout
  *   daemon/recorder.c      looks at the running ones every 100 ms: samples, stalls
  *   daemon/record-file.c   how a record looks in a file
  *   daemon/history.c       keeps them
@@ -27,7 +30,7 @@ struct migration;
 #define RECORD_EVENTS_MAX  256U
 #define RECORD_TEXT_MAX	   256U /* of an event, NUL included */
 
-/* docs/errors-and-limits.md says so. */
+/* But for parameters that are lists. docs/errors-and-limits.md says so. */
 #define RECORD_BYTES_MAX (256U * 1024U)
 
 struct record {

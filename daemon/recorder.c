@@ -13,8 +13,9 @@
 
 #define LOOK_MS	     100U
 #define STALL_NS     (200 * NS_PER_MS)
-/* What a daemon that is killed takes with it. */
+/* What a daemon that is killed takes with it: of numbers, and of what happens. Writing a long record takes milliseconds. */
 #define SAVE_NS	     (10 * NS_PER_SEC)
+#define SAVE_SOON_NS NS_PER_SEC
 
 #define IN(status) (1U << MIGRATION_STATUS_##status)
 /* Something is on its way. */
@@ -80,7 +81,7 @@ static void save_now_and_then(struct migration *m, uint64_t now)
 {
 	struct record *r = m->record;
 
-	if (!status_in(m, STANDS_STILL) && (r->unsaved || now - r->saved_ns >= SAVE_NS))
+	if (!status_in(m, STANDS_STILL) && now - r->saved_ns >= (r->unsaved ? SAVE_SOON_NS : SAVE_NS))
 		history_save(m->guest->daemon->history, m);
 }
 
