@@ -7,7 +7,7 @@
 
 #include "daemon/record.h"
 
-/* NS of CLOCK_MONOTONIC, since the migration began. */
+/* NS of CLOCK_MONOTONIC, since the migration began; what is to come is now. */
 uint64_t record_at_us(const struct record *r, uint64_t ns);
 
 /*

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "daemon/daemon.h"
 #include "daemon/guest.h"
@@ -25,6 +26,10 @@ _Static_assert(RECORD_PHASES_MAX * sizeof(struct record_phase) + RECORD_PASSES_M
 
 uint64_t record_at_us(const struct record *r, uint64_t ns)
 {
+	uint64_t now = clock_now_ns();
+
+	/* Workers' times are believed up to now. */
+	ns = min_u64(ns, now);
 	return ns > r->start_ns ? (ns - r->start_ns) / NS_PER_US : 0;
 }
 
