@@ -97,11 +97,12 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 static int find_worker(struct migration *m, const struct journal *j, struct merr *err)
 {
 	struct daemon *d = m->guest->daemon;
+	const struct worker_place place = { d->cgroups, &d->config.workers, j->id };
 	int fd, r = state_dir_worker_connect(d->state, j->id, &fd);
 
 	if (r < 0)
 		return merr_set_errno(err, r, "nobody answers on its socket");
-	return worker_adopt(d->base, fd, j->worker_pid, j->worker_start_time, &link_handler, m,
+	return worker_adopt(d->base, fd, j->worker_pid, j->worker_start_time, &place, &link_handler, m,
 			    &m->worker, err);
 }
 

@@ -17,6 +17,7 @@
 #include "base/short-slice.h"
 #include "daemon/access.h"
 #include "daemon/adopt.h"
+#include "daemon/cgroup.h"
 #include "daemon/command.h"
 #include "daemon/config-source.h"
 #include "daemon/control-plane.h"
@@ -194,6 +195,7 @@ static int build(struct daemon *d, struct merr *err)
 	d->history = history_new(d);
 	if (!d->history)
 		return merr_set(err, -ENOMEM, "out of memory");
+	d->cgroups = cgroups_new(&d->config.workers);
 	settings_prune(d);
 	adopt_all(d);
 	r = listeners_open(d, &d->listeners, err);
@@ -274,6 +276,7 @@ struct daemon *daemon_free(struct daemon *d)
 	(void)timer_free(p->signals.interrupt);
 	(void)timer_free(p->signals.hangup);
 	d->state = state_dir_free(d->state);
+	d->cgroups = cgroups_free(d->cgroups);
 	d->supervisor = supervisor_free(d->supervisor);
 	if (d->base)
 		event_base_free(d->base);

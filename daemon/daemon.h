@@ -17,6 +17,7 @@
 struct access;
 struct config_source;
 struct control_plane;
+struct cgroups;
 struct door;
 struct expected;
 struct fdsets;
@@ -35,6 +36,7 @@ struct daemon {
 	struct qmp_server *qmp;
 	struct control_plane *plane;       /* daemon/control-plane.h */
 	struct passed *passed; /* by the service manager; NULL once all is open */
+	struct cgroups *cgroups; /* workers'; NULL: they have none */
 	struct supervisor *supervisor; /* NULL: there is none */
 	struct registry *registry;
 	struct door *door;

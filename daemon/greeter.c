@@ -79,7 +79,7 @@ static int ensure(struct greeter *g)
 	if (g->pause)
 		return -EAGAIN;
 	g->started_ns = clock_now_ns();
-	if (worker_spawn(g->base, g->exe_fd, GREETER_ARGV0, &process_handler, g, &g->process, &err) < 0) {
+	if (worker_spawn(g->base, g->exe_fd, GREETER_ARGV0, NULL, &process_handler, g, &g->process, &err) < 0) {
 		log_err("%s", merr_msg(&err));
 		back_off(g);
 		return -EAGAIN;

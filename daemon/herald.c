@@ -192,7 +192,7 @@ int herald_start(struct daemon *d, int fd, const struct herald_task *task, const
 	*h = (struct herald){ .daemon = d, .tls = task->tls, .announces = task->description != NULL, .handler = handler,
 			      .opaque = opaque };
 	(void)snprintf(h->guest, sizeof(h->guest), "%s", task->guest);
-	r = worker_spawn(d->base, d->exe_fd, HERALD_ARGV0, &process_handler, h, &h->process, err);
+	r = worker_spawn(d->base, d->exe_fd, HERALD_ARGV0, NULL, &process_handler, h, &h->process, err);
 	if (r < 0) {
 		free(h);
 		return r;

@@ -46,6 +46,7 @@ void start_failed(struct migration *m, const struct merr *err)
 static int spawn(struct migration *m, struct merr *err)
 {
 	struct daemon *d = m->guest->daemon;
+	const struct worker_place place = { d->cgroups, &d->config.workers, m->id };
 	_cleanup_close_ int adopt_fd = -1;
 	int r;
 
@@ -54,7 +55,7 @@ static int spawn(struct migration *m, struct merr *err)
 		r = state_dir_worker_socket(d->state, m->id, &adopt_fd, err);
 	if (r < 0)
 		return r;
-	r = worker_spawn(d->base, d->exe_fd, WORKER_ARGV0, &link_handler, m, &m->worker, err);
+	r = worker_spawn(d->base, d->exe_fd, WORKER_ARGV0, &place, &link_handler, m, &m->worker, err);
 	if (r < 0)
 		return r;
 	/* Before START: from then on there is something that another daemon would have to know. */

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/cgroup.h"
 #include "daemon/timer.h"
 #include "engine/link.h"
 
@@ -43,6 +44,8 @@ struct worker {
 	const struct worker_handler *handler;
 	void *opaque;
 	char why[HOW_MAX]; /* we killed it */
+	struct cgroups *cgroups; /* NULL: it has none */
+	char id[33]; /* its cgroup's */
 	unsigned int busy; /* a handler runs: free later */
 	bool freed;
 };
@@ -133,6 +136,7 @@ static void really_free(struct worker *w)
 	(void)timer_free(w->exited);
 	(void)timer_free(w->linger);
 	close_fd(w->pidfd);
+	cgroups_remove(w->cgroups, w->id);
 	free(w);
 }
 
@@ -293,7 +297,11 @@ static void describe_exit(struct worker *w, char ret[HOW_MAX])
 	}
 	if (w->why[0])
 		return;
-	if (info.si_code != CLD_EXITED)
+	if (info.si_code != CLD_EXITED && info.si_status == SIGKILL && cgroups_was_oom(w->cgroups, w->id))
+		(void)snprintf(ret, HOW_MAX,
+			       "%s was killed by the kernel, for it needed more than memory-max of section [workers]; raise that",
+			       w->kind);
+	else if (info.si_code != CLD_EXITED)
 		(void)snprintf(ret, HOW_MAX, "%s died (signal %d: %s)", w->kind, info.si_status,
 			       strsignal(info.si_status));
 	else if (info.si_status == EXEC_FAILED_STATUS)
@@ -355,7 +363,8 @@ static struct worker *worker_new(struct event_base *base, int pid, int pidfd, in
 }
 
 /* In the child, which shares nothing but is a copy of a process with threads: system calls only. */
-static void __attribute__((noreturn)) become(const char *argv0, int exe_fd, int link_fd, char **env)
+static void __attribute__((noreturn))
+become(const char *argv0, int exe_fd, int link_fd, char **env, int cgroup_fd, const cpu_set_t *cpus)
 {
 	char *argv[] = { (char *)(uintptr_t)argv0, NULL };
 	sigset_t none;
@@ -365,6 +374,10 @@ static void __attribute__((noreturn)) become(const char *argv0, int exe_fd, int 
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
+	if (cgroup_fd >= 0 && write(cgroup_fd, "0", 1) < 0)
+		_exit(EXEC_FAILED_STATUS);
+	if (cpus)
+		(void)sched_setaffinity(0, sizeof(*cpus), cpus);
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0)
 		_exit(EXEC_FAILED_STATUS);
@@ -379,14 +392,24 @@ static void __attribute__((noreturn)) become(const char *argv0, int exe_fd, int 
 	_exit(EXEC_FAILED_STATUS);
 }
 
-int worker_spawn(struct event_base *base, int exe_fd, const char *argv0,
+static void take_place(struct worker *w, const struct worker_place *place)
+{
+	if (!place)
+		return;
+	w->cgroups = place->cgroups;
+	(void)snprintf(w->id, sizeof(w->id), "%s", place->id);
+}
+
+int worker_spawn(struct event_base *base, int exe_fd, const char *argv0, const struct worker_place *place,
 		 const struct worker_handler *handler, void *opaque, struct worker **ret,
 		 struct merr *err)
 {
 	const char *kind = argv0 + strlen(ARGV0_PREFIX);
-	_cleanup_close_ int theirs = -1;
+	_cleanup_close_ int theirs = -1, cgroup_fd = -1;
 	char *env[ENVIRON_MAX];
 	int pair[2], pidfd;
+	bool has_cpus;
+	cpu_set_t cpus;
 	struct worker *w;
 	pid_t pid;
 
@@ -394,13 +417,15 @@ int worker_spawn(struct event_base *base, int exe_fd, const char *argv0,
 		return merr_set_errno(err, -errno, "cannot start a %s: socketpair", kind);
 	theirs = pair[1];
 	collect_environment(env);
+	cgroup_fd = place ? cgroups_add(place->cgroups, place->id) : -1;
+	has_cpus = place && cgroups_cpus(place->config, &cpus);
 	pid = fork();
 	if (pid < 0) {
 		close_fd(pair[0]);
 		return merr_set_errno(err, -errno, "cannot start a %s: fork", kind);
 	}
 	if (pid == 0)
-		become(argv0, exe_fd, theirs, env);
+		become(argv0, exe_fd, theirs, env, cgroup_fd, has_cpus ? &cpus : NULL);
 	pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0) {
 		/*
@@ -417,11 +442,12 @@ int worker_spawn(struct event_base *base, int exe_fd, const char *argv0,
 	if (!w)
 		return merr_set(err, -ENOMEM, "cannot start a %s: out of memory", kind);
 	w->kind = kind;
+	take_place(w, place);
 	*ret = w;
 	return 0;
 }
 
-int worker_adopt(struct event_base *base, int link_fd, int pid, uint64_t start_time,
+int worker_adopt(struct event_base *base, int link_fd, int pid, uint64_t start_time, const struct worker_place *place,
 		 const struct worker_handler *handler, void *opaque, struct worker **ret,
 		 struct merr *err)
 {
@@ -434,6 +460,8 @@ int worker_adopt(struct event_base *base, int link_fd, int pid, uint64_t start_t
 	w = worker_new(base, pidfd >= 0 ? pid : 0, pidfd, link_fd, handler, opaque);
 	if (!w)
 		return merr_set(err, -ENOMEM, "cannot adopt a worker: out of memory");
+	take_place(w, place);
+	cgroups_adopt(w->cgroups, w->id);
 	*ret = w;
 	return 0;
 }

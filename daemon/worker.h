@@ -13,6 +13,8 @@
 #include "attach/conn.h"
 #include "base/err.h"
 
+struct cgroups;
+struct config_workers;
 struct worker;
 
 struct worker_handler {
@@ -28,12 +30,19 @@ struct worker_handler {
 	void (*on_exit)(void *opaque, const char *how);
 };
 
+/* Where a worker runs: daemon/cgroup.h. CGROUPS may be NULL. All is borrowed for as long as the worker. */
+struct worker_place {
+	struct cgroups *cgroups;
+	const struct config_workers *config;
+	const char *id; /* the migration's; copied */
+};
+
 /*
- * Start EXE_FD under the name ARGV0 (WORKER_ARGV0, GREETER_ARGV0; borrowed): its own session, descriptors 0-2 and its end of the link, an empty
- * environment but for the variables named in worker.c. Nothing is sent. HANDLER and OPAQUE are
- * borrowed.
+ * Start EXE_FD under the name ARGV0 (WORKER_ARGV0, GREETER_ARGV0; borrowed): its own session, descriptors 0-2 and its
+ * end of the link, an empty environment but for the variables named in worker.c. Nothing is sent. HANDLER and OPAQUE are
+ * borrowed. PLACE, which may be NULL: its cgroup, removed with it, and its CPUs.
  */
-int worker_spawn(struct event_base *base, int exe_fd, const char *argv0,
+int worker_spawn(struct event_base *base, int exe_fd, const char *argv0, const struct worker_place *place,
 		 const struct worker_handler *handler, void *opaque, struct worker **ret,
 		 struct merr *err);
 
@@ -41,7 +50,7 @@ int worker_spawn(struct event_base *base, int exe_fd, const char *argv0,
  * Go on with a worker that a former daemon started. LINK_FD (taken over) is connected to it. PID
  * and START_TIME identify the process; PID 0: unknown, its end is then seen by the link alone.
  */
-int worker_adopt(struct event_base *base, int link_fd, int pid, uint64_t start_time,
+int worker_adopt(struct event_base *base, int link_fd, int pid, uint64_t start_time, const struct worker_place *place,
 		 const struct worker_handler *handler, void *opaque, struct worker **ret,
 		 struct merr *err);
 
