@@ -73,6 +73,11 @@ static void offer_fdsets(struct completion *c)
 	offer_asked(c, "query-fdsets", "fdset-id", "");
 }
 
+static void offer_migrations(struct completion *c)
+{
+	offer_asked(c, "query-migration-history", "id", "guest");
+}
+
 static void offer_files(struct completion *c)
 {
 	const char *slash = strrchr(c->word, '/'), *name = slash ? slash + 1 : c->word;
@@ -237,6 +242,16 @@ static void offer_host_parameters(struct completion *c)
 	offer_members(c, spec_arguments("host-set-parameters"));
 }
 
+static void offer_host_parameter_names(struct completion *c)
+{
+	const json_t *members = spec_arguments("host-set-parameters");
+	size_t i;
+	json_t *m;
+
+	json_array_foreach(members, i, m)
+		offer(c, ctl_str(m, "name", ""), "", "");
+}
+
 static void offer_settings(struct completion *c)
 {
 	offer_members(c, spec_arguments(c->ctl.command->settings));
@@ -299,10 +314,12 @@ static const struct {
 	{ "FDSET", offer_fdsets },
 	{ "FILE", offer_files },
 	{ "GUEST", offer_guests },
+	{ "HOST-PARAMETER", offer_host_parameter_names },
 	{ "HOST-PARAMETER=VALUE", offer_host_parameters },
 	{ "JSON|NAME", offer_commands },
 	{ "LISTENER", offer_listeners },
 	{ "MB/S", offer_off },
+	{ "MIGRATION", offer_migrations },
 	{ "OBJECT", offer_objects },
 	{ "PARAMETER=VALUE", offer_parameters },
 	{ "PATH", offer_files },

@@ -91,6 +91,13 @@ static int cont_run(struct ctl *ctl, struct merr *err)
 	return ctl_do(ctl, "cont", ctl_guest_args(ctl), err);
 }
 
+static int socket_run(struct ctl *ctl, struct merr *err)
+{
+	const char *command = ctl_has(ctl, CTL_OPT_CLOSE) ? "guest-close-qmp" : "guest-open-qmp";
+
+	return ctl_do(ctl, command, json_pack("{s:s, s:s}", "guest", ctl->args[0], "path", ctl->args[1]), err);
+}
+
 const struct ctl_command ctl_guest_commands[] = {
 	{ .name = "guests",
 	  .help = "list the guests of this daemon",
@@ -154,5 +161,17 @@ const struct ctl_command ctl_guest_commands[] = {
 	  .examples = "# the same on both sides of a migration\nmigctl -g web1 uuid",
 	  .related = "name guests",
 	  .run = uuid_run },
+	{ .name = "guest-socket",
+	  .args = "GUEST PATH",
+	  .help = "make a QMP socket for one guest, or remove it",
+	  .text = "For clients that know QEMU's QMP only: what is said there is about that guest, and its clients get only its events. "
+		  "The path is absolute. It is there until `--close`, until the guest's record is gone, or until the daemon ends.",
+	  .trouble = "It takes class privileged: the text says how to get that (section [access] of migd.conf).",
+	  .examples = "# for a tool that talks to QEMU\nmigctl guest-socket web1 /run/migd/web1.qmp\n# no more\n"
+		      "migctl guest-socket --close web1 /run/migd/web1.qmp",
+	  .related = "guests qmp",
+	  .options = CTL_TAKES(CTL_OPT_CLOSE),
+	  .no_guest = true,
+	  .run = socket_run },
 	{ 0 },
 };

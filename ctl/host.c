@@ -152,6 +152,18 @@ static int queue_run(struct ctl *ctl, struct merr *err)
 	return CTL_OK;
 }
 
+static int host_reset_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args = json_object(), *names = json_array();
+
+	for (int i = 0; i < ctl->n_args; i++)
+		json_array_append_new(names, json_string(ctl->args[i]));
+	if (ctl->n_args > 0)
+		json_object_set(args, "parameters", names);
+	json_decref(names);
+	return ctl_do(ctl, "host-reset-parameters", args, err);
+}
+
 static int version_run(struct ctl *ctl, struct merr *err)
 {
 	_cleanup_json_ json_t *version = NULL;
@@ -199,6 +211,14 @@ const struct ctl_command ctl_host_commands[] = {
 	  .related = "list priority set",
 	  .no_guest = true,
 	  .run = host_run },
+	{ .name = "host-reset",
+	  .args = "[HOST-PARAMETER]...",
+	  .help = "forget what `migctl host` has set: the configuration file holds again",
+	  .text = "All of it, or only the parameters that are named.",
+	  .examples = "# all\nmigctl host-reset\n# one\nmigctl host-reset max-bandwidth",
+	  .related = "host config",
+	  .no_guest = true,
+	  .run = host_reset_run },
 	{ .name = "version",
 	  .help = "the daemon's version, and migctl's",
 	  .text = "The option --version prints migctl's only, and needs no daemon.",

@@ -17,6 +17,10 @@ static int add_options(json_t *args, const struct ctl *ctl, struct merr *err)
 
 	if (r == CTL_OK && ctl_has(ctl, CTL_OPT_DEADLINE))
 		r = ctl_add_number(args, "deadline", ctl_value(ctl, CTL_OPT_DEADLINE), err);
+	if (ctl_has(ctl, CTL_OPT_START_REMOTE))
+		json_object_set_new(args, "start-remote", json_true());
+	if (ctl_has(ctl, CTL_OPT_ALLOW_WEAK_HANDOVER))
+		json_object_set_new(args, "allow-weak-handover", json_true());
 	if (ctl_has(ctl, CTL_OPT_STRATEGY))
 		json_object_set_new(args, "strategy", json_string(ctl_value(ctl, CTL_OPT_STRATEGY)));
 	return r;
@@ -215,6 +219,14 @@ static int announce_run(struct ctl *ctl, struct merr *err)
 	return ctl_do(ctl, "announce-self", json_incref(args), err);
 }
 
+static int yank_run(struct ctl *ctl, struct merr *err)
+{
+	json_t *args = ctl_guest_args(ctl);
+
+	json_object_set_new(args, "instances", json_pack("[{s:s}]", "type", "migration"));
+	return ctl_do(ctl, "yank", args, err);
+}
+
 static int pause_run(struct ctl *ctl, struct merr *err)
 {
 	return ctl_do(ctl, "migrate-pause", ctl_guest_args(ctl), err);
@@ -277,18 +289,22 @@ const struct ctl_command ctl_migrate_commands[] = {
 		  "bandwidth; each step doubles it. `--strategy` is `precopy` (by default), `postcopy` (one pass, then post-copy) or "
 		  "`auto` (whatever gets it done: throttling if auto-converge is on, else post-copy if postcopy-ram is). With "
 		  "`--deadline`, `auto` goes to post-copy in time for it; otherwise the migration fails when the time has passed, and "
-		  "the guest stays.",
+		  "the guest stays. With `--start-remote` the guest is announced at a shared port of the other host, whose migd starts a "
+		  "VMM for it, or has one that waits. `--allow-weak-handover` sends a running guest into a pipe or a command, where "
+		  "nobody can say whether it arrived: if that fails there, it is lost.",
 	  .trouble = "Connection refused: nobody waits there: `migctl incoming` on the other host first.\n"
 		     "It does not get done: what the guest dirties outruns the bandwidth: raise max-bandwidth or downtime-limit, or use "
 		     "--strategy auto with auto-converge or postcopy-ram.\n"
 		     "In doubt: the other side cannot be reached at the last step: `migctl help resolve`.\n"
 		     "docs/errors-and-limits.md lists more.",
 	  .examples = "# to another host\nmigctl -g web1 migrate tcp:host-b:4444\n# only see whether it fits there\n"
-		      "migctl -g web1 migrate --preflight tcp:host-b:4444\n# whatever it takes, within a minute\n"
+		      "migctl -g web1 migrate --preflight tcp:host-b:4444\n# to a host where nothing was prepared\nmigctl -g web1 migrate --start-remote tcp:host-b:4450\n"
+		      "# whatever it takes, within a minute\n"
 		      "migctl -g web1 migrate --strategy auto --deadline 60000 tcp:host-b:4444",
 	  .related = "incoming watch cancel set postcopy resolve",
 	  .options = CTL_TAKES(CTL_OPT_DETACH) | CTL_TAKES(CTL_OPT_PREFLIGHT) | CTL_TAKES(CTL_OPT_PRIORITY) |
-		     CTL_TAKES(CTL_OPT_STRATEGY) | CTL_TAKES(CTL_OPT_DEADLINE),
+		     CTL_TAKES(CTL_OPT_STRATEGY) | CTL_TAKES(CTL_OPT_DEADLINE) | CTL_TAKES(CTL_OPT_START_REMOTE) |
+		     CTL_TAKES(CTL_OPT_ALLOW_WEAK_HANDOVER),
 	  .waits = true,
 	  .run = migrate_run },
 	{ .name = "preflight",
@@ -349,6 +365,14 @@ const struct ctl_command ctl_migrate_commands[] = {
 	  .examples = "# one guest's\nmigctl -g web1 cancel",
 	  .related = "migrate watch",
 	  .run = cancel_run },
+	{ .name = "yank",
+	  .help = "shut down the connections of the guest's migration, which may hang",
+	  .text = "For a network that is stuck, where `migctl cancel` is not wanted: the migration sees a broken connection at once, and "
+		  "does what it does then: it makes another one, fails, or pauses post-copy.",
+	  .trouble = "There is nothing to shut down: no migration of this guest runs.",
+	  .examples = "# the other host hangs\nmigctl -g web1 yank",
+	  .related = "cancel pause status",
+	  .run = yank_run },
 	{ .name = "switchover",
 	  .help = "let a migration go on that waits before its switchover",
 	  .text = "With the capability pause-before-switchover a migration stops the guest and waits in the state pre-switchover, for "

@@ -34,6 +34,9 @@ const struct ctl_option_row ctl_options[CTL_N_OPTIONS] = {
 	[CTL_OPT_TLS_DIR] = { "tls-dir", 0, "DIR", "the files of TLS credentials in that directory" },
 	[CTL_OPT_STATE_DIR] = { "state-dir", 0, "DIR", "migd's state directory (default: /run/migd)" },
 	[CTL_OPT_KEEP_GOING] = { "keep-going", 'k', NULL, "go on after a command that failed" },
+	[CTL_OPT_START_REMOTE] = { "start-remote", 0, NULL, "have the other host's migd start a VMM for the guest first" },
+	[CTL_OPT_ALLOW_WEAK_HANDOVER] = { "allow-weak-handover", 0, NULL, "send a running guest even where nobody answers" },
+	[CTL_OPT_CLOSE] = { "close", 0, NULL, "remove it" },
 	[CTL_OPT_MAN] = { "man", 0, NULL, "print it as the manual page has it" },
 };
 

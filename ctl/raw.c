@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "ctl/ctl.h"
 #include "ctl/spec.h"
@@ -72,6 +73,41 @@ static int qmp_run(struct ctl *ctl, struct merr *err)
 	return exchange(ctl, text, err);
 }
 
+/* A text of several lines, from elsewhere. */
+static void print_lines(const char *text)
+{
+	char line[1024];
+
+	while (text && *text) {
+		size_t len = strcspn(text, "\r\n");
+		_cleanup_free_ char *part = strndup(text, len);
+
+		printf("%s\n", ctl_clean(part ? part : "", line, sizeof(line)));
+		text += len + strspn(text + len, "\r");
+		text += *text == '\n';
+	}
+}
+
+/* The words are one command again. */
+static int hmp_run(struct ctl *ctl, struct merr *err)
+{
+	_cleanup_json_ json_t *text = NULL;
+	json_t *args = ctl_guest_args(ctl);
+	struct buf line = { 0 };
+	int r;
+
+	for (int i = 0; i < ctl->n_args; i++)
+		buf_printf(&line, "%s%s", i > 0 ? " " : "", ctl->args[i]);
+	json_object_set_new(args, "command-line", json_stringn((const char *)line.data, line.len));
+	buf_done(&line);
+	r = ctl_execute(ctl, "human-monitor-command", args, &text, err);
+	if (r == CTL_OK && ctl->json)
+		ctl_print_json(text);
+	else if (r == CTL_OK)
+		print_lines(json_string_value(text));
+	return r;
+}
+
 /* Whether an event is one of those that were asked for. */
 static bool is_wanted(const struct ctl *ctl, const json_t *event)
 {
@@ -117,6 +153,15 @@ const struct ctl_command ctl_raw_commands[] = {
 		      "# one with arguments\nmigctl qmp '{\"execute\": \"query-migrate\", \"arguments\": {\"guest\": \"web1\"}}'",
 	  .related = "events",
 	  .run = qmp_run },
+	{ .name = "hmp",
+	  .args = "COMMAND...",
+	  .help = "run a command of QEMU's human monitor, for those who know it",
+	  .text = "It becomes the QMP command, and its answer text. `migctl hmp help` lists what there is. The text is for people, and may "
+		  "change. Put `--` in front of words that begin with a dash.",
+	  .trouble = "Unknown command: migd knows those about migration; migctl has all by verbs of its own.",
+	  .examples = "# as QEMU has it\nmigctl -g web1 hmp info migrate\n# with an option\nmigctl -g web1 hmp -- migrate -d tcp:host-b:4444",
+	  .related = "qmp status",
+	  .run = hmp_run },
 	{ .name = "events",
 	  .args = "[EVENT]...",
 	  .help = "print events as they come",

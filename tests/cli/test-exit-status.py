@@ -39,4 +39,21 @@ def test_not_permitted(t):
     t.check(status == 3, f"{status} {err!r}")
 
 
+def test_lacks_a_right(t):
+    """Who may connect may not do everything: section [access]."""
+    migdtest.need_root()
+    path = os.path.join(t.dir, "migd.conf")
+    with open(path, "w") as f:
+        f.write("[access]\nread = *\noperate = *\nadmin =\n")
+    daemon = t.daemon("a", extra=("--config", path))
+    for place in t.dir, os.path.dirname(daemon.qmp_path):
+        os.chmod(place, 0o755)
+    os.chmod(daemon.qmp_path, 0o666)
+    status, err = as_nobody(daemon.qmp_path, "guests")
+    t.check(status == 0, f"{status} {err!r}")
+    for args in ("host", "max-outgoing=1"), ("object-del", "tls0"), ("quit",):
+        status, err = as_nobody(daemon.qmp_path, *args)
+        t.check(status == 8 and "[access]" in err, f"{args}: {status} {err!r}")
+
+
 migdtest.main(kvm=False)

@@ -10,6 +10,7 @@ import migd_ctl
 import migd_fakeqmp
 import migdtest
 
+ROOT = os.environ.get("MIGD_SOURCE_DIR") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EVENTS = [{"event": name, "guest": "vm1", "timestamp": {"seconds": 1, "microseconds": 2}} for name in ("STOP", "RESUME", "STOP")]
 ADDRESS = {"type": "inet", "host": "0.0.0.0", "port": "4444"}
 LISTENER = {"uri": "tcp:0.0.0.0:4444", "address": ADDRESS, "connections": 9, "passed": 6, "undecided": 1,
@@ -121,6 +122,54 @@ def test_guests_and_migrations(t):
     t.check(fake.sent("migrate-set-capabilities") == [{"capabilities": [
         {"capability": "events", "state": False}, {"capability": "multifd", "state": True}]}], fake.requests)
     wrong(t, fake, "capabilities", "events", says="events")
+
+
+def test_configuration(t):
+    info = {"file": "/etc/migd.conf", "config": {"qmp": {"max-clients": 7, "audit": "changes"}, "daemon": {"allow-exec": False}},
+            "settings": [], "waiting": ["qmp.max-clients"], "log-level": "info"}
+    fake = server(t, query_config=info, reload_config=info, set_log_level={}, host_reset_parameters={})
+    for verb in "config", "reload":
+        out = ok(t, fake, verb)
+        t.check("/etc/migd.conf" in out and "waits for a restart" in out.split("qmp.max-clients")[1].splitlines()[0], out)
+        t.check(out.count("waits for a restart") == 1 and "daemon.allow-exec  no" in out, out)
+        t.check(json.loads(ok(t, fake, "--json", verb)) == info, "JSON is the answer")
+    ok(t, fake, "log-level", "debug")
+    wrong(t, fake, "log-level", "debgu", says="did you mean 'debug'?")
+    ok(t, fake, "host-reset", "max-bandwidth")
+    ok(t, fake, "host-reset")
+    t.check(fake.sent("host-reset-parameters") == [{"parameters": ["max-bandwidth"]}, {}], fake.requests)
+
+
+def test_human_monitor_and_yank(t):
+    fake = server(t, human_monitor_command="status: active\r\nno \x1b[31m colours\r\n", yank={}, migrate={}, guest_open_qmp={},
+                  guest_close_qmp={})
+    out = ok(t, fake, "-g", "vm1", "hmp", "info", "migrate")
+    t.check(out.splitlines() == ["status: active", "no ?[31m colours"], repr(out))
+    t.check(fake.sent("human-monitor-command") == [{"guest": "vm1", "command-line": "info migrate"}], fake.requests)
+    ok(t, fake, "-g", "vm1", "yank")
+    t.check(fake.sent("yank") == [{"guest": "vm1", "instances": [{"type": "migration"}]}], fake.requests)
+    ok(t, fake, "migrate", "--detach", "--start-remote", "--allow-weak-handover", "tcp:h:1")
+    t.check(fake.sent("migrate") == [{"uri": "tcp:h:1", "start-remote": True, "allow-weak-handover": True}], fake.requests)
+    ok(t, fake, "guest-socket", "vm1", "/run/vm1")
+    ok(t, fake, "guest-socket", "--close", "vm1", "/run/vm1")
+    t.check(fake.sent("guest-open-qmp") == fake.sent("guest-close-qmp") == [{"guest": "vm1", "path": "/run/vm1"}], fake.requests)
+
+
+def test_every_command_of_the_schema_has_a_verb(t):
+    """Or is here, with the reason."""
+    none = {"qmp_capabilities": "the client does it", "query-commands": "migctl qmp", "query-qmp-schema": "migctl qmp",
+            "set-parameters": "another name", "getfd": "a name is gone with its session", "closefd": "likewise",
+            "query-yank": "a migration is all there is", "query-jobs": "there are none"}
+    offered = ok(t, server(t), "complete", "migctl qmp ").splitlines()[1:]
+    commands = {line.split("\t")[0] for line in offered}
+    source = ""
+    for folder, _, files in os.walk(os.path.join(ROOT, "ctl")):
+        for name in files:
+            with open(os.path.join(folder, name), encoding="utf-8") as f:
+                source += f.read()
+    t.check("migrate" in commands and len(commands) > 50, f"{commands}")
+    missing = {c for c in commands - set(none) if f'"{c}"' not in source}
+    t.check(not missing, f"there is no verb for {missing}")
 
 
 def test_chosen_events(t):
