@@ -27,6 +27,8 @@ class Commands:
         for c in self.commands:
             if not c.alias:
                 body += self._declare(c)
+        body += ['/* X(name) for each handler cmd_name() of the table, to define all of them alike: tests. */', '#define QMP_HANDLERS(X) \\',
+                 *(f'\tX({snake(c.name)}) \\' for c in self.commands if not c.alias and not c.builtin), '']
         lines = header(self.sources, "The commands' arguments and handlers.")
         return '\n'.join(lines + include_guard('commands', body)) + '\n'
 

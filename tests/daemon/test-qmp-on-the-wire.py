@@ -191,6 +191,7 @@ def test_order(t):
     now = time.time()
     t.check(abs(found[0]["timestamp"]["seconds"] - now) < 600, "the host's clock")
     # Who has not negotiated hears nothing, then or later.
+    wait_until(lambda: vmm.migration()["status"] == "failed", "the migration fails")
     late.expect_all(NEGOTIATE, {"return": {}})
     # Without oob, what is pipelined is answered one after another; with it, urgent commands overtake nobody's order.
     oob = Raw(daemon, say=OOB)

@@ -91,6 +91,24 @@ def test_client_migrates_a_guest(t):
     t.assert_only_runs(dst, src)
 
 
+def test_guests_sockets_are_as_a_qemus(t):
+    """Two guests on each side; the client knows nothing of the others."""
+    qmp = client_module()
+    a, b = t.daemon("a"), t.daemon("b")
+    src, dst = t.vmm(a, name="one"), t.vmm(b, name="one", incoming=True)
+    t.vmm(a, name="two"), t.vmm(b, name="two")
+    paths = [f"{t.dir}/{side.label}.qmp" for side in (a, b)]
+    for side, path in zip((a, b), paths):
+        side.qmp.command("guest-open-qmp", {"guest": "one", "path": path})
+    asyncio.run(drive_migration(qmp, *paths))
+    t.assert_only_runs(dst, src)
+    said = shell(paths[1], ["info name", "info status", "quit"], "-H")
+    t.check("one" in said and "Status: running" in said, "the human monitor of one guest")
+    t.check(dst.wait_exit() == 0, "quit ended that guest's VMM")
+    attached = [g["name"] for g in b.qmp.command("query-guests") if g["attached"]]
+    t.check(attached == ["two"], f"and no other: {attached}")
+
+
 async def drive_many(path):
     """Many at once on one connection: each gets the answer to its own id."""
     client = await session(path)
