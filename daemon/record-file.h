@@ -21,8 +21,8 @@ struct record;
 #define RECORD_FILE_FORMAT 1
 /* A full record takes a tenth of it, but for parameters that are lists. */
 #define RECORD_FILE_MAX	   (4096U * 1024U)
-/* The first line: two texts of MERR_MSG_MAX and an address, escaped. */
-#define RECORD_HEAD_MAX	   (16U * 1024U)
+/* The first line: an error's text, an address and two names, each byte escaped. */
+#define RECORD_HEAD_MAX	   (40U * 1024U)
 
 /* NULL: no memory. Freed by the caller. */
 char *record_file_text(const struct record *r);
