@@ -313,6 +313,7 @@ void guest_disconnect(struct guest *g, const char *reason)
 	log_event(LOG_EVENT_GUEST_DETACHED, LOG_INFO, "guest detached guest='%s' pid=%d: %s", g->name, g->pid, reason);
 	supervisor_changed(g->daemon->supervisor);
 	event_guest_detached(g->daemon->qmp, g->name, reason);
+	guest_sockets_hang_up(g);
 	migration_guest_changed(g);
 	guest_review(g);
 }

@@ -113,6 +113,12 @@ void guest_sockets_open(struct guest *g)
 		log_warning("guest has no QMP socket of its own: %s guest='%s'", merr_msg(&err), g->name);
 }
 
+void guest_sockets_hang_up(struct guest *g)
+{
+	if (!TAILQ_EMPTY(&g->sockets))
+		qmp_server_close_sessions(g->daemon->qmp, g->name);
+}
+
 void guest_sockets_close(struct guest *g)
 {
 	struct guest_socket *s;

@@ -169,6 +169,7 @@ static void answer(struct qmp_call *call, json_t *object)
 		qmp_inner_answer(call, object);
 		return;
 	}
+	s->queued_bytes -= call->bytes;
 	if (call->oob)
 		s->n_oob--;
 	else

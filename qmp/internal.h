@@ -25,6 +25,7 @@ struct qmp_call {
 	struct merr err;	/* what is wrong with the request itself */
 	struct fd_batch fds;
 	bool oob;
+	size_t bytes;	/* of its text */
 	const char *verb;	/* in `request`; NULL after `err` */
 	json_t *arguments;	/* in `request`, or NULL */
 	const struct qmp_command *command;	/* what is run; NULL: nothing yet */
@@ -64,6 +65,9 @@ struct qmp_session {
 
 	TAILQ_HEAD(, qmp_call) queue;	/* in-band, in order */
 	unsigned int n_queued;
+	size_t queued_bytes;	/* the text of `queue`, and of what runs */
+	uint64_t value_at;	/* position, of what follows the last request */
+	size_t held_bytes;	/* held.c */
 	struct qmp_call *running;	/* in-band */
 	unsigned int n_oob;	/* out-of-band calls not answered yet */
 
@@ -97,6 +101,7 @@ struct qmp_server {
 	unsigned int n_sessions;
 	uint64_t n_dropped;
 	struct qmp_parser_limits parser_limits;
+	size_t held_bytes;	/* by all sessions */
 	const struct qmp_command **by_name;	/* sorted; those of qmp_builtin_commands too */
 	size_t n_commands;
 	struct rate urgent;	/* reads that came before everything else */
@@ -128,6 +133,10 @@ static inline size_t qmp_session_unsent(const struct qmp_session *s)
 {
 	return s->out.len - s->out_at;
 }
+
+/* held.c: whether S is to be dropped for what all sessions hold. */
+bool qmp_session_holds_too_much(struct qmp_session *s);
+void qmp_session_forget_held(struct qmp_session *s);
 
 /* turn.c: what a session does next. */
 void qmp_session_take_turn(struct qmp_session *s);

@@ -34,6 +34,16 @@
 #define QMP_MAX_OUT_BYTES (4U << 20)
 
 /*
+ * What sessions may hold together, unless the server's options say otherwise; and what each of them may always hold: values
+ * being read, requests that wait, output.
+ */
+#define QMP_MAX_HELD_BYTES (512U << 20)
+#define QMP_FAIR_HELD_BYTES (256U << 10)
+
+/* With so much text of requests that wait, a session is not read. */
+#define QMP_MAX_QUEUED_BYTES 65536U
+
+/*
  * Descriptors: of one message, and messages with descriptors that wait for their bytes to be looked
  * at.
  */

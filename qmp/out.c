@@ -55,7 +55,7 @@ void qmp_session_send_line(struct qmp_session *s, const void *line, size_t len)
 {
 	if (s->fd < 0)
 		return;
-	if (qmp_session_unsent(s) > QMP_MAX_OUT_BYTES) {
+	if (qmp_session_unsent(s) > QMP_MAX_OUT_BYTES || qmp_session_holds_too_much(s)) {
 		s->server->n_dropped++;
 		qmp_session_close(s);
 		return;

@@ -60,6 +60,8 @@ void qmp_server_set_limits(struct qmp_server *s, const struct qmp_server_limits 
 	*l = *limits;
 	if (!l->sessions)
 		l->sessions = QMP_MAX_SESSIONS;
+	if (!l->held_bytes)
+		l->held_bytes = QMP_MAX_HELD_BYTES;
 	s->parser_limits = qmp_parser_default_limits;
 	if (l->message_bytes && l->message_bytes < s->parser_limits.text_bytes)
 		s->parser_limits.text_bytes = l->message_bytes;
@@ -237,21 +239,27 @@ static bool is_bound_to(const char *bound, const char *guest)
 	return bound && strcmp(bound, guest) == 0;
 }
 
+void qmp_server_close_sessions(struct qmp_server *s, const char *guest)
+{
+	struct qmp_session *session, *next;
+
+	for (session = TAILQ_FIRST(&s->sessions); session; session = next) {
+		next = TAILQ_NEXT(session, entry);
+		if (is_bound_to(session->guest, guest))
+			qmp_session_close(session);
+	}
+}
+
 void qmp_server_close_guest(struct qmp_server *s, const char *guest)
 {
 	struct qmp_listener *listener, *next_listener;
-	struct qmp_session *session, *next_session;
 
 	for (listener = TAILQ_FIRST(&s->listeners); listener; listener = next_listener) {
 		next_listener = TAILQ_NEXT(listener, entry);
 		if (is_bound_to(listener->guest, guest))
 			listener_free(listener);
 	}
-	for (session = TAILQ_FIRST(&s->sessions); session; session = next_session) {
-		next_session = TAILQ_NEXT(session, entry);
-		if (is_bound_to(session->guest, guest))
-			qmp_session_close(session);
-	}
+	qmp_server_close_sessions(s, guest);
 }
 
 unsigned int qmp_server_n_sessions(const struct qmp_server *s)

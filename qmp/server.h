@@ -60,6 +60,7 @@ struct qmp_server_limits {
 	unsigned int sessions;
 	uint32_t message_bytes;	/* of one JSON value; at most QMP_MAX_TEXT_BYTES */
 	uint32_t nesting;	/* of its braces and brackets */
+	size_t held_bytes;	/* by all sessions together; those that hold most are dropped beyond */
 	unsigned int rate;	/* commands a second of one session, after a burst of as many; 0: any */
 };
 
@@ -118,6 +119,8 @@ int qmp_server_add_session(struct qmp_server *s, int fd, const char *guest, stru
  * before is still delivered.
  */
 void qmp_server_close_guest(struct qmp_server *s, const char *guest);
+/* The same for its sessions alone: whoever connects from now on is served. */
+void qmp_server_close_sessions(struct qmp_server *s, const char *guest);
 
 /*
  * Send an event to every session that finished negotiation and is bound to GUEST or to none. DATA

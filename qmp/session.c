@@ -155,6 +155,7 @@ void qmp_session_close(struct qmp_session *s)
 	if (s->fd < 0)
 		return;
 	qmp_session_send_last(s);
+	qmp_session_forget_held(s);
 	if (s->ready)
 		TAILQ_REMOVE(&s->server->ready, s, ready_entry);
 	s->ready = false;

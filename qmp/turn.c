@@ -34,7 +34,8 @@ static bool has_room(const struct qmp_session *s)
 {
 	if (s->fd < 0 || qmp_session_unsent(s) > QMP_PAUSE_OUT_BYTES)
 		return false;
-	return s->oob ? s->n_queued < QMP_MAX_QUEUED : !s->running && !s->n_queued;
+	return s->oob ? s->n_queued < QMP_MAX_QUEUED && s->queued_bytes <= QMP_MAX_QUEUED_BYTES
+		      : !s->running && !s->n_queued;
 }
 
 static bool may_look(const struct qmp_session *s)
@@ -97,6 +98,9 @@ static void take_request(struct qmp_session *s, json_t *request, const struct me
 	if (s->server->options.limits.rate)
 		rate_take(&s->rate, s->server->options.limits.rate, clock_now_ns());
 	claim_fds(s, call);
+	call->bytes = (size_t)(s->position - s->value_at);
+	s->value_at = s->position;
+	s->queued_bytes += call->bytes;
 	if (call->oob) {
 		++*n_oob;
 		qmp_call_run(call);
@@ -205,6 +209,8 @@ void qmp_session_take_turn(struct qmp_session *s)
 	s->in_turn = false;
 	if (s->fd >= 0)
 		keep_input(s);
+	if (s->fd >= 0 && qmp_session_holds_too_much(s))
+		qmp_session_close(s);
 	if (s->fd >= 0)
 		settle(s);
 	qmp_session_unref(s);

@@ -149,16 +149,21 @@ static int refuse(void *opaque, const struct qmp_peer *peer, enum qmp_access acc
 	return merr_set(err, -EPERM, "no %s", qmp_access_str(access));
 }
 
-int harness_set_up(void **state)
+void harness_make_server(struct harness *h)
 {
-	struct harness *h = calloc(1, sizeof(*h));
-
-	h->base = event_base_new();
 	h->server = qmp_server_new(&(struct qmp_server_options){
 		.base = h->base, .commands = commands, .major = 1, .minor = 2, .micro = 3, .package = "test",
 		.opaque = h, .rights = rights, .refuse = refuse,
 	});
 	h->rights = QMP_ACCESS_ALL;
+}
+
+int harness_set_up(void **state)
+{
+	struct harness *h = calloc(1, sizeof(*h));
+
+	h->base = event_base_new();
+	harness_make_server(h);
 	*state = h;
 	return 0;
 }

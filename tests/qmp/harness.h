@@ -33,6 +33,8 @@ struct harness {
 /* cmocka's setup and teardown: a struct harness in *state. */
 int harness_set_up(void **state);
 int harness_tear_down(void **state);
+/* Make h->server, on h->base. */
+void harness_make_server(struct harness *h);
 
 /* A client's end of a new session, past greeting and, if SAY is not NULL, past the answer OK to it. */
 int harness_client(struct harness *h, const char *guest, const char *say);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -218,6 +220,114 @@ static void a_flood_delays_others_by_its_turn(void **state)
 	close(other);
 }
 
+/* Each has less than its own limit, but all together have too much: those that have most are dropped, others never are. */
+static void what_all_hold_together_is_bounded(void **state)
+{
+	struct harness *h = *state;
+	int small = harness_client(h, NULL, NEGOTIATE), fds[8];
+	char *text = malloc(1U << 20);
+	unsigned int n_dropped = 0;
+	char byte;
+
+	qmp_server_set_limits(h->server, &(struct qmp_server_limits){ .held_bytes = 6U << 20 });
+	memset(text, 'x', 1U << 20);
+	text[0] = '"';
+	client_send(small, "{\"execute\": ");
+	for (int i = 0; i < 8; i++) {
+		fds[i] = harness_client(h, NULL, NEGOTIATE);
+		for (size_t sent = 0; sent < 1U << 20; sent += 32768) {
+			(void)send(fds[i], text + sent, 32768, MSG_NOSIGNAL);
+			harness_run(h);
+		}
+	}
+	for (int i = 0; i < 8; i++)
+		n_dropped += recv(fds[i], &byte, 1, MSG_DONTWAIT) == 0;
+	/* A buffer has up to twice its contents. */
+	assert_true(n_dropped >= 2 && n_dropped <= 5);
+	client_exchange(h, small, "\"echo\"}", OK);
+	/* What went with them is free for others. */
+	for (int i = 0; i < 8; i++)
+		close(fds[i]);
+	harness_run(h);
+	fds[0] = harness_client(h, NULL, NEGOTIATE);
+	client_send(fds[0], "{\"execute\": \"echo\", \"id\": ");
+	for (size_t sent = 0; sent < 1U << 20; sent += 32768) {
+		client_send_bytes(fds[0], text + sent, 32768);
+		harness_run(h);
+	}
+	assert_int_equal(recv(fds[0], &byte, 1, MSG_DONTWAIT), -1);
+	close(fds[0]);
+	close(small);
+	free(text);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	++*(unsigned int *)arg;
+}
+
+static void on_end(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)event_base_loopbreak(arg);
+}
+
+#define CHATTY 100
+
+/* Always have something to say on each of FDS, and read what comes. */
+static void chat(const int *fds)
+{
+	char drain[65536], requests[4096];
+
+	for (size_t i = 0; i < sizeof(requests); i++)
+		requests[i] = "{\"execute\": \"echo\"} "[i % 20];
+	for (;;) {
+		for (int i = 0; i < CHATTY; i++) {
+			(void)send(fds[i], requests, sizeof(requests) / 20 * 20, MSG_NOSIGNAL | MSG_DONTWAIT);
+			while (recv(fds[i], drain, sizeof(drain), MSG_DONTWAIT) > 0)
+				;
+		}
+	}
+}
+
+/* As in the daemon, clients have priority: but many of them that never stop do not keep the rest from being run. */
+static void the_rest_of_the_loop_is_not_starved(void **state)
+{
+	static const struct timeval interval = { .tv_usec = 1000 }, second = { .tv_sec = 1 };
+	struct harness *h = *state;
+	struct event *tick, *end;
+	unsigned int n_ticks = 0;
+	int fds[CHATTY];
+	pid_t pid;
+
+	/* A loop with priorities, for a server of its own. */
+	h->server = qmp_server_free(h->server);
+	event_base_free(h->base);
+	h->base = event_base_new();
+	assert_int_equal(event_base_priority_init(h->base, 2), 0);
+	harness_make_server(h);
+	for (int i = 0; i < CHATTY; i++)
+		fds[i] = harness_client(h, NULL, NEGOTIATE);
+	tick = event_new(h->base, -1, EV_PERSIST, on_timer, &n_ticks);
+	assert_int_equal(event_add(tick, &interval), 0);
+	end = evtimer_new(h->base, on_end, h->base);
+	assert_int_equal(event_priority_set(end, 0) | event_add(end, &second), 0);
+	pid = fork();
+	if (pid == 0)
+		chat(fds);
+	assert_int_equal(event_base_dispatch(h->base), 0);
+	assert_true(n_ticks > 20);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	for (int i = 0; i < CHATTY; i++)
+		close(fds[i]);
+	event_free(tick);
+	event_free(end);
+}
+
 /* Answers are collected while more requests are there, and keep their order with events. */
 static void pipelined_answers_go_together(void **state)
 {
@@ -370,6 +480,8 @@ int main(void)
 		TEST(who_sends_too_many_is_read_slowly),
 		TEST(a_flood_delays_others_by_its_turn),
 		TEST(pipelined_answers_go_together),
+		TEST(what_all_hold_together_is_bounded),
+		TEST(the_rest_of_the_loop_is_not_starved),
 		TEST(listeners_accept),
 		TEST(descriptors_belong_to_their_command),
 		TEST(pipelined_descriptors_keep_their_places),
