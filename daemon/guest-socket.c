@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <migd/guest.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +116,7 @@ void guest_sockets_open(struct guest *g)
 
 void guest_sockets_hang_up(struct guest *g)
 {
-	if (!TAILQ_EMPTY(&g->sockets))
+	if (!TAILQ_EMPTY(&g->sockets) && g->run_state != MIGD_GUEST_RS_POSTMIGRATE && g->run_state != MIGD_GUEST_RS_DISCARDED)
 		qmp_server_close_sessions(g->daemon->qmp, g->name);
 }
 

@@ -18,7 +18,10 @@ int guest_sockets_prepare(struct daemon *d, struct merr *err);
 /* G is attached: its socket of the configuration is there from now on. What keeps it from being so is logged. */
 void guest_sockets_open(struct guest *g);
 
-/* G's VMM is gone: as with a QEMU, this is the end of connections to it. Whoever connects now is told of its record. */
+/*
+ * G's VMM is gone: as with a QEMU, this is the end of connections to it; whoever connects now is told of its record. But a
+ * VMM whose guest went elsewhere leaves by itself, and who waits for the outcome stays to be told.
+ */
 void guest_sockets_hang_up(struct guest *g);
 
 /* G is forgotten: its sockets are removed, and their sessions closed. */

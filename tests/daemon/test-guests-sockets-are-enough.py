@@ -35,6 +35,9 @@ def test_migration(t):
         client.wait_event("MIGRATION", timeout=60 * SLOW, status="completed")
     t.check(status_of(source) == status_of(target) == "completed", "both say so")
     t.check(source.command("query-status")["status"] == "postmigrate", "the source")
+    # Its VMM has nothing more to do, and who waits for the outcome is told.
+    src.wait_exit()
+    t.check(status_of(source) == "completed", "the record")
     t.assert_runs(dst)
     # The others noticed nothing.
     beside = monitor(t, a, "other")
