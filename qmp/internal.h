@@ -117,6 +117,8 @@ void qmp_server_unref(struct qmp_server *s);
  */
 int qmp_session_new(struct qmp_server *server, int fd, const char *guest, bool read_only, struct merr *err);
 void qmp_session_close(struct qmp_session *s);
+/* The same, noted in the log, for one that goes too far. */
+void qmp_session_drop(struct qmp_session *s, const char *why);
 void qmp_session_unref(struct qmp_session *s);
 /* -EPERM with ERR, if its client may not use ACCESS. */
 int qmp_session_may(const struct qmp_session *s, enum qmp_access access, struct merr *err);

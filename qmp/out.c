@@ -55,9 +55,12 @@ void qmp_session_send_line(struct qmp_session *s, const void *line, size_t len)
 {
 	if (s->fd < 0)
 		return;
-	if (qmp_session_unsent(s) > QMP_MAX_OUT_BYTES || qmp_session_holds_too_much(s)) {
-		s->server->n_dropped++;
-		qmp_session_close(s);
+	if (qmp_session_unsent(s) > QMP_MAX_OUT_BYTES) {
+		qmp_session_drop(s, "it does not read what is sent to it");
+		return;
+	}
+	if (qmp_session_holds_too_much(s)) {
+		qmp_session_drop(s, "clients hold too much memory, and it more than its share");
 		return;
 	}
 	buf_add(&s->out, line, len);

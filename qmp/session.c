@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A session: its socket, and its life. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "qmp/internal.h"
 
 /* The other side closed altogether: nobody is left to answer. */
@@ -163,6 +165,14 @@ void qmp_session_close(struct qmp_session *s)
 	s->server->n_sessions--;
 	release(s);
 	qmp_session_unref(s);
+}
+
+void qmp_session_drop(struct qmp_session *s, const char *why)
+{
+	log_warning("a QMP client is dropped: %s uid=%u pid=%d comm='%s' session=%" PRIu64, why, (unsigned int)s->peer.uid,
+		    (int)s->peer.pid, s->peer.comm, s->number);
+	s->server->n_dropped++;
+	qmp_session_close(s);
 }
 
 static int make_events(struct qmp_session *s)

@@ -210,7 +210,7 @@ void qmp_session_take_turn(struct qmp_session *s)
 	if (s->fd >= 0)
 		keep_input(s);
 	if (s->fd >= 0 && qmp_session_holds_too_much(s))
-		qmp_session_close(s);
+		qmp_session_drop(s, "clients hold too much memory, and it more than its share");
 	if (s->fd >= 0)
 		settle(s);
 	qmp_session_unref(s);

@@ -130,6 +130,7 @@ def test_who_does_not_read_is_dropped(t):
         status(reader)
         return select.select([slow.sock], [], [], 0)[0] and is_closed(slow.sock)
     wait_until(dropped, "a client that does not read is dropped", timeout=60)
+    t.check("it does not read what is sent to it" in daemon.log_text(), "why")
     names = [e.name for e in reader.poll_events(1)]
     t.check(names[:4] == ["STOP", "RESUME"] * 2 and names.count("STOP") == names.count("RESUME") > 1000, f"{len(names)}")
 
