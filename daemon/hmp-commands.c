@@ -6,9 +6,12 @@
 
 #define NO_DISKS "migd has no disks to keep snapshots in: save the guest by 'migrate file:PATH'"
 
+#define MUST(name, kind) { name, kind, false }
+#define MAY(name, kind)  { name, kind, true }
+
 const struct hmp_command hmp_commands[] = {
 	{ .name = "help", .alias = "?", .help = "what there is, or how one command is called",
-	  .args = { { "command", HMP_WORD, .optional = true }, { "topic", HMP_WORD, .optional = true } },
+	  .args = { MAY("command", HMP_WORD), MAY("topic", HMP_WORD) },
 	  .print = hmp_print_help },
 
 	{ .name = "info status", .help = "whether the guest runs",
@@ -29,41 +32,41 @@ const struct hmp_command hmp_commands[] = {
 	  .qmp = "query-vcpu-dirty-limit", .print = hmp_print_dirty_limit },
 
 	{ .name = "migrate", .help = "migrate to URI; -d: do not wait (it never waits here); -r: go on with a paused post-copy",
-	  .flags = { { 'd', "detach" }, { 'r', "resume" } }, .args = { { "uri", HMP_WORD } },
+	  .flags = { { 'd', "detach" }, { 'r', "resume" } }, .args = { MUST("uri", HMP_WORD) },
 	  .qmp = "migrate", .print = hmp_print_detached },
 	{ .name = "migrate_incoming", .help = "wait at URI for a guest; one that fails may be followed by another VMM's",
-	  .args = { { "uri", HMP_WORD } },
+	  .args = { MUST("uri", HMP_WORD) },
 	  .qmp = "migrate-incoming", .fill = hmp_fill_incoming },
 	{ .name = "migrate_cancel", .help = "cancel the migration", .qmp = "migrate_cancel" },
 	{ .name = "migrate_continue", .help = "leave STATE (pre-switchover), where it waits",
-	  .args = { { "state", HMP_WORD } }, .qmp = "migrate-continue" },
+	  .args = { MUST("state", HMP_WORD) }, .qmp = "migrate-continue" },
 	{ .name = "migrate_start_postcopy", .help = "switch to post-copy", .qmp = "migrate-start-postcopy" },
 	{ .name = "migrate_pause", .help = "pause a post-copy migration", .qmp = "migrate-pause" },
 	{ .name = "migrate_recover", .help = "wait at URI for the source of a paused post-copy",
-	  .args = { { "uri", HMP_WORD } }, .qmp = "migrate-recover" },
+	  .args = { MUST("uri", HMP_WORD) }, .qmp = "migrate-recover" },
 	{ .name = "migrate_set_capability", .help = "turn a capability on or off",
-	  .args = { { "capability", HMP_WORD }, { "state", HMP_BOOL } },
+	  .args = { MUST("capability", HMP_WORD), MUST("state", HMP_BOOL) },
 	  .qmp = "migrate-set-capabilities", .fill = hmp_fill_capability },
 	{ .name = "migrate_set_parameter",
 	  .help = "set a parameter; sizes may have a suffix: 64M. max-bandwidth and avail-switchover-bandwidth are in "
 		  "MiB/s without one",
-	  .args = { { "parameter", HMP_WORD }, { "value", HMP_WORD } },
+	  .args = { MUST("parameter", HMP_WORD), MUST("value", HMP_WORD) },
 	  .qmp = "migrate-set-parameters", .fill = hmp_fill_parameter },
 
 	{ .name = "calc_dirty_rate",
 	  .help = "measure for CALC-TIME seconds how much the guest dirties; -r: by the dirty ring, -b: by the dirty bitmap",
 	  .flags = { { 'r', "ring" }, { 'b', "bitmap" } },
-	  .args = { { "calc-time", HMP_INT }, { "sample-pages", HMP_INT, .optional = true } },
+	  .args = { MUST("calc-time", HMP_INT), MAY("sample-pages", HMP_INT) },
 	  .qmp = "calc-dirty-rate", .fill = hmp_fill_dirty_rate },
 	{ .name = "set_vcpu_dirty_limit", .help = "limit, in MiB/s, what a vCPU may dirty; all, if none is named",
-	  .args = { { "dirty-rate", HMP_INT }, { "cpu-index", HMP_INT, .optional = true } },
+	  .args = { MUST("dirty-rate", HMP_INT), MAY("cpu-index", HMP_INT) },
 	  .qmp = "set-vcpu-dirty-limit" },
 	{ .name = "cancel_vcpu_dirty_limit", .help = "lift the limit of a vCPU; of all, if none is named",
-	  .args = { { "cpu-index", HMP_INT, .optional = true } }, .qmp = "cancel-vcpu-dirty-limit" },
+	  .args = { MAY("cpu-index", HMP_INT) }, .qmp = "cancel-vcpu-dirty-limit" },
 
 	{ .name = "announce_self",
 	  .help = "announce the guest on INTERFACES (a list with commas; all, if missing), as the announce-* parameters say",
-	  .args = { { "interfaces", HMP_WORD, .optional = true }, { "id", HMP_WORD, .optional = true } },
+	  .args = { MAY("interfaces", HMP_WORD), MAY("id", HMP_WORD) },
 	  .first = "query-migrate-parameters", .qmp = "announce-self", .fill = hmp_fill_announce },
 
 	{ .name = "stop", .alias = "s", .help = "stop the guest", .qmp = "stop" },
