@@ -165,6 +165,7 @@ const char *config_value_print(const json_t *value, char buf[CONFIG_VALUE_TEXT_M
 		(void)snprintf(buf, CONFIG_VALUE_TEXT_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 		return buf;
 	default:
-		return json_is_true(value) ? "yes" : "no";
+		(void)snprintf(buf, CONFIG_VALUE_TEXT_MAX, "%s", json_is_true(value) ? "yes" : "no");
+		return buf;
 	}
 }
