@@ -84,6 +84,8 @@ ROWS = (
     Row("qmp-rate", "commands/s", "higher", "qmp-rate", "commands_per_s", (at_least(20000), times(5, "peer"))),
     Row("qmp-clients", "clients", "higher", "qmp-clients", "served", (at_least(999),)),
     Row("qmp-clients-p99", "ms", "lower", "qmp-clients", "answer_p99_ms", (at_most(100),)),
+    Row("start-ms", "ms", "lower", "start", "ready_ms", (at_most(50),)),
+    Row("start-100-guests-ms", "ms", "lower", "start-100-guests", "ready_ms", (at_most(50),)),
     *(Row(f"kernel-zero-{k}", "GB/s", "higher", "kernels", f"zero-{k}") for k in KERNELS),
     *(Row(f"kernel-xbzrle-{k}", "GB/s", "higher", "kernels", f"xbzrle-{k}") for k in (*KERNELS, "decode")),
 )

@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from lib import control, credentials, disk, host, limits, memory, pair, postcopy, snapshot
+from lib import control, credentials, disk, host, limits, memory, pair, postcopy, snapshot, start
 from lib.base import GB, GBIT_S, GIB, Scenario, is_absent
 
 
@@ -259,4 +259,6 @@ SCENARIOS = {
     "fifty": host.Fifty,
     "qmp-rate": control.Rate,
     "qmp-clients": control.Clients,
+    "start": start.Start,
+    "start-100-guests": start.StartWithGuests,
 }
