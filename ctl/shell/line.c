@@ -193,7 +193,8 @@ static bool set_up(struct line_editor *e)
 	(void)el_set(e->el, EL_EDITOR, "emacs");
 	(void)el_set(e->el, EL_HIST, history, e->history);
 	(void)el_set(e->el, EL_GETCFN, read_key);
-	(void)el_set(e->el, EL_ADDFN, "migctl-complete", "complete the word", on_tab);
+	/* Of narrow texts libedit would make copies that it never frees. */
+	(void)el_wset(e->el, EL_ADDFN, L"migctl-complete", L"complete the word", on_tab);
 	(void)el_set(e->el, EL_BIND, "^I", "migctl-complete", NULL);
 	if (e->history_path)
 		(void)history(e->history, &e->event, H_LOAD, e->history_path);
