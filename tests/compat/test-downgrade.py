@@ -30,8 +30,13 @@ def test_running_migration_ends_well(t):
     t.make_slow(src)
     t.start(src, dst)
     t.wait_active(src)
-    for vmm in src, dst:
-        succeed(t, vmm, old)
+    succeed(t, src, old)
+    try:
+        succeed(t, dst, old)
+    except AssertionError:
+        # The older daemon ends a worker that says what it does not know: the source goes on, and this VMM is of no use.
+        t.check(not dst.running(), "the destination's VMM attaches again, or has ended")
+        t.check("is unexpected" in dst.daemon.log_text(), dst.daemon.log_text())
     t.speed_up(src)
     info = t.wait_end(src)
     here, elsewhere = (dst, src) if info["status"] == "completed" else (src, dst)
