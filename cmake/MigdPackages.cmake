@@ -55,7 +55,7 @@ Running migrations and guests survive a restart of the daemon, and so an
 upgrade of this package."
   DEPENDS "systemd | systemd-standalone-sysusers, systemd | systemd-standalone-tmpfiles"
   SUGGESTS "migd-vmm, libmigd-guest-dev")
-set(CPACK_DEBIAN_MIGD_PACKAGE_CONTROL_EXTRA
+set(CPACK_DEBIAN_MIGD_PACKAGE_CONTROL_EXTRA "${packaging}/conffiles"
   "${packaging}/postinst" "${packaging}/prerm" "${packaging}/postrm")
 
 migd_package(libmigd-guest1 libs "makes the guests of a KVM VMM live-migratable by migd"

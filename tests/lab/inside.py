@@ -62,11 +62,11 @@ def bring_qemu(version):
     os.environ["MIGD_QEMU_DIR"] = folder
 
 
-def enter(timeout, take=None):
+def enter(timeout, take=None, systemd=False):
     """Returns in the lab only; outside, runs this program in it, for so many seconds, and exits with its status.
 
-    take(line): called outside for each line of output, which is printed unless this says true. The lab cannot write to the
-    folders it shares.
+    systemd: boot it, and be one of its services. take(line): called outside for each line of output, which is printed unless
+    this says true. The lab cannot write to the folders it shares.
     """
     if os.environ.get("MIGD_LAB"):
         return
@@ -77,8 +77,8 @@ def enter(timeout, take=None):
     os.environ.update(MIGD_BUILD_DIR=BUILD_DIR, MIGD_SOURCE_DIR=SOURCE_DIR, MIGD_TEST_SLOW=str(SLOW),
                       MIGD_TEST_TIMEOUT=str(timeout))
     lab = os.path.join(os.path.dirname(__file__), "lab")
-    argv = [sys.executable, lab, "--share", SOURCE_DIR, "--share", BUILD_DIR, "--timeout", str(timeout + BOOT_SECONDS), "--",
-            "python3", *sys.argv]
+    argv = [sys.executable, lab, *(["--systemd"] if systemd else []), "--share", SOURCE_DIR, "--share", BUILD_DIR,
+            "--timeout", str(timeout + BOOT_SECONDS), "--", "python3", *sys.argv]
     if take:
         sys.exit(_run(argv, take))
     os.execv(sys.executable, argv)
