@@ -16,6 +16,7 @@ const struct ctl_group ctl_groups[] = {
 	{ "Settings", ctl_settings_commands },
 	{ "The whole host", ctl_host_commands },
 	{ "Configuration", ctl_configuration_commands },
+	{ "Emptying a host", ctl_evacuate_commands },
 	{ "Shared ports", ctl_port_commands },
 	{ "Objects and descriptors", ctl_object_commands },
 	{ "Measuring", ctl_measure_commands },

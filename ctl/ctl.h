@@ -65,6 +65,7 @@ extern const struct ctl_command ctl_migrate_commands[];
 extern const struct ctl_command ctl_settings_commands[];
 extern const struct ctl_command ctl_host_commands[];
 extern const struct ctl_command ctl_configuration_commands[];
+extern const struct ctl_command ctl_evacuate_commands[];
 extern const struct ctl_command ctl_port_commands[];
 extern const struct ctl_command ctl_object_commands[];
 extern const struct ctl_command ctl_measure_commands[];

@@ -13,6 +13,8 @@ static const struct {
 	const char *help;
 } kinds[] = {
 	{ "CAPABILITY=on|off", "a capability of migrations; `migctl capabilities` lists them" },
+	{ "DESTINATION", "a shared port of another host's migd, such as tcp:HOST:4450; weight=N, max-guests=N and max-memory=SIZE may "
+			 "follow it, after commas" },
 	{ "DIR", "a directory" },
 	{ "COMMAND", "a command, as it would be typed there" },
 	{ "EVENT", "an event's name, such as MIGRATION or STOP" },

@@ -21,6 +21,7 @@
 #include "daemon/command.h"
 #include "daemon/config-source.h"
 #include "daemon/control-plane.h"
+#include "daemon/evacuation.h"
 #include "daemon/expected.h"
 #include "daemon/fdset.h"
 #include "daemon/hello.h"
@@ -198,6 +199,9 @@ static int build(struct daemon *d, struct merr *err)
 	d->cgroups = cgroups_new(&d->config.workers);
 	settings_prune(d);
 	adopt_all(d);
+	d->evacuation = evacuation_new(d);
+	if (!d->evacuation)
+		return merr_set(err, -ENOMEM, "out of memory");
 	r = listeners_open(d, &d->listeners, err);
 	if (r == 0)
 		r = metrics_http_open(d, &d->metrics_http, err);
@@ -259,6 +263,7 @@ struct daemon *daemon_free(struct daemon *d)
 	d->listeners = listeners_free(d->listeners);
 	d->registry = registry_free(d->registry);
 	d->expected = expected_free(d->expected);
+	d->evacuation = evacuation_free(d->evacuation);
 	recorder_done(d);
 	d->history = history_free(d->history);
 	worker_forget_dismissed();

@@ -19,6 +19,7 @@ struct config_source;
 struct control_plane;
 struct cgroups;
 struct door;
+struct evacuation;
 struct expected;
 struct fdsets;
 struct history;
@@ -43,6 +44,7 @@ struct daemon {
 	struct state_dir *state;
 	struct fdsets *fdsets;
 	struct listeners *listeners; /* shared ports */
+	struct evacuation *evacuation;
 	struct expected *expected; /* guests that were announced */
 	struct objects *objects;
 	struct object_watch *object_watch; /* NULL: there is no inotify */

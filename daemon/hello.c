@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/log-events.h"
 #include "daemon/daemon.h"
+#include "daemon/evacuation.h"
 #include "daemon/expected.h"
 #include "daemon/guest.h"
 #include "daemon/listen.h"
@@ -277,6 +278,7 @@ static int admit(struct visitor *v, struct conn_msg *m, struct merr *err)
 	note_path(g, v);
 	migration_guest_changed(g);
 	expected_attached(v->door->daemon, g);
+	evacuation_review(v->door->daemon);
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 #include "daemon/daemon.h"
 #include "daemon/decisions.h"
 #include "daemon/dial.h"
+#include "daemon/evacuation.h"
 #include "daemon/foretell.h"
 #include "daemon/guest.h"
 #include "daemon/history.h"
@@ -362,6 +363,7 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	supervisor_changed(m->guest->daemon->supervisor);
 	record_status(m);
 	queue_review(m->guest->daemon);
+	evacuation_review(m->guest->daemon);
 	end_failed_guest(m);
 	return 0;
 }

@@ -23,7 +23,7 @@
 #define ID_DIGITS    (STATE_DIR_ID_LEN - 1)
 #define NAME_MAX_LEN 64
 /* A journal holds a name, two addresses and numbers. */
-#define JOURNAL_MAX_BYTES 16384
+#define FILE_MAX_BYTES (4 << 20)
 #define WORKER_BACKLOG    4
 
 static int open_dir(int parent, const char *name, int *ret, struct merr *err)
@@ -189,14 +189,20 @@ void state_dir_forget(struct state_dir *s, const char *id)
 static int load_json(int dir, const char *name, json_t **ret, struct merr *err)
 {
 	_cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	char text[JOURNAL_MAX_BYTES];
+	_cleanup_free_ char *text = NULL;
 	json_error_t why;
-	ssize_t n;
+	struct stat st;
+	int r;
 
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text));
-	if (n < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return merr_set_errno(err, -errno, "cannot read it");
-	*ret = json_loadb(text, (size_t)n, 0, &why);
+	if (st.st_size > FILE_MAX_BYTES)
+		return merr_set(err, -EFBIG, "it has more than %d bytes", FILE_MAX_BYTES);
+	text = malloc((size_t)st.st_size + 1);
+	r = text ? fd_pread_full(fd, text, (size_t)st.st_size, 0) : -ENOMEM;
+	if (r < 0)
+		return merr_set_errno(err, r, "cannot read it");
+	*ret = json_loadb(text, (size_t)st.st_size, 0, &why);
 	return *ret ? 0 : merr_set(err, -EBADMSG, "%s", why.text);
 }
 

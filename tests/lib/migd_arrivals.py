@@ -15,7 +15,7 @@ set -e
 cat > {dir}/$1.json
 {before}
 exec {vmm} --name "$1" --attach "$MIGD_ATTACH" --memory {memory} --cpus {cpus} --serial {dir}/$1.serial \\
-    --memory-file {shm}/{host}-$1.ram --payload writer --payload-arg=working-set=4M {extra} >> {dir}/$1.log 2>&1
+    --memory-file {shm}/{host}-$1.ram --payload writer --payload-arg=working-set={working_set} {extra} >> {dir}/$1.log 2>&1
 """
 
 
@@ -47,12 +47,14 @@ class Arrived:
 class Host:
     """A daemon with a shared port and a hook. `before`: what the script does first; `extra`: VMM's options."""
 
-    def __init__(self, t, name, before="", extra="--incoming", timeout=20, memory="64M", cpus=1, command=None, listen=None,
+    def __init__(self, t, name, before="", extra="--incoming", timeout=20, memory="64M", cpus=1, command=None, listen=None, working_set="4M",
                  daemon_extra=()):
         self.t, self.name = t, name
+        self._uri = None
         self.dir = os.path.join(t.dir, name + "-arrivals")
         os.makedirs(self.dir, exist_ok=True)
         self.hook = os.path.join(self.dir, "start")
+        self.working_set = working_set
         self.write_hook(before, extra, memory, cpus)
         config = os.path.join(self.dir, "migd.conf")
         with open(config, "w") as f:
@@ -63,7 +65,7 @@ class Host:
 
     def write_hook(self, before="", extra="--incoming", memory="64M", cpus=1):
         text = HOOK.format(dir=self.dir, before=before, vmm=migd_process.program("migd-vmm"), memory=memory, cpus=cpus,
-                           shm=self.t.shm, host=self.name, extra=extra)
+                           shm=self.t.shm, host=self.name, extra=extra, working_set=self.working_set)
         temporary = self.hook + ".new"
         with open(temporary, "w") as f:
             f.write(text)
@@ -74,7 +76,9 @@ class Host:
         return os.path.join(self.t.shm, f"{self.name}-{name}.ram")
 
     def uri(self):
-        return f"tcp:127.0.0.1:{migd_shared.port(self.daemon)}"
+        if self._uri is None:
+            self._uri = f"tcp:127.0.0.1:{migd_shared.port(self.daemon)}"
+        return self._uri
 
     def called_for(self, name):
         """The hook ran for this guest: its description, or None."""
