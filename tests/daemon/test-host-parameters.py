@@ -10,7 +10,7 @@ import signal
 import migdtest
 
 DEFAULTS = {"max-bandwidth": 0, "max-outgoing": 0, "max-incoming": 0, "source-address": "", "source-interface": "",
-            "tls-creds": "", "tls-creds-incoming": "", "tls-required": False}
+            "tls-creds": "", "tls-creds-incoming": "", "tls-authz-incoming": "", "tls-required": False}
 
 
 def parameters(daemon):
