@@ -144,19 +144,31 @@ static void collect_guests(void *opaque, struct metric_text *out)
 	metric_sample(out, (double)n[1], METRIC_LABELS({ "role", "incoming" }));
 }
 
+/* What a migration that is not over is doing. */
+static const char *const running_states[] = { "running", "waiting", "paused", "in-doubt" };
+
+static unsigned int running_state_of(const struct migration *m)
+{
+	if (m->in_doubt)
+		return 3;
+	if (m->status == MIGRATION_STATUS_POSTCOPY_PAUSED)
+		return 2;
+	return m->waits;
+}
+
 static void collect_migrations(void *opaque, struct metric_text *out)
 {
+	size_t n[2][ARRAY_SIZE(running_states)] = { 0 };
 	const struct daemon *d = opaque;
-	size_t n[2][2] = { 0 };
 	const struct guest *g;
 
 	TAILQ_FOREACH(g, &d->registry->guests, entry)
 		if (migration_running(g->migration))
-			n[direction_of(g->migration)][g->migration->waits]++;
-	for (unsigned int i = 0; i < 2; i++) {
-		metric_sample(out, (double)n[i][0], METRIC_LABELS({ "direction", directions[i] }, { "state", "running" }));
-		metric_sample(out, (double)n[i][1], METRIC_LABELS({ "direction", directions[i] }, { "state", "waiting" }));
-	}
+			n[direction_of(g->migration)][running_state_of(g->migration)]++;
+	for (unsigned int i = 0; i < 2; i++)
+		for (unsigned int j = 0; j < ARRAY_SIZE(running_states); j++)
+			metric_sample(out, (double)n[i][j],
+				      METRIC_LABELS({ "direction", directions[i] }, { "state", running_states[j] }));
 }
 
 static void collect_ended(void *opaque, struct metric_text *out)
@@ -373,7 +385,7 @@ static void collect_process_max_fds(void *opaque, struct metric_text *out)
 static const struct metric_family families[] = {
 	{ "migd_build", METRIC_INFO, NULL, "This migd.", collect_build },
 	{ "migd_guests", METRIC_GAUGE, NULL, "Guests whose VMM is attached, by what they were attached for.", collect_guests },
-	{ "migd_migrations", METRIC_GAUGE, NULL, "Migrations under way, and those that wait for their turn.",
+	{ "migd_migrations", METRIC_GAUGE, NULL, "Migrations that are not over: under way, waiting for their turn, post-copy without a connection, or in doubt.",
 	  collect_migrations },
 	{ "migd_migrations_ended", METRIC_COUNTER, NULL, "Migrations that ended, since this migd started.", collect_ended },
 	{ "migd_migration_blackouts_seconds", METRIC_HISTOGRAM, "seconds",
