@@ -40,7 +40,8 @@
  *                      DECISION     MigrationDecision what the engine decided by itself (strategy), and why
  *                      ADOPT        WorkerAdopt      + stats page: what START said, and the state now
  *                      DONE         WorkerOutcome    the last word; then it waits for FINISHED
- *   Nothing has a reply. All are events in conn's sense.
+ *   Nothing has a reply. All are events in conn's sense. Members that the reader does not know are passed over: an older
+ *   daemon, or worker, goes on with a newer one's.
  */
 #ifndef MIGD_ENGINE_LINK_H
 #define MIGD_ENGINE_LINK_H

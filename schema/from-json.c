@@ -24,7 +24,15 @@ struct path {
 	const struct path *up;
 	const char *name;
 	size_t index;
+	bool tolerant;	/* at the root: of the whole value */
 };
+
+static bool is_tolerant(const struct path *at)
+{
+	while (at->up)
+		at = at->up;
+	return at->tolerant;
+}
 
 static size_t path_text(const struct path *at, char *text, size_t size)
 {
@@ -232,7 +240,7 @@ static int object_from_json(const struct schema_type *type, json_t *j, const str
 	if (r < 0)
 		return r;
 	json_object_foreach(j, name, value) {
-		if (!has_member(type, ret, name)) {
+		if (!has_member(type, ret, name) && !is_tolerant(at)) {
 			const struct path member = { .up = at, .name = name };
 
 			(void)path_text(&member, text, sizeof(text));
@@ -312,7 +320,7 @@ static int value_from_json(const struct schema_type *type, json_t *j, const stru
 
 int schema_from_json(const struct schema_type *type, json_t *j, void *ret, struct merr *err)
 {
-	const struct path root = { 0 };
+	const struct path root = { .tolerant = type->tolerant };
 	json_t *empty = j ? NULL : json_object();
 	void *v = calloc(1, type->size);
 	int r;

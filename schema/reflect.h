@@ -60,6 +60,7 @@ struct schema_type {
 	uint32_t offset_u;	/* union: where all branches are */
 	const struct schema_rule *rules;	/* struct: ranges */
 	uint32_t n_rules;
+	bool tolerant;	/* of what two builds of migd say to each other: members that are not known are passed over */
 	const char *defaults;	/* struct: JSON of the members that have one, or NULL: none has, and there are no ranges */
 };
 
@@ -83,7 +84,7 @@ json_t *schema_to_json(const struct schema_type *type, const void *v);
 
 /*
  * Fill RET (all zero, of TYPE, a struct or union) from J (NULL: an empty object). Everything is
- * checked: types, widths, words, unknown and missing members. -EINVAL or -ENOMEM with ERR, in the
+ * checked: types, widths, words, unknown (unless TYPE is tolerant) and missing members. -EINVAL or -ENOMEM with ERR, in the
  * words of QMP.md 1.4; RET is then untouched.
  */
 int schema_from_json(const struct schema_type *type, json_t *j, void *ret, struct merr *err);

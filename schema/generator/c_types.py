@@ -175,6 +175,8 @@ class Source:
         lines = [f'const struct schema_type {name}_type = {{', f'\t.name = "{t.name}", .kind = {kind}, .size = sizeof({c}),']
         if t.members:
             lines.append(f'\t.members = {name}_members, .n_members = {len(t.members)},')
+        if t.internal:
+            lines.append('\t.tolerant = true,')
         return lines + [f'\t{x},' for x in extra] + ['};', '']
 
     def _struct(self, t):

@@ -19,6 +19,10 @@ static const struct {
 	const char *message;
 } cases[] = {
 	{ &migration_parameters_type, "{'nope': 1}", "Parameter 'nope' is unexpected" },
+	/* What another build of migd says may be more than this one knows. */
+	{ &worker_parameters_type, "{'parameters': {'nope': 1}, 'nor': 2}", NULL },
+	{ &worker_parameters_type, "{'parameters': {'downtime-limit': 'x'}}",
+	  "Parameter 'parameters.downtime-limit' expects uint64" },
 	{ &migration_parameters_type, "{'max-bandwidth': 'a'}", "Parameter 'max-bandwidth' expects uint64" },
 	{ &migration_parameters_type, "{'max-bandwidth': 1.5}", "Parameter 'max-bandwidth' expects uint64" },
 	{ &migration_parameters_type, "{'max-bandwidth': null}", "Parameter 'max-bandwidth' expects uint64" },
