@@ -21,6 +21,7 @@
 #define LEAF	      "daemon"
 #define WORKER_PREFIX "worker-"
 #define NAME_CAP      64
+#define LEAF_WEIGHT   "1000" /* ten workers': it answers also when many of them keep every CPU busy, and needs little */
 
 /* Where a host that has cgroup v1 as well mounts v2. */
 static const char *const mounts[] = { "/sys/fs/cgroup/unified", "/sys/fs/cgroup" };
@@ -162,6 +163,8 @@ struct cgroups *cgroups_new(const struct config_workers *config)
 	c->fd = TAKE_FD(fd);
 	sweep(c);
 	enable_controllers(c);
+	if (config->cpu_weight)
+		(void)write_at(c->fd, LEAF "/cpu.weight", LEAF_WEIGHT);
 	return c;
 }
 

@@ -225,6 +225,8 @@ int daemon_new(struct config_source *source, int exe_fd, struct daemon **ret, st
 	}
 	p->d.exe_fd = exe_fd;
 	p->d.config_source = source;
+	/* Its clients wait for it, also while workers keep every CPU busy: those inherit neither this nor its priority. */
+	short_slice();
 	r = build(&p->d, err);
 	if (r < 0) {
 		(void)daemon_free(&p->d);
@@ -236,8 +238,6 @@ int daemon_new(struct config_source *source, int exe_fd, struct daemon **ret, st
 
 int daemon_run(struct daemon *d)
 {
-	/* Its clients wait for it, also while workers keep every CPU busy. */
-	short_slice();
 	supervisor_ready(d->supervisor);
 	log_event(LOG_EVENT_STARTED, LOG_INFO, "ready version=%s", MIGD_VERSION);
 	return event_base_dispatch(d->base) < 0 ? -EIO : 0;
