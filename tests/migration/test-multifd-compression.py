@@ -10,13 +10,13 @@ import migdtest
 
 
 def moved(t, codec, level, channels=2, working_set="16M"):
-    """A guest that rewrites and verifies its memory, in several passes."""
+    """A guest that rewrites and verifies its memory, in several passes (fewer if it gets no CPU during one, and so is done)."""
     src, dst = t.pair(memory="128M", working_set=working_set)
     migd_multifd.on(src, dst, channels=channels, multifd_compression=codec, **{f"multifd_{codec}_level": level})
     src.set(max_bandwidth=16 << 20, downtime_limit=1)
     t.start(src, dst)
-    wait_until(lambda: src.migration().get("ram", {}).get("dirty-sync-count", 0) >= 4, "some passes", timeout=90,
-               alive=[t.a])
+    wait_until(lambda: src.migration().get("ram", {}).get("dirty-sync-count", 0) >= 4 or
+               src.migration()["status"] in migdtest.ENDED, "some passes", timeout=90, alive=[t.a])
     src.set(max_bandwidth=0, downtime_limit=2000)
     t.check(t.wait_end(src)["status"] == "completed", f"the source says {src.migration()}")
     t.assert_only_runs(dst, src)
