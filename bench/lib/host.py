@@ -83,8 +83,8 @@ class Host:
         self.daemon = self._run("migd", [
             "setsid", self.programs["migd"], "--qmp", self.path("qmp"), "--attach", self.path("attach"), "--state-dir", self.path("state"),
             "--foreground", "--log-level", "warning"])
-        _go_first(self.daemon.pid)
         self.session = self.connect()
+        _go_first(self.daemon.pid)  # it has its session by now
 
     def path(self, what):
         return f"{self.directory}/{self.name}.{what}"
