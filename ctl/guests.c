@@ -22,10 +22,7 @@ static int guests_run(struct ctl *ctl, struct merr *err)
 {
 	static const char *const titles[] = { "NAME", "STATE", ">VCPUS", ">MEMORY", ">PID", "ROLE" };
 	_cleanup_json_ json_t *guests = NULL;
-	struct table t = { .n_columns = ARRAY_SIZE(titles) };
 	int r = ctl_execute(ctl, "query-guests", NULL, &guests, err);
-	size_t i;
-	json_t *g;
 
 	if (r != CTL_OK)
 		return r;
@@ -33,11 +30,7 @@ static int guests_run(struct ctl *ctl, struct merr *err)
 		ctl_print_json(guests);
 		return CTL_OK;
 	}
-	for (i = 0; i < ARRAY_SIZE(titles); i++)
-		table_add(&t, "%s", titles[i]);
-	json_array_foreach(guests, i, g)
-		add_guest(&t, g);
-	table_print(&t);
+	table_print_list(titles, ARRAY_SIZE(titles), guests, add_guest);
 	return CTL_OK;
 }
 

@@ -44,15 +44,8 @@ static void add_entry(struct table *t, const json_t *m)
 static void print_history(const json_t *list)
 {
 	static const char *const titles[] = { "ID", "BEGAN", "GUEST", "WAY", "STATUS", ">TOOK", ">SENT", ">DOWNTIME", "ADDRESS" };
-	struct table t = { .n_columns = ARRAY_SIZE(titles) };
-	size_t i;
-	json_t *m;
 
-	for (i = 0; i < ARRAY_SIZE(titles); i++)
-		table_add(&t, "%s", titles[i]);
-	json_array_foreach(list, i, m)
-		add_entry(&t, m);
-	table_print(&t);
+	table_print_list(titles, ARRAY_SIZE(titles), list, add_entry);
 }
 
 static int history_run(struct ctl *ctl, struct merr *err)

@@ -91,15 +91,8 @@ static void add_migration(struct table *t, const json_t *m)
 static void print_migrations(const json_t *list)
 {
 	static const char *const titles[] = { "GUEST", "WAY", "STATUS", ">PRIO", "SHARE", ">SENT", "ADDRESS" };
-	struct table t = { .n_columns = ARRAY_SIZE(titles) };
-	size_t i;
-	json_t *m;
 
-	for (i = 0; i < ARRAY_SIZE(titles); i++)
-		table_add(&t, "%s", titles[i]);
-	json_array_foreach(list, i, m)
-		add_migration(&t, m);
-	table_print(&t);
+	table_print_list(titles, ARRAY_SIZE(titles), list, add_migration);
 }
 
 static int list_run(struct ctl *ctl, struct merr *err)

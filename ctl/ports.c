@@ -40,7 +40,6 @@ static int listeners_run(struct ctl *ctl, struct merr *err)
 {
 	static const char *const titles[] = { "URI", "LISTENS ON", ">CAME", ">PASSED", ">UNDECIDED", ">SENT AWAY" };
 	_cleanup_json_ json_t *list = NULL;
-	struct table t = { .n_columns = ARRAY_SIZE(titles) };
 	int r = ctl_execute(ctl, "query-host-listeners", NULL, &list, err);
 	size_t i;
 	json_t *l;
@@ -51,11 +50,7 @@ static int listeners_run(struct ctl *ctl, struct merr *err)
 		ctl_print_json(list);
 		return CTL_OK;
 	}
-	for (i = 0; i < ARRAY_SIZE(titles); i++)
-		table_add(&t, "%s", titles[i]);
-	json_array_foreach(list, i, l)
-		add_listener(&t, l);
-	table_print(&t);
+	table_print_list(titles, ARRAY_SIZE(titles), list, add_listener);
 	json_array_foreach(list, i, l)
 		print_refusals(l);
 	return CTL_OK;

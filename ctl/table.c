@@ -69,3 +69,17 @@ void table_print(struct table *t)
 	}
 	buf_done(&t->cells);
 }
+
+void table_print_list(const char *const *titles, size_t n_columns, const json_t *list,
+		      void (*add)(struct table *t, const json_t *member))
+{
+	struct table t = { .n_columns = n_columns };
+	json_t *member;
+	size_t i;
+
+	for (i = 0; i < n_columns; i++)
+		table_add(&t, "%s", titles[i]);
+	json_array_foreach(list, i, member)
+		add(&t, member);
+	table_print(&t);
+}

@@ -3,6 +3,7 @@
 #ifndef MIGD_CTL_TABLE_H
 #define MIGD_CTL_TABLE_H
 
+#include <jansson.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -18,5 +19,9 @@ void table_add(struct table *t, const char *fmt, ...) __attribute__((format(prin
 
 /* Print it, and forget all. */
 void table_print(struct table *t);
+
+/* Titles, and a row of each member of LIST, whose cells ADD adds: printed. */
+void table_print_list(const char *const *titles, size_t n_columns, const json_t *list,
+		      void (*add)(struct table *t, const json_t *member));
 
 #endif
