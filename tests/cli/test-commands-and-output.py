@@ -4,12 +4,12 @@
 """What each command of migctl sends, and how it shows the answer."""
 
 import json
-import os
 import subprocess
 
 import migd_ctl
-import migd_fakeqmp
 import migdtest
+from migd_ctl import ok
+from migd_fakeqmp import serve
 
 RAM = {"transferred": 3 << 30, "remaining": 1 << 30, "total": 4 << 30, "duplicate": 0, "normal": 0, "normal-bytes": 0,
        "dirty-pages-rate": 256, "mbps": 8000.0, "dirty-sync-count": 3, "page-size": 4096}
@@ -25,28 +25,15 @@ GUEST = {"name": "vm1", "uuid": "0" * 8, "role": "running", "run-state": "runnin
          "pid": 77, "attached": True, "epoch": 1}
 
 
-def server(t, **answers):
-    names = {k: k if k == "migrate_cancel" else k.replace("_", "-") for k in answers}
-    fake = migd_fakeqmp.FakeQmp(os.path.join(t.dir, "qmp"), {names[k]: v for k, v in answers.items()})
-    t.cleanup.callback(fake.close)
-    return fake
-
-
-def ok(t, fake, *args, **kwargs):
-    status, out, err = migd_ctl.run(fake.path, *args, **kwargs)
-    t.check(status == 0 and not err, f"{args}: status {status}, stderr {err!r}, stdout {out!r}")
-    return out
-
-
 def test_guests(t):
-    fake = server(t, query_guests=[[GUEST, {**GUEST, "name": "gone", "attached": False}]])
+    fake = serve(t, query_guests=[[GUEST, {**GUEST, "name": "gone", "attached": False}]])
     out = ok(t, fake, "guests")
     t.check("vm1" in out and "4.0 GiB" in out and "(detached)" in out, out)
     t.check(json.loads(ok(t, fake, "guests", "--json"))[0] == GUEST, "JSON is the answer")
 
 
 def test_simple_commands(t):
-    fake = server(t, guest_attach={}, guest_detach={}, stop={}, cont={}, migrate_cancel={}, migrate_resolve={})
+    fake = serve(t, guest_attach={}, guest_detach={}, stop={}, cont={}, migrate_cancel={}, migrate_resolve={})
     ok(t, fake, "attach", "vm1", "/run/vm1.sock")
     ok(t, fake, "detach", "vm1")
     ok(t, fake, "-g", "vm1", "stop")
@@ -61,7 +48,7 @@ def test_simple_commands(t):
 
 
 def test_migrate_and_wait(t):
-    fake = server(t, migrate={}, query_migrate=[{"status": "setup"}, ACTIVE, ACTIVE, DONE])
+    fake = serve(t, migrate={}, query_migrate=[{"status": "setup"}, ACTIVE, ACTIVE, DONE])
     out = ok(t, fake, "-g", "vm1", "migrate", "tcp:h:1")
     t.check(fake.sent("migrate") == [{"guest": "vm1", "uri": "tcp:h:1"}], fake.requests)
     lines = out.splitlines()
@@ -74,7 +61,7 @@ def test_migrate_and_wait(t):
 
 
 def test_migrate_on_a_terminal(t):
-    fake = server(t, migrate={}, query_migrate=[ACTIVE, ACTIVE, DONE])
+    fake = serve(t, migrate={}, query_migrate=[ACTIVE, ACTIVE, DONE])
     status, out = migd_ctl.run_on_terminal(fake.path, "migrate", "tcp:h:1", columns=160)
     t.check(status == 0 and "[####" in out and "\r" in out and "completed in" in out, out)
     fake.answers["query-migrate"] = [ACTIVE, DONE]
@@ -84,7 +71,7 @@ def test_migrate_on_a_terminal(t):
 
 
 def test_migrate_fails(t):
-    fake = server(t, migrate={}, query_migrate=[FAILED])
+    fake = serve(t, migrate={}, query_migrate=[FAILED])
     status, _, err = migd_ctl.run(fake.path, "migrate", "tcp:h:1")
     t.check(status == 5 and "Connection refused" in err and "\x1b" not in err, f"{status} {err!r}")
     status, out, err = migd_ctl.run(fake.path, "migrate", "tcp:h:1", "--json")
@@ -95,13 +82,13 @@ def test_migrate_fails(t):
 
 
 def test_migrate_detached(t):
-    fake = server(t, migrate={})
+    fake = serve(t, migrate={})
     t.check(ok(t, fake, "migrate", "--detach", "tcp:h:1") == "", "nothing to say")
 
 
 def test_strategy(t):
     decided = [{"decision": "throttle", "reason": "a", "pass": 1, "time": 2}, {"decision": "postcopy", "reason": "b", "pass": 3, "time": 4}]
-    fake = server(t, migrate={}, migrate_start_postcopy={}, query_status={"running": True, "status": "running"},
+    fake = serve(t, migrate={}, migrate_start_postcopy={}, query_status={"running": True, "status": "running"},
                   query_migrate=[{**ACTIVE, "decisions": decided}])
     ok(t, fake, "migrate", "--detach", "--strategy", "auto", "--deadline", "60000", "--priority", "3", "tcp:h:1")
     t.check(fake.sent("migrate") == [{"uri": "tcp:h:1", "strategy": "auto", "deadline": 60000, "priority": 3}], fake.requests)
@@ -113,7 +100,7 @@ def test_strategy(t):
 
 
 def test_recovery(t):
-    fake = server(t, migrate={}, migrate_pause={}, migrate_recover={})
+    fake = serve(t, migrate={}, migrate_pause={}, migrate_recover={})
     ok(t, fake, "-g", "vm1", "pause")
     ok(t, fake, "-g", "vm1", "recover", "tcp:h:2")
     ok(t, fake, "-g", "vm1", "resume", "tcp:h:2")
@@ -128,7 +115,7 @@ def test_postcopy(t):
     target = {"status": "postcopy-active", "postcopy": {"missing": 256, "faults": 9, "recoveries": 0,
               "fault-latency": {"min": 1, "mean": 2, "p50": 250000, "p90": 3, "p99": 12500000, "max": 4}}}
     done = {**DONE, "postcopy": source["postcopy"], "ram": {**DONE["ram"], "postcopy-bytes": 3 << 20}}
-    fake = server(t, query_status={"running": False, "status": "finish-migrate"}, query_migrate=[source, target, done])
+    fake = serve(t, query_status={"running": False, "status": "finish-migrate"}, query_migrate=[source, target, done])
     out = ok(t, fake, "status")
     t.check("postcopy-active" in out and "2.0 MiB asked for, 1.0 GiB left" in out and "2 recoveries" in out, out)
     out = ok(t, fake, "status")
@@ -138,14 +125,14 @@ def test_postcopy(t):
 
 
 def test_in_doubt_is_said(t):
-    fake = server(t, query_status={"running": False, "status": "finish-migrate"}, query_migrate=[DOUBT])
+    fake = serve(t, query_status={"running": False, "status": "finish-migrate"}, query_migrate=[DOUBT])
     out = ok(t, fake, "status")
     t.check("IN DOUBT" in out and "resolve" in out and "tcp:h:1" in out, out)
 
 
 def test_incoming(t):
     listening = {"status": "setup", "socket-address": [{"type": "inet", "host": "::1", "port": "4444"}]}
-    fake = server(t, migrate_incoming={}, query_migrate=[listening])
+    fake = serve(t, migrate_incoming={}, query_migrate=[listening])
     t.check(ok(t, fake, "incoming", "tcp:[::1]:0") == "listening on tcp:[::1]:4444\n", "the address, port included")
     t.check(fake.sent("migrate-incoming") == [{"uri": "tcp:[::1]:0", "exit-on-error": False}], fake.requests)
     fake.answers["query-migrate"] = [listening, {"status": "completed"}]
@@ -156,7 +143,7 @@ def test_incoming(t):
 
 
 def test_set(t):
-    fake = server(t, query_migrate_parameters=PARAMETERS, query_migrate_capabilities=[CAPABILITIES],
+    fake = serve(t, query_migrate_parameters=PARAMETERS, query_migrate_capabilities=[CAPABILITIES],
                   migrate_set_parameters={}, migrate_set_capabilities={})
     out = ok(t, fake, "set")
     t.check("downtime-limit" in out and "300" in out and "multifd" in out and "off" in out, out)
@@ -175,7 +162,7 @@ def test_set(t):
 
 def test_host(t):
     now = {"max-bandwidth": 0, "max-outgoing": 2, "source-address": "", "tls-required": False}
-    fake = server(t, query_host_parameters=now, host_set_parameters={})
+    fake = serve(t, query_host_parameters=now, host_set_parameters={})
     out = ok(t, fake, "host")
     t.check("max-outgoing" in out and "2" in out and "tls-required" in out and "off" in out, out)
     t.check(json.loads(ok(t, fake, "host", "--json")) == now, "JSON is the answer")
@@ -193,7 +180,7 @@ def test_list(t):
     two = {"guest": "vm\x1b[31m2", "direction": "outgoing", "status": "setup", "uri": "tcp:h:2", "transferred": 0,
            "priority": 0, "queue": {"position": 1, "length": 4}}
     three = {"guest": "vm3", "direction": "incoming", "status": "completed", "uri": "tcp:h:3", "transferred": 1 << 20}
-    fake = server(t, query_migrations=[[one, two, three]])
+    fake = serve(t, query_migrations=[[one, two, three]])
     lines = ok(t, fake, "list").splitlines()
     for line, words in zip(lines[1:], (("vm1", "outgoing", "active", "2", "5.0 MiB/s", "3.0 GiB", "tcp:h:1"),
                                        ("setup", "waits, 1 of 4"), ("vm3", "incoming", "completed", "1.0 MiB"))):
@@ -205,7 +192,7 @@ def test_list(t):
 
 def test_priority(t):
     waits = {"status": "setup", "queue": {"position": 2, "length": 3}}
-    fake = server(t, migrate={}, migrate_set_priority={},
+    fake = serve(t, migrate={}, migrate_set_priority={},
                   query_migrate=[waits, {**waits, "queue": {"position": 1, "length": 3}}, ACTIVE, DONE])
     lines = ok(t, fake, "migrate", "--priority", "-3", "tcp:h:1").splitlines()
     t.check(fake.sent("migrate") == [{"uri": "tcp:h:1", "priority": -3}], fake.requests)
@@ -219,7 +206,7 @@ def test_priority(t):
 
 
 def test_qmp(t):
-    fake = server(t, query_name={"name": "vm1"})
+    fake = serve(t, query_name={"name": "vm1"})
     raw = '{"execute": "query-name", "id": [1, null]}'
     t.check(json.loads(ok(t, fake, "qmp", raw)) == {"return": {"name": "vm1"}, "id": [1, None]}, "as it is")
     t.check(json.loads(ok(t, fake, "qmp", "query-name", "-g", "vm1")) == {"return": {"name": "vm1"}}, "by name")
@@ -231,7 +218,7 @@ def test_qmp(t):
 
 
 def test_events(t):
-    fake = server(t)
+    fake = serve(t)
     fake.events = [{"event": "STOP", "guest": "a", "timestamp": {"seconds": 1, "microseconds": 2}},
                    {"event": "RESUME", "guest": "b", "timestamp": {"seconds": 1, "microseconds": 2}}]
     process = subprocess.Popen([migd_ctl.program("migctl"), "-s", fake.path, "-g", "b", "events"], stdout=subprocess.PIPE,

@@ -7,8 +7,9 @@ import json
 import os
 
 import migd_ctl
-import migd_fakeqmp
 import migdtest
+from migd_ctl import ok
+from migd_fakeqmp import serve
 
 ROOT = os.environ.get("MIGD_SOURCE_DIR") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EVENTS = [{"event": name, "guest": "vm1", "timestamp": {"seconds": 1, "microseconds": 2}} for name in ("STOP", "RESUME", "STOP")]
@@ -17,26 +18,13 @@ LISTENER = {"uri": "tcp:0.0.0.0:4444", "address": ADDRESS, "connections": 9, "pa
             "refused": [{"reason": "unnamed", "count": 2}]}
 
 
-def server(t, **answers):
-    names = {k: k if k == "system_wakeup" else k.replace("_", "-") for k in answers}
-    fake = migd_fakeqmp.FakeQmp(os.path.join(t.dir, "qmp"), {names[k]: v for k, v in answers.items()})
-    t.cleanup.callback(fake.close)
-    return fake
-
-
-def ok(t, fake, *args, **kwargs):
-    status, out, err = migd_ctl.run(fake.path, *args, **kwargs)
-    t.check(status == 0 and not err, f"{args}: status {status}, stderr {err!r}, stdout {out!r}")
-    return out
-
-
 def wrong(t, fake, *args, says):
     status, out, err = migd_ctl.run(fake.path, *args)
     t.check(status == 2 and says in err and not out, f"{args}: {status} {out!r} {err!r}")
 
 
 def test_ports(t):
-    fake = server(t, host_listen=LISTENER, host_listen_stop={}, query_host_listeners=[[LISTENER]])
+    fake = serve(t, host_listen=LISTENER, host_listen_stop={}, query_host_listeners=[[LISTENER]])
     t.check(ok(t, fake, "host-listen", "tcp:0.0.0.0:4444") == "listening on tcp:0.0.0.0:4444\n", "where")
     ok(t, fake, "host-listen-stop", "tcp:0.0.0.0:4444")
     t.check(fake.sent("host-listen") == fake.sent("host-listen-stop") == [{"uri": "tcp:0.0.0.0:4444"}], fake.requests)
@@ -46,7 +34,7 @@ def test_ports(t):
 
 
 def test_objects(t):
-    fake = server(t, object_add={}, object_del={}, query_objects=[[{"id": "a", "qom-type": "secret", "error": "gone"}]])
+    fake = serve(t, object_add={}, object_del={}, query_objects=[[{"id": "a", "qom-type": "secret", "error": "gone"}]])
     ok(t, fake, "object-add", "tls-creds-x509", "tls0", "dir=/x", "endpoint=server", "verify-peer=off")
     ok(t, fake, "object-add", "authz-list", "az", 'rules=[{"match": "CN=a", "policy": "allow"}]')
     t.check(fake.sent("object-add") == [
@@ -65,7 +53,7 @@ def test_credentials(t):
     good = {"id": "c", "qom-type": "tls-creds-x509", "endpoint": "client", "verify-peer": True, "dir": "/x", "usernames": [],
             "certificates": [{"role": "own", "subject": "CN=h", "issuer": "CN=a", "not-before": "2026-01-01T00:00:00Z",
                               "not-after": "2027-01-01T00:00:00Z", "fingerprint": "00"}]}
-    fake = server(t, query_tls_credentials=[[good], [{**good, "error": "the key is another certificate's"}]])
+    fake = serve(t, query_tls_credentials=[[good], [{**good, "error": "the key is another certificate's"}]])
     out = ok(t, fake, "credentials")
     t.check("CN=h" in out and "until 2027-01-01T00:00:00Z" in out, out)
     status, out, err = migd_ctl.run(fake.path, "credentials")
@@ -73,7 +61,7 @@ def test_credentials(t):
 
 
 def test_descriptors(t):
-    fake = server(t, add_fd={"fdset-id": 3, "fd": 11}, remove_fd={}, query_fdsets=[[{"fdset-id": 3, "fds": [{"fd": 11}]}]])
+    fake = serve(t, add_fd={"fdset-id": 3, "fd": 11}, remove_fd={}, query_fdsets=[[{"fdset-id": 3, "fds": [{"fd": 11}]}]])
     t.check(ok(t, fake, "fdset-add", "0", "3") == "set 3, descriptor 11\n", "its number")
     t.check(fake.sent("add-fd") == [{"fdset-id": 3}], fake.requests)
     t.check(ok(t, fake, "fdsets").splitlines()[1].split() == ["3", "11", "-"], "the list")
@@ -85,7 +73,7 @@ def test_descriptors(t):
 def test_dirty(t):
     measuring = {"status": "measuring", "start-time": 0, "calc-time": 1, "calc-time-unit": "second", "sample-pages": 512,
                  "mode": "page-sampling"}
-    fake = server(t, calc_dirty_rate={}, query_dirty_rate=[measuring, {**measuring, "status": "measured", "dirty-rate": 42}],
+    fake = serve(t, calc_dirty_rate={}, query_dirty_rate=[measuring, {**measuring, "status": "measured", "dirty-rate": 42}],
                   set_vcpu_dirty_limit={}, cancel_vcpu_dirty_limit={},
                   query_vcpu_dirty_limit=[[{"cpu-index": 1, "limit-rate": 20, "current-rate": 7}]])
     t.check("42 MiB/s" in ok(t, fake, "-g", "a", "dirty-rate", "mode=page-sampling"), "waits for the result")
@@ -101,7 +89,7 @@ def test_dirty(t):
 def test_guests_and_migrations(t):
     waiting = {"direction": "outgoing", "status": "setup", "uri": "tcp:h:1", "transferred": 0, "priority": 0}
     listed = [{"guest": f"vm{i}", **waiting, **({"queue": {"position": i, "length": 2}} if i else {})} for i in (2, 0, 1)]
-    fake = server(t, system_wakeup={}, quit={}, query_name={"name": "vm1"}, query_uuid={"UUID": "0-1"}, migrate_continue={},
+    fake = serve(t, system_wakeup={}, quit={}, query_name={"name": "vm1"}, query_uuid={"UUID": "0-1"}, migrate_continue={},
                   query_migrations=[listed], query_migrationthreads=[[{"name": "mig/src/main", "thread-id": 7}]],
                   query_version={"qemu": {"major": 1, "minor": 2, "micro": 3}, "package": "p"}, announce_self={},
                   query_migrate_parameters={"announce-initial": 50, "announce-max": 550, "announce-rounds": 5, "announce-step": 100},
@@ -127,7 +115,7 @@ def test_guests_and_migrations(t):
 def test_configuration(t):
     info = {"file": "/etc/migd.conf", "config": {"qmp": {"max-clients": 7, "audit": "changes"}, "daemon": {"allow-exec": False}},
             "settings": [], "waiting": ["qmp.max-clients"], "log-level": "info"}
-    fake = server(t, query_config=info, reload_config=info, set_log_level={}, host_reset_parameters={})
+    fake = serve(t, query_config=info, reload_config=info, set_log_level={}, host_reset_parameters={})
     for verb in "config", "reload":
         out = ok(t, fake, verb)
         t.check("/etc/migd.conf" in out and "waits for a restart" in out.split("qmp.max-clients")[1].splitlines()[0], out)
@@ -141,7 +129,7 @@ def test_configuration(t):
 
 
 def test_human_monitor_and_yank(t):
-    fake = server(t, human_monitor_command="status: active\r\nno \x1b[31m colours\r\n", yank={}, migrate={}, guest_open_qmp={},
+    fake = serve(t, human_monitor_command="status: active\r\nno \x1b[31m colours\r\n", yank={}, migrate={}, guest_open_qmp={},
                   guest_close_qmp={})
     out = ok(t, fake, "-g", "vm1", "hmp", "info", "migrate")
     t.check(out.splitlines() == ["status: active", "no ?[31m colours"], repr(out))
@@ -160,7 +148,7 @@ def test_every_command_of_the_schema_has_a_verb(t):
     none = {"qmp_capabilities": "the client does it", "query-commands": "migctl qmp", "query-qmp-schema": "migctl qmp",
             "set-parameters": "another name", "getfd": "a name is gone with its session", "closefd": "likewise",
             "query-yank": "a migration is all there is", "query-jobs": "there are none"}
-    offered = ok(t, server(t), "complete", "migctl qmp ").splitlines()[1:]
+    offered = ok(t, serve(t), "complete", "migctl qmp ").splitlines()[1:]
     commands = {line.split("\t")[0] for line in offered}
     source = ""
     for folder, _, files in os.walk(os.path.join(ROOT, "ctl")):
@@ -173,7 +161,7 @@ def test_every_command_of_the_schema_has_a_verb(t):
 
 
 def test_chosen_events(t):
-    fake = server(t)
+    fake = serve(t)
     fake.events = EVENTS
     got = [json.loads(line)["event"] for line in ok(t, fake, "events", "--count", "2", "STOP").splitlines()]
     t.check(got == ["STOP", "STOP"], f"{got}")
@@ -184,7 +172,7 @@ def test_chosen_events(t):
 def test_timeout(t):
     """What was waited for goes on; a guest in doubt has a status of its own."""
     active = {"status": "active"}
-    fake = server(t, query_migrate=[active])
+    fake = serve(t, query_migrate=[active])
     status, _, err = migd_ctl.run(fake.path, "watch", "--timeout", "0.5")
     t.check(status == 9 and "goes on" in err and "migrate_cancel" not in [r["execute"] for r in fake.requests], f"{status} {err!r}")
     fake.answers["query-migrate"] = [{"status": "device", "handover": {"id": "0", "state": "released", "peer": "tcp:h:1",
@@ -200,13 +188,13 @@ def test_timeout(t):
 
 
 def test_watch_in_json(t):
-    fake = server(t, query_migrate=[{"status": "setup"}, {"status": "active"}, {"status": "active"}, {"status": "completed"}])
+    fake = serve(t, query_migrate=[{"status": "setup"}, {"status": "active"}, {"status": "active"}, {"status": "completed"}])
     lines = [json.loads(line)["status"] for line in ok(t, fake, "watch", "--json").splitlines()]
     t.check(lines == ["setup", "active", "completed"], f"{lines}")
 
 
 def test_a_server_that_goes_silent(t):
-    fake = server(t, query_migrate=[{"status": "active"}])
+    fake = serve(t, query_migrate=[{"status": "active"}])
     os.unlink(fake.path)
     status, _, err = migd_ctl.run(fake.path, "watch", "--timeout", "5")
     t.check(status == 3 and fake.path in err, f"{status} {err!r}")

@@ -16,6 +16,13 @@ def run(socket_path, *args, stdin="", timeout=60):
     return done.returncode, done.stdout, done.stderr
 
 
+def ok(t, fake, *args, **kwargs):
+    """What it prints, insisting on success and nothing on stderr. `fake`: a FakeQmp."""
+    status, out, err = run(fake.path, *args, **kwargs)
+    t.check(status == 0 and not err, f"{args}: status {status}, stderr {err!r}, stdout {out!r}")
+    return out
+
+
 def run_on_terminal(socket_path, *args, columns=120, timeout=60):
     """(exit status, what the terminal got)."""
     ours, theirs = pty.openpty()

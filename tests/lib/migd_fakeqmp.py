@@ -73,3 +73,14 @@ class FakeQmp:
         if isinstance(answer, Exception):
             return {"error": {"class": "GenericError", "desc": str(answer)}}
         return {"return": answer}
+
+
+UNDERSCORED = ("migrate_cancel", "system_wakeup")  # QEMU's names with an underscore
+
+
+def serve(t, **answers):
+    """A FakeQmp for the length of a test; query_guests=... is what it answers to query-guests."""
+    names = {k: k if k in UNDERSCORED else k.replace("_", "-") for k in answers}
+    fake = FakeQmp(os.path.join(t.dir, "qmp"), {names[k]: v for k, v in answers.items()})
+    t.cleanup.callback(fake.close)
+    return fake
