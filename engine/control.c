@@ -302,9 +302,10 @@ static void snapshot(struct migration *m, struct report *ret)
 }
 
 /* ADOPT with the decisions and passes so far, which the lock guards. */
-static json_t *describe_adopt(struct migration *m, struct worker_adopt *adopt)
+static json_t *describe_adopt(struct migration *m, const struct worker_adopt *rest)
 {
 	LOCK_SCOPE(&m->lock);
+	struct worker_adopt adopt = *rest;
 	struct migration_decision list[LINK_DECISIONS_MAX];
 	struct worker_pass passes[LINK_PASSES_MAX];
 
@@ -312,13 +313,13 @@ static json_t *describe_adopt(struct migration *m, struct worker_adopt *adopt)
 		list[i] = decision_describe(&m->decisions.list[i]);
 	for (uint32_t i = 0; i < m->passes.n; i++)
 		passes[i] = pass_describe(&m->passes.list[i]);
-	adopt->has_passes = true;
-	adopt->passes = passes;
-	adopt->n_passes = m->passes.n;
-	adopt->has_decisions = true;
-	adopt->decisions = list;
-	adopt->n_decisions = m->decisions.n;
-	return worker_adopt_to_json(adopt);
+	adopt.has_passes = true;
+	adopt.passes = passes;
+	adopt.n_passes = m->passes.n;
+	adopt.has_decisions = true;
+	adopt.decisions = list;
+	adopt.n_decisions = m->decisions.n;
+	return worker_adopt_to_json(&adopt);
 }
 
 /* Tell a new daemon everything. */
