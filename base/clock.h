@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "base/fault.h"
+
 #define NS_PER_US 1000ULL
 #define NS_PER_MS 1000000ULL
 #define NS_PER_SEC 1000000000ULL
@@ -27,13 +29,13 @@ static inline uint64_t clock_now_ns(void)
 	return timespec_ns(&ts);
 }
 
-/* CLOCK_REALTIME, ns since 1970. */
+/* CLOCK_REALTIME, ns since 1970; stepped, where a fault point says so. */
 static inline uint64_t clock_wall_ns(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return timespec_ns(&ts);
+	return timespec_ns(&ts) + (uint64_t)fault_clock_step();
 }
 
 /* Milliseconds for poll() until DEADLINE_NS (monotonic): -1 for never, 0 if past, rounded up. */

@@ -126,7 +126,7 @@ int fault_service_show(struct fault_service *s, struct ram_file *b, uint64_t pag
 		if (r < 0)
 			return fail(s, b, at, r);
 	}
-	fault_die_at("die-before-served");
+	FAULT_POINT("postcopy.page-shown");
 	served(s, b, page, n);
 	return 0;
 }

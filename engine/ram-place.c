@@ -77,11 +77,11 @@ static int arrived(struct placer *pl, struct ram_file *b, uint64_t page, uint64_
 	uint64_t fresh, left;
 	int r;
 
-	fault_die_at("die-before-received");
+	FAULT_POINT("postcopy.page-placed");
 	fresh = received_add(b, page, n);
 	left = atomic_fetch_sub(&p->missing, fresh) - fresh;
 	stats_set(p->stats, missing_pages, left);
-	fault_die_at("die-before-shown");
+	FAULT_POINT("postcopy.page-received");
 	r = holes ? fault_service_show_holes(p->faults, b, page, n) : fault_service_show(p->faults, b, page, n);
 	if (left == 0)
 		wake_raise(p->complete_fd);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Objects for the wire: greeting, errors, events. QMP.md 1.2, 1.5, 1.7. */
-#include <time.h>
-
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "qmp/internal.h"
 #include "schema/types.h"
 #include "schema/value.h"
@@ -46,15 +45,14 @@ json_t *qmp_error_object(const struct merr *err)
 json_t *qmp_event_object(const char *name, json_t *data)
 {
 	json_t *event = json_pack("{s:s}", "event", name);
-	struct timespec now;
+	uint64_t now_us = clock_wall_ns() / NS_PER_US;
 
 	if (!event)
 		return NULL;
-	(void)clock_gettime(CLOCK_REALTIME, &now);
 	if ((data && json_object_set(event, "data", data) < 0) ||
 	    json_object_set_new(event, "timestamp",
-				json_pack("{s:I, s:I}", "seconds", (json_int_t)now.tv_sec,
-					  "microseconds", (json_int_t)now.tv_nsec / 1000)) < 0) {
+				json_pack("{s:I, s:I}", "seconds", (json_int_t)(now_us / 1000000),
+					  "microseconds", (json_int_t)(now_us % 1000000))) < 0) {
 		json_decref(event);
 		return NULL;
 	}

@@ -229,7 +229,7 @@ class Vmm(Process):
 
     def __init__(self, test, name, daemon, label=None, memory="64M", cpus=1, payload="writer", working_set=None,
                  rate=None, args=None, hugetlb=False, memfd=False, cpr=None, incoming=False, listen=False,
-                 extra=(), attached=True, netns=None, ram_only=None, shared_memory=None, build=None, prefix=()):
+                 extra=(), attached=True, netns=None, ram_only=None, shared_memory=None, build=None, prefix=(), env=None):
         """ram_only: the RAM block's name; the guest is then nothing but memory (--machine none). shared_memory: the path of a
         memory file that both sides have."""
         self.name = name
@@ -256,7 +256,7 @@ class Vmm(Process):
             *(["--payload", payload] if payload and not ram_only else []),
             *(f"--payload-arg={k}={v}" for k, v in payload_args.items() if v is not None),
             *(["--memory-shared"] if shared_memory else []), *(["--incoming"] if incoming else []), *extra], netns=netns,
-            prefix=prefix)
+            env=env, prefix=prefix)
         if attached and not listen:
             self.wait_attached()
         if attached and not ram_only:

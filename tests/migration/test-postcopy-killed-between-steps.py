@@ -12,7 +12,7 @@ DIED = "died (signal 9"
 
 
 def die_at(t, point, *capabilities, rate=1 << 20):
-    src, dst, _, uri = prepare(t, *capabilities, via_proxy=False, dst_env={"MIGD_FAULT": point})
+    src, dst, _, uri = prepare(t, *capabilities, via_proxy=False, dst_env={"MIGD_FAULT": f"{point}=kill"})
     enter_postcopy(t, src, dst, uri, rate=rate)
     wait_until(lambda: DIED in dst.daemon.log_text(), f"a worker dies at {point}", 60, alive=[src, dst])
     for vmm in src, dst:
@@ -31,27 +31,27 @@ def urgent(t, point):
 
 
 def test_before_it_is_received(t):
-    die_at(t, "die-before-received:20")
+    die_at(t, "postcopy.page-placed:20")
 
 
 def test_before_it_is_shown(t):
-    die_at(t, "die-before-shown:20")
+    die_at(t, "postcopy.page-received:20")
 
 
 def test_before_nobody_waits_any_more(t):
-    die_at(t, "die-before-served:20")
+    die_at(t, "postcopy.page-shown:20")
 
 
 def test_urgent_before_it_is_received(t):
-    urgent(t, "die-before-received")
+    urgent(t, "postcopy.page-placed")
 
 
 def test_urgent_before_it_is_shown(t):
-    urgent(t, "die-before-shown")
+    urgent(t, "postcopy.page-received")
 
 
 def test_urgent_before_nobody_waits_any_more(t):
-    urgent(t, "die-before-served")
+    urgent(t, "postcopy.page-shown")
 
 
 migdtest.main()
