@@ -14,6 +14,7 @@
 
 #include "attach/handover.h"
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/log-events.h"
@@ -269,6 +270,7 @@ int adopt_on_message(struct migration *m, struct conn_msg *msg, json_t *body, st
 	r = worker_adopt_from_json(body, &a, err);
 	if (r < 0)
 		return merr_prefix(err, "worker link: ADOPT");
+	FAULT_POINT("link.adopt-received");
 	r = take_start(m, &a.start, err);
 	if (r == 0)
 		r = take_stats(m, msg, err);

@@ -5,6 +5,7 @@
 #include "attach/codec.h"
 #include "attach/handover.h"
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "daemon/address.h"
 #include "daemon/cancel.h"
@@ -35,6 +36,7 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 
 	if (!g)
 		return;
+	FAULT_POINT("qmp.migrate-taken");
 	r = address_parse(args->has_uri ? args->uri : NULL, args->channels, args->n_channels, &addr,
 			  text, &err);
 	if (r == 0)
@@ -71,6 +73,7 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 								  args->allow_weak_handover,
 				   },
 				   &err);
+	FAULT_POINT("qmp.migrate-unanswered");
 	if (r < 0)
 		qmp_fail(call, &err);
 	else
@@ -79,6 +82,7 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 
 static void answer_incoming(void *opaque, const struct merr *err)
 {
+	FAULT_POINT("qmp.incoming-unanswered");
 	if (err)
 		qmp_fail(opaque, err);
 	else
@@ -94,6 +98,7 @@ void cmd_migrate_incoming(struct qmp_call *call, const struct migrate_incoming_a
 
 	if (!g)
 		return;
+	FAULT_POINT("qmp.incoming-taken");
 	if (incoming_check(g, &err) < 0 ||
 	    address_parse_incoming(args->has_uri ? args->uri : NULL, args->channels,
 				   args->n_channels, &addr, text, &err) < 0 ||
@@ -113,6 +118,7 @@ void cmd_migrate_cancel(struct qmp_call *call, const struct migrate_cancel_args 
 
 	if (!g)
 		return;
+	FAULT_POINT("qmp.cancel-taken");
 	if (cancel_migration(g->migration, &err) < 0)
 		qmp_fail(call, &err);
 	else

@@ -16,6 +16,7 @@
 #include "attach/conn.h"
 #include "attach/handover.h"
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/log-events.h"
@@ -268,6 +269,7 @@ static int admit(struct visitor *v, struct conn_msg *m, struct merr *err)
 	if (r == 0) {
 		v->conn = NULL;
 		r = answer_hello(g, m, err);
+		FAULT_POINT("attach.hello-answered");
 		if (r < 0)
 			guest_disconnect(g, "the VMM did not take the answer to HELLO");
 	}

@@ -14,6 +14,7 @@
 #include "attach/handover.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/adopt.h"
@@ -165,6 +166,7 @@ int link_start(struct migration *m, int adopt_fd, struct merr *err)
 	r = describe_start(m, &body);
 	if (r == 0)
 		r = link_send(worker_conn(m->worker), LINK_START, body, fds, ARRAY_SIZE(fds));
+	FAULT_POINT("link.start-sent");
 	if (r < 0)
 		return merr_set_errno(err, r, "cannot tell a worker what to do");
 	r = tls_send(m, err);
@@ -316,6 +318,7 @@ static int on_connect(struct migration *m, struct merr *err)
 
 	if (m->direction != WORKER_DIRECTION_OUTGOING)
 		return merr_set(err, -EBADMSG, "worker link: CONNECT from an incoming migration");
+	FAULT_POINT("link.connect-received");
 	if (m->dial)
 		return 0; /* one answer is on its way */
 	if (!addr_is_network(&m->addr))
@@ -421,6 +424,7 @@ static int on_state(struct migration *m, json_t *body, struct merr *err)
 
 	if (r < 0)
 		return merr_prefix(err, "worker link: STATE");
+	FAULT_POINT("link.state-received");
 	r = link_apply_state(m, &s, err);
 	worker_state_done(&s);
 	return r;
@@ -479,6 +483,7 @@ static int on_done(struct migration *m, json_t *body, struct merr *err)
 
 	if (r < 0)
 		return merr_prefix(err, "worker link: DONE");
+	FAULT_POINT("link.done-received");
 	r = link_apply_state(m, &o.state, err);
 	if (r == 0) {
 		end_by_outcome(m, o.guest_runs_here);

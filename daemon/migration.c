@@ -11,6 +11,7 @@
 #include "attach/handover.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/log-events.h"
@@ -300,6 +301,7 @@ static void tell_status(const struct migration *m, enum migration_status before)
 			 m->id, m->uri);
 	if (g->capabilities[MIGRATION_CAPABILITY_EVENTS])
 		event_migration(g->daemon->qmp, g->name, m->status);
+	FAULT_POINT("qmp.status-told");
 }
 
 /*
@@ -397,6 +399,7 @@ static void tell_handover(const struct migration *m)
 	};
 
 	event_migration_handover(m->guest->daemon->qmp, m->guest->name, &info);
+	FAULT_POINT("qmp.handover-told");
 }
 
 void migration_set_handover(struct migration *m, const char *id, enum handover_phase phase,

@@ -9,6 +9,7 @@
 #include "attach/handover.h"
 #include "attach/proto.h"
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
@@ -58,8 +59,10 @@ static int spawn(struct migration *m, struct merr *err)
 	r = worker_spawn(d->base, d->exe_fd, WORKER_ARGV0, &place, &link_handler, m, &m->worker, err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("link.worker-spawned");
 	/* Before START: from then on there is something that another daemon would have to know. */
 	r = journal_write(m, err);
+	FAULT_POINT("link.journal-written");
 	if (r == 0) {
 		shares_join(m);
 		r = link_start(m, adopt_fd, err);
@@ -77,6 +80,7 @@ static void on_opened(void *opaque, struct rcur *body, const struct merr *err)
 	struct merr own = MERR_INIT;
 
 	(void)body;
+	FAULT_POINT("attach.channel-taken");
 	if (!err && spawn(m, &own) < 0)
 		err = &own;
 	if (err)
@@ -104,6 +108,7 @@ static int send_mig_open(struct migration *m, struct merr *err)
 		return merr_set_errno(err, -errno, "cannot make a migration channel");
 	m->library_fd = pair[0];
 	theirs = pair[1];
+	FAULT_POINT("attach.channel-made");
 	return guest_request(m->guest, ATTACH_MIG_OPEN, bytes, w.len, &theirs, 1,
 			     MIG_OPEN_TIMEOUT_MS, on_opened, m, err);
 }

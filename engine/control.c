@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/credentials.h"
@@ -138,6 +139,7 @@ int control_start(struct conn *link, struct migration *m, struct merr *err)
 {
 	int r = expect(link, m, LINK_START, "START", apply_start, err);
 
+	FAULT_POINT("link.start-received");
 	if (r < 0 || !m->start.has_tls || !m->start.tls)
 		return r;
 	m->credentials = credentials_new(m);
@@ -337,6 +339,7 @@ static void introduce(struct control *c)
 	adopt.done = now.type == LINK_DONE;
 	adopt.start.has_share = true;
 	adopt.start.share = atomic_load(&c->m->rate.share_bps);
+	FAULT_POINT("link.adopt-sending");
 	body = describe_adopt(c->m, &adopt);
 	r = link_send(c->link, LINK_ADOPT, body, &c->m->stats_fd, 1);
 	json_decref(body);
@@ -567,6 +570,7 @@ static int take_finished(struct control *c, struct conn_msg *msg, json_t *body, 
 	(void)msg;
 	(void)body;
 	(void)err;
+	FAULT_POINT("link.finished-received");
 	c->finished = true;
 	return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/opening.h"
@@ -215,6 +216,7 @@ void report_done(struct migration *m, bool guest_runs_here)
 {
 	LOCK_SCOPE(&m->lock);
 
+	FAULT_POINT("link.done-reporting");
 	m->done = true;
 	m->guest_runs_here = guest_runs_here;
 	stats_set(m->stats, end_ns, clock_now_ns());
@@ -284,6 +286,7 @@ int migration_connect(struct migration *m, int cancel_fd, uint64_t deadline_ns, 
 {
 	int r;
 
+	FAULT_POINT("link.connect-asking");
 	ask_for_connection(m);
 	for (;;) {
 		if (atomic_load(&m->resolve) != RESOLVE_NONE)

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/postcopy-recover.h"
@@ -77,6 +78,7 @@ static enum answer ask(struct source *s, uint16_t command)
 	struct rp_msg m;
 
 	source_command(s, command);
+	FAULT_POINT("handover.asked");
 	in_timeout(s->in, ANSWER_TIMEOUT_MS);
 	if (rp_read(s->in, &m) < 0 || rp_check_id(s->in, &m, s->m->handover_id) < 0)
 		return ANSWER_NONE;
@@ -84,6 +86,7 @@ static enum answer ask(struct source *s, uint16_t command)
 	case WIRE_RP_ACTIVE:
 		return ANSWER_ACTIVE;
 	case WIRE_RP_NOT_ACTIVE:
+		FAULT_POINT("handover.not-active-received");
 		return ANSWER_NOT_ACTIVE;
 	case WIRE_RP_INCOMPLETE:
 		return ANSWER_INCOMPLETE;
@@ -115,6 +118,7 @@ void source_tell_abort(struct source *s)
 	enum answer a;
 
 	chan_set_cancel(s->chan, -1);
+	FAULT_POINT("handover.abort-sending");
 	a = ask(s, WIRE_CMD_ABORT);
 	while (a == ANSWER_NONE && reconnect_pause(s, &plan) == 0)
 		if (reconnect(s, &plan) == 0)
@@ -144,6 +148,7 @@ enum source_end source_reclaim(struct source *s, const char *because)
 		return SOURCE_LOST;
 	}
 	(void)merr_set(&s->err, -ECONNABORTED, "the handover failed: %s; the guest runs here again", because);
+	FAULT_POINT("handover.reclaimed");
 	settled(s);
 	return SOURCE_RECLAIMED;
 }
@@ -154,6 +159,7 @@ enum source_end source_retire(struct source *s)
 
 	/* The VMM may be gone: it is not needed any more. */
 	(void)guest_retire(&s->guest, &ignored);
+	FAULT_POINT("handover.retired");
 	settled(s);
 	return SOURCE_RETIRED;
 }

@@ -18,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
 #include "engine/multifd-gather.h"
@@ -257,6 +258,7 @@ static int open_guest(struct source *s)
 	r = guest_ram_table(&s->guest, &s->ram, &s->err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("attach.memory-taken");
 	if (migration_has_capability(s->m, MIGRATION_CAPABILITY_X_IGNORE_SHARED))
 		ram_ignore_shared(&s->ram);
 	r = ram_source_init(&s->ram);
@@ -354,6 +356,7 @@ static int setup(struct source *s)
 	r = source_open_stream(s);
 	if (r < 0)
 		return r;
+	FAULT_POINT("stream.opened");
 	source_listen(s);
 	r = s->peer == PEER_MIGD ? preflight_source(s) : preflight_impossible(s);
 	if (r == 0 && s->peer != PEER_MIGD)
@@ -367,6 +370,7 @@ static int setup(struct source *s)
 		return r;
 	report_handover(s->m, HANDOVER_PRECOPY, false);
 	source_stats_begin(s);
+	FAULT_POINT("attach.begun");
 	r = register_handlers(s);
 	if (r == 0)
 		r = cpr_check(s);
@@ -374,12 +378,14 @@ static int setup(struct source *s)
 		r = snapshot_check(s);
 	if (r == 0 && tracks_dirty_pages(s))
 		r = guest_dirty_start(&s->guest, &s->ram, &s->err);
+	FAULT_POINT("attach.dirty-logging");
 	if (r == 0)
 		r = live_begin(&s->live, &s->err);
 	if (r == 0)
 		r = source_resume_prepare(s);
 	if (r == 0)
 		r = handlers_setup(&s->handlers, s->out, &s->err);
+	FAULT_POINT("stream.setup-sent");
 	return r < 0 ? r : first_look(s);
 }
 
@@ -420,12 +426,14 @@ static int pass(struct source *s)
 	source_strategy_pass_begins(s);
 	source_stats_ram_begin(s);
 	r = handlers_iterate(&s->handlers, s->out, source_tick, s, &s->err);
+	FAULT_POINT("stream.pass-sent");
 	source_stats_ram_end(s);
 	if (r == 0)
 		r = source_drain(s, 0);
 	if (r < 0)
 		return r;
 	/* Of a whole pass, with the wait for its last byte to arrive: what the decision to stop counts on. */
+	FAULT_POINT("stream.pass-arrived");
 	bytes = source_stats_bytes(s) - start_bytes;
 	ns = clock_now_ns() - start_ns;
 	if (ns > 0 && bytes > 0)

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
 
@@ -61,6 +62,7 @@ int source_pause_guest(struct source *s, struct blackout *b)
 	r = guest_pause(&s->guest, PAUSE_DEADLINE_MS, &rep, &s->err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("handover.paused");
 	s->guest_paused = true;
 	s->run_state.state = rep.run_state_before;
 	stats_set(s->m->stats, blackout_pause_us, blackout_lap_us(b));
@@ -111,6 +113,7 @@ int switchover_save(struct source *s, struct blackout *b)
 
 	r = guest_state_fetch(&s->guest, handlers_free_id(&s->handlers), &b->state, &b->state_fd,
 			      &s->err);
+	FAULT_POINT("attach.state-saved");
 	if (r < 0)
 		return r;
 	stats_set(s->m->stats, blackout_save_us, blackout_lap_us(b));
@@ -178,8 +181,10 @@ static int send_state(struct source *s, const struct blackout *b)
 	r = switchover_send_package(s, b, &head, &tail);
 	if (r < 0)
 		return r;
+	FAULT_POINT("stream.state-sent");
 	out_u8(s->out, WIRE_EOF);
 	r = out_flush(s->out);
+	FAULT_POINT("stream.ended");
 	s->stream_ended = r == 0;
 	return r;
 }
@@ -195,6 +200,7 @@ static int send_rest(struct source *s, struct blackout *b)
 	source_stats_ram_end(s);
 	if (r < 0)
 		return r;
+	FAULT_POINT("stream.last-pass-sent");
 	source_stats_last_pass_over(s);
 	stats_set(s->m->stats, blackout_ram_us, blackout_lap_us(b));
 	return s->peer == PEER_MIGD ? send_state(s, b) : source_send_state_alone(s, b);
@@ -214,6 +220,7 @@ int switchover_await_loaded(struct source *s, struct blackout *b)
 	r = rp_check_id(s->in, &m, s->m->handover_id);
 	if (r < 0)
 		return r;
+	FAULT_POINT("handover.loaded-received");
 	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
 	load_us = rcur_be64(&c);
 	total_us = blackout_lap_us(b);
@@ -232,7 +239,9 @@ int switchover_release(struct source *s)
 		return -ECANCELED;
 	guest_link_no_cancel(&s->guest);
 	chan_set_cancel(s->chan, -1);
+	FAULT_POINT("handover.releasing");
 	r = guest_release(&s->guest, &s->err);
+	FAULT_POINT("handover.released");
 	if (r == 0)
 		report_handover(s->m, HANDOVER_RELEASED, false);
 	return r == -ETIMEDOUT || r == -ENOTCONN ? 1 : r;
@@ -252,6 +261,7 @@ int switchover_await_active(struct source *s, struct blackout *b)
 	r = rp_check_id(s->in, &m, s->m->handover_id);
 	if (r < 0)
 		return r;
+	FAULT_POINT("handover.active-received");
 	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
 	resume_us = rcur_be64(&c);
 	total_us = blackout_lap_us(b);
@@ -298,6 +308,7 @@ static enum source_end hand_over(struct source *s, struct blackout *b)
 		return source_settle(s);
 	}
 	source_command(s, WIRE_CMD_COMMIT);
+	FAULT_POINT("handover.commit-sent");
 	return switchover_await_active(s, b) == 0 ? source_retire(s) : switchover_in_doubt(s);
 }
 

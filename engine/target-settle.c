@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/postcopy-recover.h"
@@ -51,9 +52,11 @@ static int activate(struct target *t, uint64_t *ret_us)
 
 	*ret_us = 0;
 	stats_set(t->m->stats, blackout_commit_us, target_lap_us(t));
+	FAULT_POINT("handover.commit-received");
 	r = target_call_activate(t, ret_us);
 	if (r < 0)
 		return r;
+	FAULT_POINT("handover.activated");
 	report_handover(t->m, HANDOVER_RUNNING, false);
 	stats_set(t->m->stats, blackout_resume_us, *ret_us);
 	if (postcopy_target_listens(t))
@@ -124,6 +127,7 @@ static enum talk answer_commit(struct target *t, struct settlement *s)
 	if (s->told || (!s->runs && activate(t, &us) < 0))
 		return TALK_BROKEN;
 	s->runs = true;
+	FAULT_POINT("handover.active-sending");
 	return rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, us) == 0 ? TALK_GOES_ON : TALK_BROKEN;
 }
 
@@ -132,6 +136,7 @@ static enum talk answer_ask(struct target *t, struct settlement *s)
 	enum verdict v = s->runs ? VERDICT_RUNS : decide(t);
 	int r;
 
+	FAULT_POINT("handover.ask-decided");
 	if (v == VERDICT_UNKNOWN)
 		return TALK_BROKEN;
 	s->runs = v == VERDICT_RUNS;
@@ -143,6 +148,7 @@ static enum talk answer_ask(struct target *t, struct settlement *s)
 		discarded(t, BY_SOURCE);
 	s->told = true;
 	/* The answer may get lost too: until SETTLED. */
+	FAULT_POINT("handover.not-active-sending");
 	r = rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id);
 	return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
 }
@@ -150,6 +156,7 @@ static enum talk answer_ask(struct target *t, struct settlement *s)
 /* ABORT: the source goes on, so this side never will. */
 static enum talk answer_abort(struct target *t, struct settlement *s)
 {
+	FAULT_POINT("handover.abort-received");
 	if (s->runs || decide(t) != VERDICT_NEVER)
 		return TALK_BROKEN;
 	if (!s->told)
@@ -178,6 +185,7 @@ static enum talk converse(struct target *t, struct settlement *s)
 	case WIRE_CMD_ABORT:
 		return answer_abort(t, s);
 	case WIRE_CMD_SETTLED:
+		FAULT_POINT("handover.settled-received");
 		return s->runs || s->told ? TALK_SETTLED : TALK_BROKEN;
 	default:
 		return TALK_BROKEN;

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
 #include "engine/postcopy-call.h"
@@ -69,6 +70,7 @@ static int load_section(struct target *t, const struct section_head *head)
 
 	if (r == 0)
 		return feed_section(t, head);
+	FAULT_POINT("stream.section-loaded");
 	return r < 0 ? r : 0;
 }
 
@@ -113,6 +115,7 @@ static int give_state(struct target *t, const struct buf *head, uint64_t len)
 		return in_fail(t->in, r, "device state: %s", strerror(-r));
 	if (in_to_file(t->in, fd, head->len, len, "device state") < 0)
 		return in_error(t->in);
+	FAULT_POINT("stream.state-received");
 	if (in_u8(t->in) != WIRE_EOF)
 		return in_fail(t->in, -EBADMSG, "package: no end mark");
 	stats_set(t->m->stats, blackout_transfer_us, target_lap_us(t));
@@ -121,6 +124,7 @@ static int give_state(struct target *t, const struct buf *head, uint64_t len)
 	/* The call included: that is what the guest waits for. */
 	t->load_us = (clock_now_ns() - start) / NS_PER_US;
 	t->mark_ns = clock_now_ns();
+	FAULT_POINT("attach.state-loaded");
 	t->state_given = r == 0;
 	return r;
 }
@@ -147,6 +151,7 @@ static int answer_ping(struct target *t, uint16_t len)
 		return in_error(t->in);
 	if (t->hello.peer == PEER_NONE)
 		return in_fail(t->in, -EBADMSG, "command PING without a return path");
+	FAULT_POINT("stream.pass-received");
 	value = in_be32(t->in);
 	if (in_error(t->in))
 		return in_error(t->in);
@@ -258,6 +263,7 @@ static int receive_command(struct target *t)
 		return in_error(t->in);
 	switch (command) {
 	case WIRE_CMD_SWITCHOVER_START:
+		FAULT_POINT("stream.last-pass-received");
 		t->mark_ns = clock_now_ns();
 		stats_set(t->m->stats, blackout_start_ns, t->mark_ns);
 		return command_expect(t->in, command, len, 0);
@@ -349,6 +355,7 @@ int target_receive_one(struct target *t)
 	case WIRE_COMMAND:
 		return receive_command(t);
 	case WIRE_EOF:
+		FAULT_POINT("stream.end-received");
 		r = receive_end(t);
 		if (r == 0 && t->hello.peer != PEER_MIGD && !postcopy_target_listens(t))
 			skip_description(t);

@@ -20,6 +20,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/multifd-gather.h"
@@ -185,6 +186,7 @@ static int begin(struct target *t)
 	r = guest_begin(&t->guest, &t->err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("attach.begun-there");
 	t->begun = true;
 	pthread_mutex_lock(&t->m->lock);
 	memcpy(t->m->handover_id, t->guest.id, sizeof(t->m->handover_id));
@@ -365,10 +367,12 @@ static int receive(struct target *t)
 		r = multifd_gather(t);
 	if (r < 0)
 		return r;
+	FAULT_POINT("stream.source-came");
 	report_status(t->m, MIGRATION_STATUS_ACTIVE);
 	r = check_guest(t, &p);
 	if (r == 0)
 		r = begin(t);
+	FAULT_POINT("stream.guest-fits");
 	if (r == 0)
 		r = switchover_ack_check(t);
 	if (r == 0)
@@ -383,12 +387,14 @@ static int receive(struct target *t)
 		r = guest_loaded(&t->guest, !t->run_state.live, &t->err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("handover.loaded");
 	report_handover(t->m, HANDOVER_LOADED, false);
 	stats_set(t->m->stats, blackout_load_us, t->load_us);
 	if (t->hello.peer != PEER_MIGD)
 		return target_take_over(t);
 	/* If this does not arrive, nothing is lost: the source goes on with its guest. */
 	(void)rp_send_id_be64(t->chan, WIRE_RP_LOADED, t->guest.id, t->load_us);
+	FAULT_POINT("handover.loaded-sent");
 	return 0;
 }
 
@@ -430,6 +436,7 @@ static int open_guest(struct target *t)
 	if (t->begun)
 		return 0;
 	r = guest_ram_table(&t->guest, &t->ram, &t->err);
+	FAULT_POINT("attach.memory-taken-there");
 	stats_set(t->m->stats, total_bytes, t->ram.total_bytes);
 	stats_set(t->m->stats, page_size_bytes, WIRE_PAGE_SIZE);
 	return r;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "guest/dispatch.h"
 #include "guest/unix-socket.h"
@@ -98,6 +99,7 @@ static int handle_mig_open(struct migd_guest *g, struct call *c, struct merr *er
 		return merr_set(err, -EBADFD, "MIG_OPEN: no %s in handover state '%s'",
 				req.role == SOURCE ? "source" : "target",
 				handover_state_name(state));
+	FAULT_POINT("library.opening");
 	r = migration_open(g, conn_msg_take_fd(c->msg, 0), err);
 	if (r < 0)
 		return r;

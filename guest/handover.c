@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "guest/dispatch.h"
+#include "base/fault.h"
 
 /* ---- helpers ---- */
 
@@ -109,6 +110,7 @@ int handle_mig_pause(struct migd_guest *g, struct call *c, struct merr *err)
 		return r;
 	if (g->mig.pause.pending)
 		return merr_set(err, -EBUSY, "a pause is under way");
+	FAULT_POINT("library.pausing");
 	pause_begin(g, &g->mig.pause, GATE_MIGRATION, c->msg->seq, req.deadline_ms);
 	c->later = true;
 	return 0;
@@ -118,6 +120,7 @@ int handle_mig_pause(struct migd_guest *g, struct call *c, struct merr *err)
 
 static void tell_discarded(struct migd_guest *g)
 {
+	FAULT_POINT("library.discarded");
 	live_target_end(g, false);
 	uffd_end(g);
 	HOOK_VOID(g, discard);
@@ -129,6 +132,7 @@ static void roll_back_source(struct migd_guest *g, const char *why)
 	struct merr err = MERR_INIT;
 
 	(void)merr_set(&err, -ECANCELED, "the migration was taken back: %s", why);
+	FAULT_POINT("library.taking-back");
 	pause_cancel(g, &g->mig.pause, &err);
 	undo_run(&g->mig.undo, g);
 	outcome_publish(g);
@@ -243,6 +247,7 @@ int handle_handover_loaded(struct migd_guest *g, struct call *c, struct merr *er
 	r = move(g, HANDOVER_EV_LOADED, err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("library.loaded");
 	if (req.paused)
 		gate_close(&g->gate, GATE_USER);
 	return reply_state(g, c, now);
@@ -257,8 +262,10 @@ static int activate(struct migd_guest *g, struct merr *err)
 	r = decision_move(&g->decision, HANDOVER_EV_ACTIVATE, err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("library.activating");
 	pause_activate(g);
 	live_target_end(g, true);
+	FAULT_POINT("library.activated");
 	events_send(g, ATTACH_EVENT_HANDOVER, 0, NULL);
 	outcome_publish(g);
 	return 0;
@@ -292,7 +299,9 @@ int handle_release(struct migd_guest *g, struct call *c, struct merr *err)
 	r = HOOK_INT(g, release);
 	if (r < 0)
 		return merr_set_errno(err, r, "the VMM does not give the guest away");
+	FAULT_POINT("library.releasing");
 	r = move(g, HANDOVER_EV_RELEASE, err);
+	FAULT_POINT("library.released");
 	return r < 0 ? r : reply_state(g, c, now);
 }
 
@@ -311,6 +320,7 @@ static int retire(struct migd_guest *g, struct call *c, struct merr *err)
 
 	if (r < 0)
 		return r;
+	FAULT_POINT("library.retired");
 	g->mig.undo = (struct undo){ 0 }; /* nothing is taken back any more */
 	c->after = tell_retired;
 	return 0;
@@ -335,6 +345,7 @@ static int reclaim(struct migd_guest *g, struct merr *err)
 	r = move(g, HANDOVER_EV_RECLAIM, err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("library.reclaimed");
 	undo_run(&g->mig.undo, g);
 	outcome_publish(g);
 	return 0;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "attach/codec.h"
+#include "base/fault.h"
 #include "guest/dispatch.h"
 
 /* A deadline of 0 means this; more than the most would only tie up who waits. */
@@ -166,6 +167,7 @@ static int finish_migration(struct migd_guest *g, struct merr *err)
 
 	if (r < 0)
 		return r;
+	FAULT_POINT("library.paused");
 	undo_push(&g->mig.undo, undo_pause);
 	g->mig.last_heard_ns = clock_now_ns(); /* the lease runs from here */
 	events_send(g, ATTACH_EVENT_HANDOVER, 0, NULL);

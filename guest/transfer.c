@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "guest/dispatch.h"
 #include "guest/vm-check.h"
@@ -81,6 +82,7 @@ int handle_ram_table(struct migd_guest *g, struct call *c, struct merr *err)
 		rep.n++;
 	}
 	rep.blocks = (struct attach_blob){ .data = bytes, .len = (uint32_t)w.len };
+	FAULT_POINT("library.memory-handed");
 	return attach_ram_table_reply_encode(&c->reply, &rep);
 }
 
@@ -172,6 +174,7 @@ int handle_dirty_start(struct migd_guest *g, struct call *c, struct merr *err)
 		return r;
 	c->n_fds = g->tables.n_blocks;
 	c->owns_fds = true;
+	FAULT_POINT("library.dirty-logging");
 	undo_push(&g->mig.undo, undo_dirty);
 	return CALL_REPLY(c, dirty_start_reply, .engine = (uint8_t)g->dirty.engine);
 }
@@ -270,6 +273,7 @@ static int save(struct migd_guest *g, struct call *c, uint32_t first_id, struct 
 	r = seal_state(sections, vmdesc, &c->fds[0], err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("library.state-saved");
 	c->n_fds = 1;
 	c->owns_fds = true;
 	return CALL_REPLY(c, state_save_reply, .len = sections->len, .n_sections = n,
@@ -352,6 +356,7 @@ int handle_state_load(struct migd_guest *g, struct call *c, struct merr *err)
 		handover_roll_back(g, merr_msg(err));
 		return r;
 	}
+	FAULT_POINT("library.state-loaded");
 	g->mig.state_loaded = true;
 	return CALL_REPLY(c, state_load_reply, .took_us = (clock_now_ns() - began) / NS_PER_US);
 }
