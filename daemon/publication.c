@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/command.h"
@@ -105,6 +106,7 @@ int publication_of_file(struct event_base *base, const char *path, const char *i
 		publication_free(p);
 		return fd;
 	}
+	FAULT_POINT("file.created");
 	*ret = p;
 	*ret_fd = fd;
 	return 0;
@@ -153,9 +155,12 @@ static int sync_directory_of(const char *path)
 static void *publish_file(void *opaque)
 {
 	struct publication *p = opaque;
-	int r = !p->renamed && rename(p->temp, p->final) < 0 ? -errno : 0;
+	int r = FAULT_FAILS("file.rename");
 
-	p->renamed = r == 0;
+	if (r == 0 && !p->renamed && rename(p->temp, p->final) < 0)
+		r = -errno;
+	p->renamed = p->renamed || r == 0;
+	FAULT_POINT("file.renamed");
 	if (r == 0)
 		r = sync_directory_of(p->final);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/fault.h"
 #include "engine/wire.h"
 
 /* Of a block in the command: its name, be64 length, offset in the file, device and inode. */
@@ -61,6 +62,7 @@ int cpr_send_ram(struct source *s)
 		out_be64(s->out, st.st_dev);
 		out_be64(s->out, st.st_ino);
 	}
+	FAULT_POINT("cpr.memory-described");
 	/* There is no memory to be sent. */
 	stats_set(s->m->stats, total_bytes, 0);
 	stats_set(s->m->stats, remaining_bytes, 0);
@@ -126,6 +128,7 @@ int cpr_receive_ram(struct ram_target *t, uint16_t len)
 	if (n != t->ram->n_blocks)
 		return in_fail(t->in, -EINVAL, "the source hands over %zu RAM blocks of %zu", n,
 			       t->ram->n_blocks);
+	FAULT_POINT("cpr.memory-taken");
 	t->handed = true;
 	return 0;
 }

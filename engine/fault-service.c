@@ -212,6 +212,7 @@ static void take_fault(struct fault_service *s, const struct uffd_fault *f, uint
 		fault_waits_begin(s->waits, b, page, f->thread_id, now_ns);
 		fresh = bitmap_atomic_claim_range(watched(s, b)->requested, page, unit_pages(b));
 		if (!is_here(s, b, page)) {
+			FAULT_POINT("postcopy.page-wanted");
 			if (fresh)
 				s->ops->want(s->opaque, b, page, unit_pages(b));
 			return;

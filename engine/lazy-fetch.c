@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/received.h"
 
@@ -229,6 +230,7 @@ static int bring(struct fetcher *t, const struct piece *p, struct merr *err)
 {
 	int r = read_piece(t, p, err);
 
+	FAULT_POINT("lazy.page-read");
 	if (r < 0)
 		return r;
 	(void)received_add(p->b, p->page, p->n);

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/fault-service.h"
@@ -209,6 +210,7 @@ static int begin(struct lazy_restore *l, bool again, struct merr *err)
 		(void)close_fd(uffd.fd);
 		return r;
 	}
+	FAULT_POINT("lazy.registered");
 	l->faults = fault_service_new(&t->ram, &uffd, t->m->stats, &fault_ops, l->fetch, err);
 	return l->faults ? lazy_fetch_start(l->fetch, l->faults, err) : err->code;
 }
@@ -368,8 +370,10 @@ static void finish(struct lazy_restore *l)
 {
 	int r = bring_all(l);
 
+	FAULT_POINT("lazy.all-here");
 	if (r == 0)
 		r = end(l);
+	FAULT_POINT("lazy.ended");
 	if (r < 0) {
 		report_lost(l->t);
 		return;
@@ -380,6 +384,7 @@ static void finish(struct lazy_restore *l)
 
 void lazy_restore_serve(struct target *t)
 {
+	FAULT_POINT("lazy.started");
 	stats_set(t->m->stats, postcopied, 1);
 	report_status(t->m, MIGRATION_STATUS_POSTCOPY_ACTIVE);
 	finish(t->lazy);

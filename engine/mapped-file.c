@@ -12,6 +12,7 @@
 
 #include "base/bitmap.h"
 #include "base/bytes.h"
+#include "base/fault.h"
 #include "base/fd.h"
 
 /* Linux 6.5 has it; the C library's headers may be older. Without it nothing seems to be cached. */
@@ -40,8 +41,9 @@ static bool is_cached(const struct mapped_source_file *f, uint64_t len, uint64_t
 static int read_file(const struct mapped_source_file *f, void *p, uint64_t len, uint64_t offset)
 {
 	bool direct = f->direct_fd >= 0 && !is_cached(f, len, offset);
+	int r = FAULT_FAILS("file.page-read");
 
-	return fd_pread_full(direct ? f->direct_fd : f->fd, p, len, offset);
+	return r < 0 ? r : fd_pread_full(direct ? f->direct_fd : f->fd, p, len, offset);
 }
 
 static int no_read(uint64_t at, int r, struct merr *err)
@@ -96,8 +98,10 @@ uint64_t mapped_file_piece_end(const struct ram_file *b, uint64_t page, uint64_t
 int mapped_file_read_bits(const struct mapped_source_file *f, uint64_t offset, const struct ram_file *b, uint64_t *bits,
 			  struct merr *err)
 {
-	int r = fd_pread_full(f->fd, bits, bitmap_words(b->n_pages) * sizeof(*bits), offset);
+	int r = FAULT_FAILS("file.bitmap-read");
 
+	if (r == 0)
+		r = fd_pread_full(f->fd, bits, bitmap_words(b->n_pages) * sizeof(*bits), offset);
 	return r < 0 ? no_read(offset, r, err) : mapped_bitmap_check(bits, b->n_pages, err);
 }
 

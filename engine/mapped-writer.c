@@ -12,6 +12,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/writeback.h"
 #include "engine/kernels/kernels.h"
@@ -87,6 +88,8 @@ static int put(struct writer *w, struct mapped_thread *t, const struct ram_file 
 	int r;
 
 	r = rate_spend(w->rate, len, w->file.cancel_fd);
+	if (r == 0)
+		r = FAULT_FAILS("file.page-write");
 	if (r == 0)
 		r = direct ? fd_pwrite_full(w->file.direct_fd, data, len, at)
 			   : write_cached(w->file.fd, data, len, at);
@@ -240,6 +243,8 @@ static int end_pass(struct ram_sink *k, struct out *out, bool stopped, struct me
 	for (size_t i = 0; stopped && r == 0 && i < w->ram->n_blocks; i++) {
 		p = &w->places[i];
 		r = name_block(w, &w->ram->blocks[i], p);
+		if (r == 0)
+			r = FAULT_FAILS("file.bitmap-write");
 		if (r == 0)
 			r = fd_pwrite_full(w->file.fd, p->bits, p->layout.bitmap_len, p->layout.bitmap_offset);
 		if (r < 0)

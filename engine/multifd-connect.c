@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "engine/multifd-gather.h"
 
 bool multifd_is_on(const struct migration *m)
@@ -49,6 +50,7 @@ struct multifd_source *multifd_connect(struct migration *m, struct merr *err)
 				(void)chan_free(chans[--i]);
 			return NULL;
 		}
+		FAULT_POINT("multifd.channel-connected");
 	}
 	return multifd_source_new(&o, chans, &hello, err);
 }

@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/wire.h"
 
@@ -107,6 +108,7 @@ static void give_back(struct channel *c, struct work *w)
 {
 	LOCK_SCOPE(&c->set->lock);
 
+	FAULT_POINT("multifd.pages-sent");
 	STAILQ_INSERT_TAIL(&c->set->done, w, entry);
 	tell(c->set);
 }
@@ -115,6 +117,7 @@ static void reach_sync(struct channel *c)
 {
 	LOCK_SCOPE(&c->set->lock);
 
+	FAULT_POINT("multifd.sync-sent");
 	c->round = c->set->round;
 	c->set->n_synced++;
 	tell(c->set);

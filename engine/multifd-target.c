@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/multifd-receive.h"
 
@@ -117,6 +118,7 @@ int multifd_target_add(struct multifd_target *t, unsigned int id, struct chan *c
 		return -EINVAL;
 	if (t->channels[id].chan)
 		return -EEXIST;
+	FAULT_POINT("multifd.channel-accepted");
 	t->channels[id].chan = chan;
 	t->n_added++;
 	return 0;
@@ -160,6 +162,7 @@ static bool wait_for_release(struct channel *c)
 	LOCK_SCOPE(&t->lock);
 	uint64_t round = t->round;
 
+	FAULT_POINT("multifd.sync-received");
 	c->synced = true;
 	wake_raise(t->event_fd);
 	while (t->round == round && !t->stopping)
@@ -257,6 +260,7 @@ static void release(struct multifd_target *t)
 		multifd_receiver_mark_named(t->channels[i].receiver);
 	}
 	t->round++;
+	FAULT_POINT("multifd.synced");
 	pthread_cond_broadcast(&t->go_on);
 }
 

@@ -10,6 +10,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/short-slice.h"
 #include "engine/page-requests.h"
@@ -137,6 +138,7 @@ int page_server_take(struct page_server *p, const struct rp_msg *m)
 {
 	struct merr why = MERR_INIT;
 
+	FAULT_POINT("postcopy.page-asked");
 	stats_add(p->s->m->stats, postcopy_requests, 1);
 	return page_requests_take(&p->requests, m, &why) < 0 ?
 		       in_fail(p->s->in, why.code, "return path: %s", merr_msg(&why)) : 0;
@@ -259,6 +261,7 @@ static int answer(struct page_server *p)
 
 	while (r == 0 && page_requests_next(&p->requests, &q)) {
 		r = send_requested(p, &q);
+		FAULT_POINT("postcopy.page-answered");
 		p->busy_until_ns = clock_now_ns() + BUSY_NS;
 	}
 	if (p->urgent_out)
@@ -379,6 +382,7 @@ int page_server_run(struct page_server *p)
 	do {
 		r = turn(p);
 	} while (r > 0);
+	FAULT_POINT("postcopy.background-ended");
 	if (r == 0)
 		r = end_section(p);
 	source_stats_ram_end(p->s);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/page-server.h"
@@ -74,6 +75,7 @@ static void pause_postcopy(struct recovery *r)
 	log_warning("post-copy is paused: %s guest=\"%s\"", merr_msg(&s->err), s->m->start.guest);
 	report_handover(s->m, HANDOVER_RELEASED, true);
 	report_error(s->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &s->err);
+	FAULT_POINT("postcopy.paused");
 }
 
 /* ---- a connection ---- */
@@ -110,6 +112,7 @@ static int connect_again(struct recovery *r)
 	if (res < 0)
 		return res;
 	report_status(s->m, MIGRATION_STATUS_POSTCOPY_RECOVER);
+	FAULT_POINT("postcopy.reconnected");
 	atomic_store(&s->m->rate.lifted, true);
 	return s->peer == PEER_MIGD ? reconnect_open(s) : 0;
 }
@@ -121,6 +124,7 @@ static enum result ask(struct source *s)
 	struct rp_msg m;
 
 	source_command(s, WIRE_CMD_ASK);
+	FAULT_POINT("postcopy.recover-asked");
 	in_timeout(s->in, ANSWER_TIMEOUT_MS);
 	if (rp_read(s->in, &m) < 0)
 		return RESULT_LOST;
@@ -199,6 +203,7 @@ static int resume(struct source *s)
 {
 	int r = take_bitmaps(s);
 
+	FAULT_POINT("postcopy.bitmaps-received");
 	if (r == 0)
 		r = open_server(s);
 	if (r < 0)
@@ -206,6 +211,7 @@ static int resume(struct source *s)
 	out_on_input(s->out, source_take_input, s);
 	command_begin(s->out, WIRE_CMD_POSTCOPY_RESUME, 0);
 	r = out_flush(s->out);
+	FAULT_POINT("postcopy.resume-sent");
 	return r < 0 ? r : await_ack(s);
 }
 
@@ -237,6 +243,7 @@ static enum result attempt(struct recovery *r)
 	log_info("post-copy goes on, %llu pages are missing guest=\"%s\"", (unsigned long long)ram_todo_pages(&s->ram),
 		 s->m->start.guest);
 	stats_add(s->m->stats, recoveries, 1);
+	FAULT_POINT("postcopy.resumed");
 	report_handover(s->m, HANDOVER_RELEASED, false);
 	r->by_hand = s->peer != PEER_MIGD;
 	served = postcopy_serve(s);

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/postcopy-recover.h"
@@ -33,6 +34,7 @@ static int answer_ask(struct target *t, uint16_t len)
 		return in_error(t->in);
 	if (memcmp(id, t->guest.id, sizeof(id)) != 0)
 		return in_fail(t->in, -EBADMSG, "command ASK is about another handover");
+	FAULT_POINT("postcopy.recover-received");
 	return answered(t, rp_send_id(t->chan, WIRE_RP_INCOMPLETE, t->guest.id));
 }
 
@@ -56,6 +58,7 @@ static int answer_bitmap(struct target *t, uint16_t len)
 	b = ram_find(&t->ram, name);
 	if (!b || !b->received.bits || len != 1 + strlen(name))
 		return in_fail(t->in, -EBADMSG, "command RECV_BITMAP: length %u, block '%s'", len, name);
+	FAULT_POINT("postcopy.bitmap-sending");
 	return answered(t, recv_bitmap_send(t->chan, b));
 }
 
@@ -66,6 +69,7 @@ static int answer_resume(struct target *t, uint16_t len)
 		return in_error(t->in);
 	if (postcopy_target_reopen(t) < 0)
 		return t->err.code;
+	FAULT_POINT("postcopy.resume-received");
 	return answered(t, rp_send_be32(t->chan, WIRE_RP_RESUME_ACK, 1)) < 0 ? in_error(t->in) : 1;
 }
 
@@ -131,6 +135,7 @@ static int agree(struct target *t)
 	r = accept_source(t);
 	if (r < 0)
 		return r;
+	FAULT_POINT("postcopy.source-is-back");
 	in_timeout(t->in, COMMAND_TIMEOUT_MS);
 	do {
 		r = urgent_channel_watch(t, clock_now_ns() + COMMAND_TIMEOUT_MS * NS_PER_MS);

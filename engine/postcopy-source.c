@@ -9,6 +9,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
 #include "engine/multifd-gather.h"
@@ -77,6 +78,7 @@ int postcopy_advise(struct source *s)
 	command_begin(s->out, WIRE_CMD_POSTCOPY_ADVISE, 16);
 	out_be64(s->out, page_sizes);
 	out_be64(s->out, WIRE_PAGE_SIZE);
+	FAULT_POINT("postcopy.advised");
 	return 0;
 }
 
@@ -140,6 +142,7 @@ static int end_precopy(struct source *s, struct blackout *b)
 		r = discard_block(s, &s->ram.blocks[i]);
 	if (r == 0)
 		r = out_flush(s->out);
+	FAULT_POINT("postcopy.missing-told");
 	stats_set(s->m->stats, blackout_ram_us, blackout_lap_us(b));
 	return r;
 }
@@ -177,6 +180,7 @@ static int send_package(struct source *s, const struct blackout *b)
 	buf_done(&tail);
 	if (r == 0)
 		r = out_flush(s->out);
+	FAULT_POINT("postcopy.package-sent");
 	if (r == 0) {
 		s->doubt_status = MIGRATION_STATUS_POSTCOPY_DEVICE;
 		report_status(s->m, s->doubt_status);
@@ -233,6 +237,7 @@ static int finish(struct source *s)
 	out_u8(s->out, WIRE_EOF);
 	if (r == 0)
 		r = out_flush(s->out);
+	FAULT_POINT("postcopy.end-sent");
 	if (r == 0)
 		r = source_await(s, WIRE_RP_SHUT, 0, &m);
 	if (r < 0)
@@ -250,6 +255,7 @@ int postcopy_serve(struct source *s)
 	s->stats.postcopy = true;
 	source_throttle_ended(s);
 	report_status(s->m, MIGRATION_STATUS_POSTCOPY_ACTIVE);
+	FAULT_POINT("postcopy.switched");
 	r = page_server_run(s->server);
 	return r < 0 ? r : finish(s);
 }
@@ -271,6 +277,7 @@ static enum source_end hand_over(struct source *s, struct blackout *b)
 	page_server_released(s->server);
 	command_begin(s->out, WIRE_CMD_POSTCOPY_RUN, 0);
 	(void)out_flush(s->out);
+	FAULT_POINT("postcopy.run-sent");
 	return switchover_await_active(s, b) == 0 ? serve(s) : postcopy_recover(s, false);
 }
 

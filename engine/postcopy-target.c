@@ -112,6 +112,7 @@ int postcopy_target_advised(struct target *t, uint64_t page_sizes, uint64_t page
 	t->receiver.page_sizes = true;
 	if (expects_urgent(t))
 		urgent_channel_expect(t);
+	FAULT_POINT("postcopy.advice-received");
 	return 0;
 }
 
@@ -171,6 +172,7 @@ int postcopy_target_discard(struct target *t, uint16_t len)
 		return in_fail(t->in, -EBADMSG, "command POSTCOPY_RAM_DISCARD: length %u", len);
 	while (r == 0 && ranges-- > 0)
 		r = discard_range(t, b);
+	FAULT_POINT("postcopy.missing-received");
 	return r;
 }
 
@@ -202,6 +204,7 @@ static int start_service(struct target *t)
 	int r;
 
 	r = guest_uffd_open(&t->guest, ATTACH_UFFD_POSTCOPY, t->m->userfaultfd, &uffd, &t->err);
+	FAULT_POINT("postcopy.memory-registered");
 	if (r < 0)
 		return r;
 	pc->faults = fault_service_new(&t->ram, &uffd, t->m->stats, &ops, pc, &t->err);
@@ -291,6 +294,7 @@ int postcopy_target_listen(struct target *t, uint16_t len)
 	/* Whoever waited before there was somebody to ask. */
 	fault_service_ask_again(pc->faults);
 	report_status(t->m, MIGRATION_STATUS_POSTCOPY_DEVICE);
+	FAULT_POINT("postcopy.listening");
 	return 0;
 }
 
@@ -311,6 +315,7 @@ void postcopy_target_started(struct target *t)
 	t->postcopy->state = STATE_RUNNING;
 	/* The background is not to keep the guest's vCPUs, and those who serve them, from a CPU for long. */
 	short_slice();
+	FAULT_POINT("postcopy.started");
 	report_status(t->m, MIGRATION_STATUS_POSTCOPY_ACTIVE);
 }
 
@@ -339,8 +344,10 @@ static int complete(struct target *t)
 
 	if (r == 0)
 		r = await_last_pages(t);
+	FAULT_POINT("postcopy.all-here");
 	if (r == 0)
 		r = guest_uffd_end(&t->guest, &t->err);
+	FAULT_POINT("postcopy.memory-let-go");
 	if (r < 0)
 		return r;
 	/* Left behind it does no harm: without the userfaultfd it is over. */
@@ -419,6 +426,7 @@ void postcopy_target_pause(struct target *t)
 	request_sender_use(&pc->requests, NULL);
 	/* It would try again at once, and nothing would be better. */
 	report_error(t->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &t->err);
+	FAULT_POINT("postcopy.paused-there");
 	if (t->chan && t->hello.peer == PEER_MIGD && !chan_is_lost(t->err.code)) {
 		chan_set_cancel(t->chan, -1);
 		target_say_goodbye(t);

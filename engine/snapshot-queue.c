@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 
 struct snapshot_queue {
 	pthread_mutex_t lock;
@@ -84,6 +85,7 @@ void snapshot_queue_push(struct snapshot_queue *q, struct snapshot_copy *c)
 {
 	LOCK_SCOPE(&q->lock);
 
+	FAULT_POINT("snapshot.page-copied");
 	if (q->last)
 		q->last->next = c;
 	else

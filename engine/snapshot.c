@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/ram-poison.h"
 #include "engine/snapshot-memory.h"
@@ -79,6 +80,7 @@ static int watch_memory(struct snapshot *n)
 	r = snapshot_memory_new(&s->ram, uffd.fd, s->m->stats, &n->memory, &s->err);
 	if (r == 0)
 		snapshot_memory_look(n->memory);
+	FAULT_POINT("snapshot.watching");
 	return r;
 }
 
@@ -118,6 +120,7 @@ static int freeze(struct snapshot *n)
 	int r;
 
 	r = source_pause_guest(s, b);
+	FAULT_POINT("snapshot.paused");
 	if (r == 0)
 		r = save_state(n);
 	if (r < 0)
@@ -125,10 +128,12 @@ static int freeze(struct snapshot *n)
 	stats_set(st, blackout_save_us, blackout_lap_us(b));
 	/* After the state: saving it may have written guest memory. */
 	r = snapshot_memory_protect(n->memory, source_tick, s, &s->err);
+	FAULT_POINT("snapshot.protected");
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_sync_us, blackout_lap_us(b));
 	r = resume(s);
+	FAULT_POINT("snapshot.resumed");
 	if (r < 0)
 		return r;
 	stats_set(st, blackout_resume_us, blackout_lap_us(b));
@@ -208,10 +213,12 @@ enum source_end snapshot_take(struct source *s)
 		r = freeze(&n);
 	if (r == 0)
 		r = send_memory(&n);
+	FAULT_POINT("snapshot.memory-sent");
 	/* Whatever became of it, the guest waits no more: before anything is asked of its library, which may be who waits. */
 	n.memory = snapshot_memory_free(n.memory);
 	if (r == 0)
 		r = send_state(&n);
+	FAULT_POINT("snapshot.state-sent");
 	if (r == 0)
 		r = commit(&n);
 	(void)close_fd(n.blackout.state_fd);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "engine/reconnect.h"
 
@@ -64,6 +65,7 @@ static int agree(struct source *s)
 		return merr_set(&s->err, -EPROTONOSUPPORT, "the destination is another one now, which does not know of this "
 				"migration");
 	source_command(s, WIRE_CMD_PRECOPY_RESUME);
+	FAULT_POINT("resume.asked");
 	r = source_await(s, WIRE_RP_PRECOPY_RESUMED, ANSWER_TIMEOUT_MS, &m);
 	if (r == 0)
 		r = rp_check_id(s->in, &m, s->m->handover_id);
@@ -83,12 +85,14 @@ static int go_on(struct source *s, uint64_t attempts)
 	uint64_t pages = unacked_take_back(&s->unacked);
 	int r;
 
+	FAULT_POINT("resume.agreed");
 	s->answered = s->asked;
 	source_listen(s);
 	chan_watch_peer(s->chan, LINK_SILENCE_MS);
 	r = ram_source_begin_anew(s->sender, s->out, &s->err);
 	if (r == 0 && !s->begun_there)
 		r = handlers_setup(&s->handlers, s->out, &s->err);
+	FAULT_POINT("resume.begun-anew");
 	if (r < 0 && !out_error(s->out))
 		return r;
 	stats_add(s->m->stats, recoveries, 1);
@@ -129,6 +133,7 @@ int source_resume(struct source *s, int r)
 	}
 	log_warning("the connection is lost, trying to have another one for %llu ms: %s guest='%s' mig=%s",
 		    (unsigned long long)timeout_ms, merr_msg(&why), s->m->start.guest, s->m->start.id);
+	FAULT_POINT("resume.lost");
 	plan.reports = true;
 	r = reconnect_until(s, &plan, agree);
 	if (r == -ECANCELED)

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/migration.h"
 #include "transport/chan.h"
@@ -83,6 +84,7 @@ int stream_commit(struct migration *m, struct chan *c, int (*tick)(void *opaque)
 	int r;
 
 	r = commit_ticking(c, tick, opaque);
+	FAULT_POINT("file.durable");
 	if (r < 0)
 		return merr_is_set(err) ? r : merr_set_errno(err, r, "completing the stream");
 	return m->start.publish ? publish(m, chan_fd(c), tick, opaque, err) : 0;

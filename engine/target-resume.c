@@ -13,6 +13,7 @@
 
 #include "attach/handover.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "engine/return-path.h"
 
@@ -129,7 +130,9 @@ static int go_on(struct target *t)
 	t->receiver.listed = body[ATTACH_ID_LEN];
 	/* It may not have heard. */
 	t->switchover_acked = false;
+	FAULT_POINT("resume.answering");
 	r = rp_send(t->chan, WIRE_RP_PRECOPY_RESUMED, body, sizeof(body));
+	FAULT_POINT("resume.answered");
 	if (r < 0)
 		return in_fail_answer(t->in, r);
 	stats_add(t->m->stats, recoveries, 1);
@@ -159,6 +162,7 @@ int target_resume(struct target *t, int r)
 
 	while (may_resume(t)) {
 		why = t->err;
+		FAULT_POINT("resume.lost-there");
 		/* Whoever waits behind the old one sees it gone. */
 		chan_shutdown_write(t->chan);
 		if (!t->next) {

@@ -251,6 +251,7 @@ static int end_of_package(struct target *t)
 {
 	if (!postcopy_target_listens(t))
 		return 0;
+	FAULT_POINT("postcopy.package-loaded");
 	return handlers_load_done(&t->handlers, t->in, true) < 0 ? in_error(t->in) : 1;
 }
 

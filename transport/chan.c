@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/iov.h"
 #include "base/writeback.h"
@@ -236,7 +237,9 @@ static int write_all(struct chan *c, struct iovec *iov, size_t n, bool refer, bo
 
 	iov_advance(&iov, &n, 0);
 	if (c->kind == KIND_FILE) {
-		r = keep_head(c, &iov, &n);
+		r = FAULT_FAILS("file.write");
+		if (r == 0)
+			r = keep_head(c, &iov, &n);
 		if (r < 0)
 			return r;
 	}
@@ -296,8 +299,10 @@ bool chan_end_zero_copy_round(struct chan *c)
 
 static ssize_t read_some(struct chan *c, void *buf, size_t len)
 {
-	ssize_t done;
+	ssize_t done = c->kind == KIND_FILE ? FAULT_FAILS("file.read") : 0;
 
+	if (done < 0)
+		return done;
 	if (c->tls)
 		return tls_session_read(c->tls, buf, len);
 	done = c->kind == KIND_SOCKET ? recv(c->fd, buf, len, MSG_DONTWAIT) : read(c->fd, buf, len);
@@ -449,13 +454,15 @@ int chan_seek(struct chan *c, uint64_t offset)
 
 static int commit_file(struct chan *c)
 {
+	int r = FAULT_FAILS("file.sync");
 	ssize_t done;
 
-	if (c->start < 0)
-		return -ESPIPE;
+	if (c->start < 0 || r < 0)
+		return r < 0 ? r : -ESPIPE;
 	/* What follows the head first: a crash in between leaves a file that nobody takes for a stream. */
 	if (fdatasync(c->fd) < 0)
 		return -errno;
+	FAULT_POINT("file.synced");
 	done = pwrite(c->fd, c->head, c->head_len, c->start);
 	if (done < 0)
 		return -errno;
