@@ -8,12 +8,14 @@
 #include "engine/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <linux/userfaultfd.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -22,14 +24,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "engine/greeter-link.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
+#include "engine/landlock.h"
+#include "engine/sandbox-tools.h"
 
 /* Descriptors: RAM blocks and their dirty maps, three times over; 255 channels, each with a pipe; waiting connections. */
 #define FILES_MAX 1536
@@ -42,106 +38,181 @@
 /* Linux 6.5: libseccomp may be older, the number is every architecture's. */
 #define SYS_CACHESTAT 451
 
-/* The whole life of a worker after START. In groups by what needs them. */
-static const int allowed[] = {
-	/* the stream */
-	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(sendmsg),
-	SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(splice), SCMP_SYS(pipe2),
-	SCMP_SYS(accept4), SCMP_SYS(shutdown), SCMP_SYS(setsockopt), SCMP_SYS(getsockopt),
-	SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(poll), SCMP_SYS(ppoll),
-	SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
+/* A thread and nothing else: no process, no namespace. */
+#define THREAD_FLAGS (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
+#define NAMESPACE_FLAGS \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
+
+/* Each profile is some of these; add_conditions() has more. */
+enum group {
+	COMMON = 1 << 0,
+	EVENTS = 1 << 1,
+	CHANNEL = 1 << 2,
+	MIGRATION = 1 << 3,
+};
+
+/* After its start, the whole life of: */
+static const struct profile {
+	unsigned int groups;
+	rlim_t files_max;
+	rlim_t memory_max; /* address space, bytes; 0: no limit */
+} profiles[] = {
+	[SANDBOX_WORKER] = { COMMON | EVENTS | CHANNEL | MIGRATION, FILES_MAX, 0 },
+	[SANDBOX_HERALD] = { COMMON | CHANNEL, HERALD_FILES_MAX, HERALD_MEMORY_MAX },
+	/* It has everything it needs from the start: it allocates nothing and opens nothing. */
+	[SANDBOX_GREETER] = { COMMON | EVENTS, GREETER_FILES_MAX, GREETER_MEMORY_MAX },
+};
+
+/* Allowed whatever their arguments. */
+static const struct {
+	enum group group;
+	int call;
+} allowed[] = {
+	/* a link, log lines, time, the end */
+	{ COMMON, SCMP_SYS(recvmsg) }, { COMMON, SCMP_SYS(sendmsg) }, { COMMON, SCMP_SYS(recvfrom) },
+	{ COMMON, SCMP_SYS(close) }, { COMMON, SCMP_SYS(poll) }, { COMMON, SCMP_SYS(ppoll) },
+	{ COMMON, SCMP_SYS(write) }, { COMMON, SCMP_SYS(getpid) }, { COMMON, SCMP_SYS(clock_gettime) },
+	{ COMMON, SCMP_SYS(rt_sigreturn) }, { COMMON, SCMP_SYS(restart_syscall) },
+	{ COMMON, SCMP_SYS(exit) }, { COMMON, SCMP_SYS(exit_group) },
+
+	{ EVENTS, SCMP_SYS(epoll_ctl) }, { EVENTS, SCMP_SYS(epoll_wait) }, { EVENTS, SCMP_SYS(epoll_pwait) },
+
+	/* the connection, and TLS on it */
+	{ CHANNEL, SCMP_SYS(read) }, { CHANNEL, SCMP_SYS(readv) }, { CHANNEL, SCMP_SYS(writev) },
+	{ CHANNEL, SCMP_SYS(sendto) }, { CHANNEL, SCMP_SYS(shutdown) }, { CHANNEL, SCMP_SYS(setsockopt) },
+	{ CHANNEL, SCMP_SYS(getsockopt) }, { CHANNEL, SCMP_SYS(getsockname) }, { CHANNEL, SCMP_SYS(getpeername) },
+	{ CHANNEL, SCMP_SYS(fstat) }, { CHANNEL, SCMP_SYS(newfstatat) },
+	/* long messages of the link: engine/link.c */
+	{ CHANNEL, SCMP_SYS(memfd_create) }, { CHANNEL, SCMP_SYS(ftruncate) }, { CHANNEL, SCMP_SYS(pread64) },
+	{ CHANNEL, SCMP_SYS(pwrite64) },
+	/* the C library's heap, locks, clocks, random numbers and abort() */
+	{ CHANNEL, SCMP_SYS(brk) }, { CHANNEL, SCMP_SYS(munmap) }, { CHANNEL, SCMP_SYS(mremap) },
+	{ CHANNEL, SCMP_SYS(madvise) }, { CHANNEL, SCMP_SYS(futex) }, { CHANNEL, SCMP_SYS(gettimeofday) },
+	{ CHANNEL, SCMP_SYS(clock_nanosleep) }, { CHANNEL, SCMP_SYS(getrandom) }, { CHANNEL, SCMP_SYS(gettid) },
+	{ CHANNEL, SCMP_SYS(rt_sigprocmask) }, { CHANNEL, SCMP_SYS(rt_sigaction) },
+
+	/* more connections, memory's way from and to them */
+	{ MIGRATION, SCMP_SYS(accept4) }, { MIGRATION, SCMP_SYS(splice) }, { MIGRATION, SCMP_SYS(pipe2) },
+	{ MIGRATION, SCMP_SYS(eventfd2) }, { MIGRATION, SCMP_SYS(epoll_create1) },
 	/* the stream, if it is a file */
-	SCMP_SYS(fdatasync), SCMP_SYS(fsync), SCMP_SYS(sync_file_range), SYS_CACHESTAT, SCMP_SYS(eventfd2),
+	{ MIGRATION, SCMP_SYS(fdatasync) }, { MIGRATION, SCMP_SYS(fsync) }, { MIGRATION, SCMP_SYS(sync_file_range) },
+	{ MIGRATION, SYS_CACHESTAT },
 	/* guest memory and device state */
-	SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(lseek), SCMP_SYS(fallocate),
-	SCMP_SYS(memfd_create), SCMP_SYS(ftruncate), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
-	SCMP_SYS(fcntl), SCMP_SYS(close), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap),
-	SCMP_SYS(madvise), SCMP_SYS(mprotect), SCMP_SYS(brk),
-	/* threads, time, the end */
-	SCMP_SYS(futex), SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(set_robust_list),
-	SCMP_SYS(rseq), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sigaltstack), SCMP_SYS(gettid), SCMP_SYS(getpid), SCMP_SYS(tgkill),
-	SCMP_SYS(sched_yield), SCMP_SYS(sched_setattr), SCMP_SYS(getpriority), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom),
-	SCMP_SYS(exit), SCMP_SYS(exit_group),
+	{ MIGRATION, SCMP_SYS(lseek) }, { MIGRATION, SCMP_SYS(fallocate) },
+	/* threads */
+	{ MIGRATION, SCMP_SYS(set_robust_list) }, { MIGRATION, SCMP_SYS(rseq) }, { MIGRATION, SCMP_SYS(sigaltstack) },
+	{ MIGRATION, SCMP_SYS(sched_yield) },
 };
 
-/* A greeter's after its start, when everything it needs is there: it allocates nothing and opens nothing. */
-static const int greeter_allowed[] = {
-	SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(close),
-	SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(poll), SCMP_SYS(ppoll),
-	/* log lines, time, the end */
-	SCMP_SYS(write), SCMP_SYS(getpid), SCMP_SYS(clock_gettime), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
-};
+/* What of fcntl() is needed: not F_SETOWN and F_SETSIG, which send any signal to any process of this user. */
+static const int fcntls[] = { F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS };
 
-#ifdef SANITIZED
-/* On top of a worker's, for either. */
-static const int sanitizers_allowed[] = {
-	SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(sched_getaffinity), SCMP_SYS(prctl),
-	SCMP_SYS(getrlimit), SCMP_SYS(setrlimit), SCMP_SYS(prlimit64), SCMP_SYS(personality),
-	SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(ioctl), SCMP_SYS(dup),
-	SCMP_SYS(arch_prctl), SCMP_SYS(unlink), SCMP_SYS(stat), SCMP_SYS(kill), SCMP_SYS(wait4),
-	SCMP_SYS(ptrace), SCMP_SYS(getdents64), SCMP_SYS(mincore), SCMP_SYS(uname),
-	SCMP_SYS(process_vm_readv), SCMP_SYS(access), SCMP_SYS(getcwd), SCMP_SYS(pipe),
-	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(nanosleep),
-#ifdef __SANITIZE_THREAD__
-	SCMP_SYS(open), /* not for LeakSanitizer, which would complain of a /proc that it cannot read */
-#endif
-};
-#else
-/* The C library tries these and can live without: a denial is no sign of an attack. */
-static const int denied[] = {
-	SCMP_SYS(openat), SCMP_SYS(sched_getaffinity),
-};
-
-/* engine/uffd.c: all that a worker may do with a VMM's userfaultfd, and the only ioctls. */
+/* engine/uffd.c: all that a worker may do with a VMM's userfaultfd. */
 static const uint64_t ioctls[] = { UFFDIO_CONTINUE, UFFDIO_ZEROPAGE, UFFDIO_WAKE, UFFDIO_WRITEPROTECT };
-#endif
 
-/* The C library tries terminals' ioctls, whose numbers have no more than 16 bits: a denial is no sign of an attack. */
-static int add_ioctl_rules(scmp_filter_ctx ctx, bool has_uffd)
+static bool tools_take(int call)
 {
-#ifdef SANITIZED
-	(void)ctx;
-	(void)has_uffd;
-	return 0; /* allowed as a whole */
-#else
-	int r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_LE, UINT16_MAX, 0));
+	size_t n;
+	const int *calls = sandbox_tools_calls(&n);
 
-	for (size_t i = 0; has_uffd && r == 0 && i < ARRAY_SIZE(ioctls); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-				     SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, ioctls[i]));
-	return r;
-#endif
+	while (n > 0 && calls[n - 1] != call)
+		n--;
+	return n > 0;
 }
 
-/* Of prctl() a thread needs its own name; the C library tries the rest, too. */
-static int add_prctl_rules(scmp_filter_ctx ctx)
+/* CALL, if all N conditions hold: allowed, or it fails with ERRNO. */
+static int add_rule(scmp_filter_ctx ctx, int error, int call, unsigned int n, const struct scmp_arg_cmp *conditions)
 {
-#ifdef SANITIZED
-	(void)ctx;
-	return 0; /* allowed as a whole */
-#else
+	if (tools_take(call))
+		return 0;
+	return seccomp_rule_add_array(ctx, error ? SCMP_ACT_ERRNO((uint32_t)error) : SCMP_ACT_ALLOW, call, n, conditions);
+}
+
+/* Allowed with some arguments only. What is answered by an errno is no sign of an attack: libraries try it, and can live without. */
+static int add_conditions(scmp_filter_ctx ctx, const struct profile *p)
+{
+	const uint64_t self = (uint64_t)getpid();
+	const struct {
+		enum group group;
+		int error;
+		int call;
+		unsigned int n;
+		struct scmp_arg_cmp conditions[2];
+	} rules[] = {
+		{ COMMON, EPERM, SCMP_SYS(openat), 0, {} },
+		/* terminals' ioctls have no more than 16 bits */
+		{ COMMON, EPERM, SCMP_SYS(ioctl), 1, { SCMP_A1(SCMP_CMP_LE, UINT16_MAX) } },
+		{ CHANNEL, 0, SCMP_SYS(mmap), 1, { SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) } },
+		{ CHANNEL, 0, SCMP_SYS(mprotect), 1, { SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) } },
+		{ CHANNEL, 0, SCMP_SYS(tgkill), 1, { SCMP_A0(SCMP_CMP_EQ, self) } },
+		{ CHANNEL, EPERM, SCMP_SYS(sched_getaffinity), 0, {} },
+		/* its flags cannot be seen: the C library uses clone() then */
+		{ MIGRATION, ENOSYS, SCMP_SYS(clone3), 0, {} },
+		{ MIGRATION, 0, SCMP_SYS(clone), 1,
+		  { SCMP_A0(SCMP_CMP_MASKED_EQ, THREAD_FLAGS | NAMESPACE_FLAGS, THREAD_FLAGS) } },
+		/* a thread's name; the reading of one's own limits (transport/zero-copy.c); base/short-slice.c */
+		{ MIGRATION, 0, SCMP_SYS(prctl), 1, { SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME) } },
+		{ MIGRATION, EPERM, SCMP_SYS(prctl), 1, { SCMP_A0(SCMP_CMP_NE, PR_SET_NAME) } },
+		{ MIGRATION, 0, SCMP_SYS(prlimit64), 2, { SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0) } },
+		{ MIGRATION, 0, SCMP_SYS(getpriority), 2, { SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS), SCMP_A1(SCMP_CMP_EQ, 0) } },
+		{ MIGRATION, 0, SCMP_SYS(sched_setattr), 1, { SCMP_A0(SCMP_CMP_EQ, 0) } },
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rules); i++)
+		if (rules[i].group & p->groups)
+			r = add_rule(ctx, rules[i].error, rules[i].call, rules[i].n, rules[i].conditions);
+	return r;
+}
+
+static int add_calls(scmp_filter_ctx ctx, const struct profile *p)
+{
+	struct scmp_arg_cmp is;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
+		if (allowed[i].group & p->groups)
+			r = add_rule(ctx, 0, allowed[i].call, 0, NULL);
+	for (size_t i = 0; r == 0 && p->groups & CHANNEL && i < ARRAY_SIZE(fcntls); i++) {
+		is = SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint64_t)fcntls[i]);
+		r = add_rule(ctx, 0, SCMP_SYS(fcntl), 1, &is);
+	}
+	for (size_t i = 0; r == 0 && p->groups & MIGRATION && i < ARRAY_SIZE(ioctls); i++) {
+		is = SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, ioctls[i]);
+		r = add_rule(ctx, 0, SCMP_SYS(ioctl), 1, &is);
+	}
+	return r;
+}
+
+static int add_tools(scmp_filter_ctx ctx)
+{
+	size_t n;
+	const int *calls = sandbox_tools_calls(&n);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	return r;
+}
+
+static int filter(const struct profile *p, struct merr *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int r;
 
-	r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
-	if (r < 0)
-		return r;
-	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_NE, PR_SET_NAME, 0));
-#endif
-}
-
-/* Reading one's own limits: transport/zero-copy.c. */
-static int add_prlimit_rules(scmp_filter_ctx ctx)
-{
-#ifdef SANITIZED
-	(void)ctx;
-	return 0; /* allowed as a whole */
-#else
-	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0),
-				SCMP_A2(SCMP_CMP_EQ, 0, 0));
-#endif
+	if (!ctx)
+		return merr_set_errno(err, -ENOMEM, "sandbox: seccomp");
+	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (r == 0)
+		r = add_calls(ctx, p);
+	if (r == 0)
+		r = add_conditions(ctx, p);
+	if (r == 0)
+		r = add_tools(ctx);
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r < 0 ? merr_set_errno(err, r, "sandbox: seccomp") : 0;
 }
 
 /* Where there are none, as in the unit's sandbox, capset() may not even be called. */
@@ -182,112 +253,17 @@ static int limit(int resource, rlim_t max, const char *name, struct merr *err)
 	return 0;
 }
 
-/* The access rights that each Landlock ABI added; the newest the kernel knows are all denied. */
-static uint64_t landlock_rights(int abi)
-{
-	uint64_t rights = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
-
-	if (abi >= 2)
-		rights |= 1ULL << 13; /* REFER */
-	if (abi >= 3)
-		rights |= 1ULL << 14; /* TRUNCATE */
-	if (abi >= 5)
-		rights |= 1ULL << 15; /* IOCTL_DEV */
-	return rights;
-}
-
-/* No rule: nothing in any file system can be reached by a path. */
+/* The newest that both the kernel and this program know. */
 static int landlock(struct merr *err)
 {
-	struct landlock_ruleset_attr attr = { 0 };
-	_cleanup_close_ int fd = -1;
-	int abi;
+	int abi = landlock_abi();
 
-	abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	if (abi < 0) {
-		log_info("this kernel has no Landlock: the worker's sandbox goes without");
+	if (abi == 0) {
+		log_info("this kernel has no Landlock: the sandbox goes without");
 		return 0;
 	}
-	attr.handled_access_fs = landlock_rights(abi);
-	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-	if (fd < 0)
-		return merr_set_errno(err, -errno, "sandbox: Landlock rules");
-	if (syscall(SYS_landlock_restrict_self, fd, 0) < 0)
-		return merr_set_errno(err, -errno, "sandbox: Landlock");
-	return 0;
+	return landlock_forbid_all(abi, err);
 }
-
-static const struct profile {
-	const int *allowed;
-	size_t n_allowed;
-	rlim_t files_max;
-	rlim_t memory_max; /* address space, bytes; 0: no limit */
-	bool is_worker; /* with threads, and userfaultfds */
-} profiles[] = {
-	[SANDBOX_WORKER] = { allowed, ARRAY_SIZE(allowed), FILES_MAX, 0, true },
-	[SANDBOX_HERALD] = { allowed, ARRAY_SIZE(allowed), HERALD_FILES_MAX, HERALD_MEMORY_MAX, false },
-	[SANDBOX_GREETER] = { greeter_allowed, ARRAY_SIZE(greeter_allowed), GREETER_FILES_MAX, GREETER_MEMORY_MAX, false },
-};
-
-static int add_rules(scmp_filter_ctx ctx, uint32_t action, const int *calls, size_t n)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = seccomp_rule_add(ctx, action, calls[i], 0);
-	return r;
-}
-
-static int add_profile(scmp_filter_ctx ctx, const struct profile *p)
-{
-	int r;
-
-#ifdef SANITIZED
-	(void)p;
-	r = add_rules(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
-	if (r == 0)
-		r = add_rules(ctx, SCMP_ACT_ALLOW, sanitizers_allowed, ARRAY_SIZE(sanitizers_allowed));
-#else
-	r = add_rules(ctx, SCMP_ACT_ALLOW, p->allowed, p->n_allowed);
-	if (r == 0)
-		r = add_rules(ctx, SCMP_ACT_ERRNO(EPERM), denied, ARRAY_SIZE(denied));
-#endif
-	if (r == 0)
-		r = add_ioctl_rules(ctx, p->is_worker);
-	if (r == 0 && p->is_worker)
-		r = add_prctl_rules(ctx);
-	if (r == 0 && p->is_worker)
-		r = add_prlimit_rules(ctx);
-	return r;
-}
-
-static int filter(const struct profile *p, struct merr *err)
-{
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r;
-
-	if (!ctx)
-		return merr_set_errno(err, -ENOMEM, "sandbox: seccomp");
-	r = add_profile(ctx, p);
-	if (r == 0)
-		r = seccomp_load(ctx);
-	seccomp_release(ctx);
-	return r < 0 ? merr_set_errno(err, r, "sandbox: seccomp") : 0;
-}
-
-#ifdef SANITIZED
-static bool entered;
-
-/*
- * LeakSanitizer stops all threads by ptrace and reads /proc at the end, both of which the sandbox takes away: its tracer would be
- * killed, and be waited for without end.
- */
-__attribute__((visibility("default"))) int __lsan_is_turned_off(void); /* NOLINT: the name is LeakSanitizer's */
-int __lsan_is_turned_off(void)	/* NOLINT */
-{
-	return entered;
-}
-#endif
 
 int sandbox_enter(enum sandbox kind, struct merr *err)
 {
@@ -299,16 +275,13 @@ int sandbox_enter(enum sandbox kind, struct merr *err)
 		r = limit(RLIMIT_CORE, 0, "no core files", err);
 	if (r == 0)
 		r = limit(RLIMIT_NOFILE, p->files_max, "descriptors", err);
-#ifndef SANITIZED
-	if (r == 0 && p->memory_max)
+	if (r == 0 && p->memory_max && !sandbox_has_tools())
 		r = limit(RLIMIT_AS, p->memory_max, "address space", err);
-#endif
 	if (r == 0)
 		r = landlock(err);
 	if (r == 0)
 		r = filter(p, err);
-#ifdef SANITIZED
-	entered = r == 0;
-#endif
+	if (r == 0)
+		sandbox_tools_entered();
 	return r;
 }
