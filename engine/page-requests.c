@@ -8,6 +8,7 @@
 
 #include "base/bitmap.h"
 #include "base/bytes.h"
+#include "engine/ram-units.h"
 
 /* The name that follows a REQ_PAGES_ID makes its block the one that is meant from here on. */
 static int take_block(struct page_requests *q, struct rcur *c, struct merr *err)
@@ -40,7 +41,7 @@ static void add(struct page_requests *q, const struct page_request *req)
 	uint64_t end = req->page + req->n;
 
 	if (q->holes)
-		ram_recall_untouched(b, req->page, req->n);
+		ram_units_recall(b, req->page, req->n);
 	if (bitmap_next_set(b->todo, end, req->page) < end)
 		q->ring[(q->first + q->n++) % PAGE_REQUESTS_MAX] = *req;
 }

@@ -14,6 +14,7 @@
 #include "engine/ram-hints.h"
 #include "engine/ram-poison.h"
 #include "engine/ram-records.h"
+#include "engine/ram-units.h"
 #include "engine/wire.h"
 
 /* Pages of short runs are gathered here before they are sent; fits a core's second-level cache. */
@@ -39,8 +40,7 @@ struct ram_source {
 	void *tick_opaque;
 	ram_feed_fn feed;			/* NULL: pages are found in `todo` */
 	void *feed_opaque;
-	const struct ram_file *data_block;	/* the last stretch of memory found touched: */
-	uint64_t data_first, data_end;		/* pages [first, end); of this pass */
+	struct ram_seen seen;			/* in this pass */
 	bool named;				/* name_blocks() is done */
 	bool enough;				/* the pass is to end early */
 	bool ignore_hints;
@@ -305,77 +305,6 @@ static int send_pages(struct ram_source *s, struct ram_file *b, uint64_t page, u
 	return 0;
 }
 
-/*
- * As ram_is_data(), which walks page by page to the end of what is alike: asked again and again for dense memory it would
- * cost its square. Only data is remembered. What has become a hole since reads as zeros; but a hole remembered from before
- * its pages were re-protected could have been written to.
- */
-static bool is_data(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t *ret_end)
-{
-	if (s->data_block == b && page >= s->data_first && page < s->data_end) {
-		*ret_end = s->data_end;
-		return true;
-	}
-	if (!ram_is_data(b, page, ret_end))
-		return false;
-	s->data_block = b;
-	s->data_first = page;
-	s->data_end = *ret_end;
-	return true;
-}
-
-static uint64_t unit_end(const struct ram_file *b, uint64_t unit)
-{
-	return min_u64(b->n_pages, (unit + 1) * RAM_UNIT_PAGES);
-}
-
-/* Look at the units of [first, end) that are about to be sent for the first time. */
-static void see_units(struct ram_source *s, struct ram_file *b, uint64_t first, uint64_t end)
-{
-	uint64_t page, unit, data_end;
-	bool dense;
-
-	for (page = first; (page = bitmap_next_set(b->todo, end, page)) < end; page = unit_end(b, unit)) {
-		unit = page / RAM_UNIT_PAGES;
-		if (b->units[unit] > RAM_UNIT_TOUCHED)
-			continue;
-		dense = is_data(s, b, unit * RAM_UNIT_PAGES, &data_end) && data_end >= unit_end(b, unit);
-		b->units[unit] = dense ? RAM_UNIT_DENSE : RAM_UNIT_NEW;
-	}
-}
-
-/* What a run of pages in `todo` is, as far as it is alike. */
-struct stretch {
-	uint64_t end;
-	bool data;	/* false: a hole */
-	bool dense;	/* no hole in it, as far as is known */
-};
-
-/*
- * Where a unit has been sent before nobody asks where its holes are: finding the end of dense memory costs the kernel 10 ns a
- * page, and the guest may be standing still. Read by pread(), a hole is zeros and stays one.
- */
-static struct stretch look(struct ram_source *s, const struct ram_file *b, uint64_t page)
-{
-	uint64_t unit = page / RAM_UNIT_PAGES, n_units = ram_n_units(b);
-	struct stretch st = { .data = true };
-
-	switch (b->units[unit]) {
-	case RAM_UNIT_NEW:
-		st.data = is_data(s, b, page, &st.end);
-		st.dense = st.data;
-		break;
-	case RAM_UNIT_MIXED:
-		st.end = unit_end(b, unit);
-		break;
-	default:
-		st.dense = true;
-		while (unit < n_units && b->units[unit] == RAM_UNIT_DENSE)
-			st.end = unit_end(b, unit++);
-	}
-	return st;
-}
-
 /* What is sent next may get lost. */
 static void note_sent(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n)
 {
@@ -397,17 +326,17 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 			struct merr *err)
 {
 	uint64_t page = first, n_syncs = s->n_syncs, run_end, stop;
-	struct stretch st = { .end = first };
+	struct ram_stretch st = { .end = first };
 	int r;
 
 	while (!s->enough && (page = bitmap_next_set(b->todo, end, page)) < end) {
 		if (s->n_syncs != n_syncs) {
 			n_syncs = s->n_syncs;
-			see_units(s, b, page, end);
+			ram_units_see(&s->seen, b, page, end);
 			st.end = page;
 		}
 		if (page >= st.end)
-			st = look(s, b, page);
+			st = ram_units_look(&s->seen, b, page);
 		run_end = bitmap_next_clear(b->todo, min_u64(end, st.end), page);
 		stop = st.data ? min_u64(run_end, page + WINDOW_PAGES) : run_end;
 		bitmap_clear_range(b->todo, page, stop - page);
@@ -491,21 +420,13 @@ static int send_block(struct ram_source *s, unsigned int index, bool stopped, st
 			if (r < 0)
 				return r;
 		}
-		see_units(s, b, first, end);
+		ram_units_see(&s->seen, b, first, end);
 		r = send_stretch(s, b, first, end, err);
 		if (r < 0)
 			return r;
 		first = end;
 	}
 	return tell_poison(s, b, err);
-}
-
-/* What the pass before saw for the first time it has sent. */
-static void age_units(struct ram_file *b)
-{
-	for (uint64_t unit = 0, n = ram_n_units(b); unit < n; unit++)
-		if (b->units[unit] == RAM_UNIT_NEW)
-			b->units[unit] = RAM_UNIT_MIXED;
 }
 
 /*
@@ -530,7 +451,7 @@ static int send_blocks(struct ram_source *s, bool stopped, struct merr *err)
 	int r = 0;
 
 	for (unsigned int i = 0; r == 0 && i < s->ram->n_blocks; i++) {
-		age_units(&s->ram->blocks[i]);
+		ram_units_age(&s->ram->blocks[i]);
 		r = send_block(s, i, stopped, err);
 	}
 	return r;
@@ -561,7 +482,7 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 
 	if (r < 0)
 		return r;
-	s->data_block = NULL;
+	s->seen = (struct ram_seen){ 0 };
 	s->enough = false;
 	/* Once the guest is stopped there is no other connection. */
 	if (stopped)
@@ -631,59 +552,6 @@ void ram_source_tell_damage(struct ram_source *s)
 	out_be64(s->out, WIRE_RAM_EOS);
 }
 
-/* Take the units of [first, end) off `todo` that were never looked at; all are holes. */
-static uint64_t skip_units(struct ram_file *b, uint64_t first, uint64_t end)
-{
-	uint64_t n, skipped = 0;
-
-	for (uint64_t unit = first; unit < end; unit++) {
-		if (b->units[unit] != RAM_UNIT_UNSEEN)
-			continue;
-		n = unit_end(b, unit) - unit * RAM_UNIT_PAGES;
-		bitmap_clear_range(b->todo, unit * RAM_UNIT_PAGES, n);
-		skipped += n;
-	}
-	return skipped;
-}
-
-/* There is something in the units of [first, end): finding the end of dense memory is worth it once. */
-static void touch_units(struct ram_file *b, uint64_t first, uint64_t end)
-{
-	for (uint64_t unit = first; unit < end; unit++)
-		if (b->units[unit] == RAM_UNIT_UNSEEN)
-			b->units[unit] = RAM_UNIT_TOUCHED;
-}
-
-/* Drop what was never touched from `todo`; returns how many pages that were. */
-static uint64_t skip_holes(struct ram_file *b)
-{
-	uint64_t n_units = ram_n_units(b), skipped = 0, end, last;
-	uint64_t page;
-
-	for (uint64_t unit = 0; unit < n_units; unit = last) {
-		page = bitmap_next_set(b->todo, b->n_pages, unit * RAM_UNIT_PAGES);
-		if (page == b->n_pages)
-			break;
-		unit = page / RAM_UNIT_PAGES;
-		last = unit + 1;
-		if (b->units[unit] != RAM_UNIT_UNSEEN)
-			continue;
-		if (ram_is_data(b, unit * RAM_UNIT_PAGES, &end)) {
-			last = max_u64(last, end / RAM_UNIT_PAGES);
-			touch_units(b, unit, last);
-			continue;
-		}
-		/* Whole units of the hole; the block's last one may be short. */
-		last = end == b->n_pages ? n_units : end / RAM_UNIT_PAGES;
-		skipped += skip_units(b, unit, last);
-		if (last <= unit) {
-			last = unit + 1;
-			touch_units(b, unit, last);
-		}
-	}
-	return skipped;
-}
-
 uint64_t ram_source_todo_pages(const struct ram_source *s)
 {
 	return ram_todo_pages(s->ram);
@@ -707,7 +575,7 @@ int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err)
 	ram_hints_drop_dirty(s->ram);
 	ram_poison_skip(s->ram);
 	for (size_t i = 0; i < s->ram->n_blocks; i++)
-		skipped += skip_holes(&s->ram->blocks[i]);
+		skipped += ram_units_skip_holes(&s->ram->blocks[i]);
 	stats_set(s->stats, hole_pages, skipped);
 	/* From the first on there is something that a hint can come after. */
 	if (s->n_syncs == 0 && (r = ram_hints_start(s->guest, s->ram, err)) < 0)

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "engine/ram-units.h"
 
 static int check_row(const struct ram *ram, const struct attach_ram_block *row, int fd,
 		     uint64_t *ret_file_len, struct merr *err)
@@ -228,17 +229,4 @@ int ram_read(const struct ram_file *b, uint64_t page, uint64_t n, uint8_t *data)
 bool ram_is_damage(int r)
 {
 	return r == -EIO || r == -EHWPOISON;
-}
-
-void ram_recall_untouched(struct ram_file *b, uint64_t page, uint64_t n)
-{
-	uint64_t first;
-
-	for (uint64_t unit = page / RAM_UNIT_PAGES; unit * RAM_UNIT_PAGES < page + n; unit++) {
-		if (b->units[unit] != RAM_UNIT_UNSEEN)
-			continue;
-		b->units[unit] = RAM_UNIT_MIXED;
-		first = unit * RAM_UNIT_PAGES;
-		bitmap_set_range(b->todo, first, min_u64(RAM_UNIT_PAGES, b->n_pages - first));
-	}
 }

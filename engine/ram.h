@@ -12,18 +12,6 @@
 #include "base/err.h"
 #include "engine/wire.h"
 
-/* The unit in which untouched memory is skipped: a huge page's worth, eight words of a bitmap. */
-#define RAM_UNIT_PAGES 512U
-
-/* What the source knows about such a unit. It only ever goes up. */
-enum ram_unit {
-	RAM_UNIT_UNSEEN = 0,	/* nothing of it was ever re-protected, read or sent; as far as is known it is a hole */
-	RAM_UNIT_TOUCHED,	/* the same, but there is something in it */
-	RAM_UNIT_NEW,		/* it has holes, and is sent for the first time in this pass */
-	RAM_UNIT_MIXED,		/* it had holes when it was sent for the first time, in an earlier pass */
-	RAM_UNIT_DENSE,		/* it had none */
-};
-
 struct ram_file {
 	char name[ATTACH_STR_MAX + 1];
 	int fd;			/* owned */
@@ -47,7 +35,7 @@ struct ram_file {
 	/* Source only. */
 	bool poison_unsent;	/* the destination does not know all of them */
 	uint64_t *todo;		/* pages to look at in this pass */
-	uint8_t *units;		/* enum ram_unit of each RAM_UNIT_PAGES pages */
+	uint8_t *units;		/* engine/ram-units.h: enum ram_unit of each RAM_UNIT_PAGES pages */
 	uint64_t *unacked;	/* pages that may not have arrived (engine/unacked.h), or NULL: not kept */
 	struct dirty_map dirty;	/* shared with the library */
 
@@ -85,11 +73,6 @@ int ram_source_init(struct ram *ram);
 int ram_target_init(struct ram *ram);
 void ram_done(struct ram *ram);
 
-static inline uint64_t ram_n_units(const struct ram_file *b)
-{
-	return (b->n_pages + RAM_UNIT_PAGES - 1) / RAM_UNIT_PAGES;
-}
-
 /* Capability x-ignore-shared, before anything is sent or received: leave out the blocks that the VMM says are shared. */
 void ram_ignore_shared(struct ram *ram);
 
@@ -114,9 +97,6 @@ uint64_t ram_todo_pages(const struct ram *ram);
  * *ret_end: the first page that is not like it, at most n_pages. A hugetlbfs file is all data.
  */
 bool ram_is_data(const struct ram_file *b, uint64_t page, uint64_t *ret_end);
-
-/* Units of [page, page + n) that were never sent, since they were never touched: put into `todo` after all. */
-void ram_recall_untouched(struct ram_file *b, uint64_t page, uint64_t n);
 
 /* Read N pages into DATA. 0 or -errno; a hole gives zeros and stays one. */
 int ram_read(const struct ram_file *b, uint64_t page, uint64_t n, uint8_t *data);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/short-slice.h"
+#include "engine/ram-units.h"
 #include "engine/snapshot-queue.h"
 #include "engine/uffd.h"
 

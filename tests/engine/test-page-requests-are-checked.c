@@ -15,6 +15,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "engine/page-requests.h"
+#include "engine/ram-units.h"
 
 #define PAGE	  ((uint64_t)WIRE_PAGE_SIZE)
 #define RAM_PAGES 1024U

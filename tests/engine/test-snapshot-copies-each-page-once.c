@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/snapshot-memory.h"
+#include "engine/ram-units.h"
 
 #define N_BLOCKS  2U
 #define N_WRITERS 3U
