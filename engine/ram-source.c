@@ -4,40 +4,21 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include "base/bitmap.h"
 #include "base/bytes.h"
-#include "base/cleanup.h"
-#include "base/fd.h"
 #include "engine/ram-hints.h"
-#include "engine/ram-poison.h"
-#include "engine/ram-records.h"
+#include "engine/ram-pages.h"
 #include "engine/ram-units.h"
 #include "engine/wire.h"
 
-/* Pages of short runs are gathered here before they are sent; fits a core's second-level cache. */
-#define BUFFER_PAGES 64U
-
-/*
- * Longer runs are mapped and sent by reference, a window at a time: 2 MiB is one page of page table, and as fast as any
- * larger size. Shorter ones are not worth the mapping.
- */
-#define WINDOW_PAGES 512U
-#define WINDOW_MIN_PAGES 64U
-
 struct ram_source {
 	struct ram *ram;
-	struct out *out;
 	struct guest_link *guest;
 	struct stats_page *stats;
-	struct ram_records rec;
-	struct ram_poison poison;
+	struct ram_pages pages;
 	struct ram_sink *sink;			/* owned; NULL: pages go into the stream */
 	struct unacked *unacked;		/* borrowed; NULL: nobody asks what arrived */
-	ram_tick_fn tick;
-	void *tick_opaque;
 	ram_feed_fn feed;			/* NULL: pages are found in `todo` */
 	void *feed_opaque;
 	struct ram_seen seen;			/* in this pass */
@@ -46,8 +27,6 @@ struct ram_source {
 	bool ignore_hints;
 	uint64_t n_syncs;
 	uint64_t dirtied_pages;			/* by all syncs but the first */
-	uint32_t buffered;			/* pages of the buffer that `out` refers to */
-	uint8_t *buffer;
 };
 
 struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest_link *guest,
@@ -57,20 +36,19 @@ struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest
 
 	if (!s)
 		return NULL;
-	*s = (struct ram_source){ .ram = ram, .out = out, .guest = guest, .stats = stats };
-	s->rec = (struct ram_records){
+	*s = (struct ram_source){ .ram = ram, .guest = guest, .stats = stats };
+	s->pages = (struct ram_pages){ .ram = ram };
+	s->pages.rec = (struct ram_records){
 		.out = out, .stats = stats, .kernels = kernels_best(), .runs = runs
 	};
-	s->poison.guest = guest;
-	s->buffer = aligned_alloc(WIRE_PAGE_SIZE, (size_t)BUFFER_PAGES * WIRE_PAGE_SIZE);
-	return s->buffer ? s : ram_source_free(s);
+	s->pages.poison.guest = guest;
+	return ram_pages_init(&s->pages) == 0 ? s : ram_source_free(s);
 }
 
 struct ram_source *ram_source_free(struct ram_source *s)
 {
 	if (s) {
-		free(s->buffer);
-		s->rec.delta = ram_delta_free(s->rec.delta);
+		ram_pages_done(&s->pages);
 		if (s->sink)
 			s->sink->ops->free(s->sink);
 	}
@@ -80,8 +58,8 @@ struct ram_source *ram_source_free(struct ram_source *s)
 
 void ram_source_on_tick(struct ram_source *s, ram_tick_fn fn, void *opaque)
 {
-	s->tick = fn;
-	s->tick_opaque = opaque;
+	s->pages.tick = fn;
+	s->pages.tick_opaque = opaque;
 }
 
 void ram_source_use_feed(struct ram_source *s, ram_feed_fn fn, void *opaque)
@@ -92,7 +70,7 @@ void ram_source_use_feed(struct ram_source *s, ram_feed_fn fn, void *opaque)
 
 void ram_source_detect_zeros(struct ram_source *s, bool on)
 {
-	s->rec.all_in_full = !on;
+	s->pages.rec.all_in_full = !on;
 }
 
 void ram_source_use_sink(struct ram_source *s, struct ram_sink *k)
@@ -102,7 +80,7 @@ void ram_source_use_sink(struct ram_source *s, struct ram_sink *k)
 
 void ram_source_tell_poison(struct ram_source *s)
 {
-	s->poison.can_send = true;
+	s->pages.poison.can_send = true;
 }
 
 void ram_source_track(struct ram_source *s, struct unacked *u)
@@ -112,19 +90,8 @@ void ram_source_track(struct ram_source *s, struct unacked *u)
 
 int ram_source_use_xbzrle(struct ram_source *s, const _Atomic uint64_t *cache_bytes)
 {
-	s->rec.delta = ram_delta_new(s->ram->total_bytes / WIRE_PAGE_SIZE, cache_bytes, s->stats);
-	return s->rec.delta ? 0 : -ENOMEM;
-}
-
-/* Send all that refers to the buffer or a window, and see to what else there is to do. */
-static int flush(struct ram_source *s)
-{
-	s->buffered = 0;
-	if (out_flush(s->out) < 0)
-		return out_error(s->out);
-	if (s->rec.delta)
-		ram_delta_adapt(s->rec.delta);
-	return s->tick ? s->tick(s->tick_opaque) : 0;
+	s->pages.rec.delta = ram_delta_new(s->ram->total_bytes / WIRE_PAGE_SIZE, cache_bytes, s->stats);
+	return s->pages.rec.delta ? 0 : -ENOMEM;
 }
 
 /* Everything the sink was given is sent. */
@@ -134,7 +101,7 @@ static int drain_sink(struct ram_source *s, struct merr *err)
 
 	do {
 		r = s->sink->ops->drain(s->sink, err);
-		ticked = flush(s);
+		ticked = ram_pages_flush(&s->pages);
 	} while (r == -EAGAIN && ticked == 0);
 	return r < 0 && r != -EAGAIN ? r : ticked;
 }
@@ -147,7 +114,7 @@ static int order_sink(struct ram_source *s, struct merr *err)
 	if (!s->sink || !s->sink->ops->order)
 		return 0;
 	r = drain_sink(s, err);
-	return r < 0 ? r : s->sink->ops->order(s->sink, s->out, err);
+	return r < 0 ? r : s->sink->ops->order(s->sink, s->pages.rec.out, err);
 }
 
 int ram_source_list(struct ram_source *s, struct merr *err)
@@ -155,101 +122,33 @@ int ram_source_list(struct ram_source *s, struct merr *err)
 	const struct ram_sink_ops *ops = s->sink ? s->sink->ops : NULL;
 	int r = 0;
 
-	ram_records_list(&s->rec, s->ram);
+	ram_records_list(&s->pages.rec, s->ram);
 	for (size_t i = 0; r == 0 && i < s->ram->n_blocks; i++) {
-		ram_records_list_block(&s->rec, s->ram, &s->ram->blocks[i]);
+		ram_records_list_block(&s->pages.rec, s->ram, &s->ram->blocks[i]);
 		if (ops && ops->list_block)
-			r = ops->list_block(s->sink, s->out, &s->ram->blocks[i], err);
+			r = ops->list_block(s->sink, s->pages.rec.out, &s->ram->blocks[i], err);
 	}
 	if (r == 0 && ops)
 		r = drain_sink(s, err);
 	if (r == 0 && ops && ops->end_list)
-		r = ops->end_list(s->sink, s->out, err);
-	out_be64(s->out, WIRE_RAM_EOS);
+		r = ops->end_list(s->sink, s->pages.rec.out, err);
+	out_be64(s->pages.rec.out, WIRE_RAM_EOS);
 	return r;
-}
-
-/*
- * Send N pages (at most WINDOW_PAGES) by reference. 1: sent; 0: they cannot be mapped and populated, nothing was sent; or
- * -errno.
- */
-static int send_window(struct ram_source *s, const struct ram_file *b, uint64_t page, uint64_t n)
-{
-	size_t len = n * WIRE_PAGE_SIZE;
-	uint8_t *p;
-	int r = 0;
-
-	p = mmap(NULL, len, PROT_READ, MAP_SHARED, b->fd,
-		 (off_t)(b->fd_offset + page * WIRE_PAGE_SIZE));
-	if (p == MAP_FAILED)
-		return 0;
-	if (madvise(p, len, MADV_POPULATE_READ) == 0) {
-		ram_records_pages(&s->rec, b, page, n, p);
-		r = flush(s);
-		if (r == 0)
-			r = 1;
-	}
-	(void)munmap(p, len);
-	return r;
-}
-
-/* Most likely there is less of the file than there was. */
-static int cannot_read(const struct ram_source *s, const struct ram_file *b, uint64_t page, int r,
-		       struct merr *err)
-{
-	if (ram_check_sizes(s->ram, err) < 0)
-		return -EBUSY;
-	return merr_set_errno(err, r, "reading guest memory '%s' at page %llu", b->name,
-			      (unsigned long long)page);
-}
-
-/* Send N pages (at most BUFFER_PAGES) by way of the buffer; *ret_n: as many as had room. */
-static int send_copied(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n,
-		       uint64_t *ret_n, struct merr *err)
-{
-	uint8_t *data;
-	int r;
-
-	if (s->buffered == BUFFER_PAGES) {
-		r = flush(s);
-		if (r < 0)
-			return r;
-	}
-	*ret_n = min_u64(n, BUFFER_PAGES - s->buffered);
-	data = s->buffer + (size_t)s->buffered * WIRE_PAGE_SIZE;
-	r = ram_read(b, page, *ret_n, data);
-	if (ram_is_damage(r) && *ret_n > 1) {
-		*ret_n = 1;
-		r = ram_read(b, page, 1, data);
-	}
-	if (ram_is_damage(r))
-		return ram_poison_found(&s->poison, b, page, err);
-	if (r < 0)
-		return cannot_read(s, b, page, r, err);
-	s->buffered += (uint32_t)*ret_n;
-	ram_records_copies(&s->rec, b, page, *ret_n, data);
-	return 0;
 }
 
 void ram_source_found_zero(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n)
 {
-	ram_records_zero(&s->rec, b, page, n);
+	ram_records_zero(&s->pages.rec, b, page, n);
 }
 
 int ram_source_found_damaged(struct ram_source *s, struct ram_file *b, uint64_t page, struct merr *err)
 {
-	return ram_poison_found(&s->poison, b, page, err);
+	return ram_poison_found(&s->pages.poison, b, page, err);
 }
 
 int ram_source_found_unreadable(struct ram_source *s, struct ram_file *b, uint64_t page, int error, struct merr *err)
 {
-	return cannot_read(s, b, page, error, err);
-}
-
-/* Whether pages may be sent as they are, be they written meanwhile. */
-static bool may_refer(const struct ram_source *s, const struct ram_file *b)
-{
-	return !ram_is_huge(b) && !ram_records_need_copies(&s->rec);
+	return ram_pages_unreadable(&s->pages, b, page, error, err);
 }
 
 /* Pages for the sink, which may be busy with those of before. */
@@ -260,7 +159,7 @@ static int sink_pages(struct ram_source *s, struct ram_file *b, uint64_t page, u
 
 	do {
 		r = s->sink->ops->pages(s->sink, b, page, n, dense && !ram_is_huge(b), err);
-		ticked = flush(s);
+		ticked = ram_pages_flush(&s->pages);
 	} while (r == -EAGAIN && ticked == 0);
 	return r < 0 && r != -EAGAIN ? r : ticked;
 }
@@ -269,7 +168,7 @@ int ram_source_zeros(struct ram_source *s, struct ram_file *b, uint64_t page, ui
 {
 	if (s->sink && s->sink->ops->zero)
 		return s->sink->ops->zero(s->sink, b, page, n, err);
-	ram_records_zero(&s->rec, b, page, n);
+	ram_records_zero(&s->pages.rec, b, page, n);
 	return 0;
 }
 
@@ -281,28 +180,8 @@ int ram_source_copies(struct ram_source *s, struct ram_file *b, uint64_t page, u
 	if (s->sink)
 		r = s->sink->ops->copies(s->sink, b, page, n, data, err);
 	else
-		ram_records_pages(&s->rec, b, page, n, data);
-	return r < 0 ? r : flush(s);
-}
-
-/* Send N pages; by reference only what has no holes, for populating a mapping allocates them. */
-static int send_pages(struct ram_source *s, struct ram_file *b, uint64_t page, uint64_t n,
-		      bool dense, struct merr *err)
-{
-	uint64_t k;
-	int r;
-
-	for (; n > 0; page += k, n -= k) {
-		/* A limited bandwidth is kept by smaller writes. */
-		k = max_u64(out_batch_bytes(s->out) / WIRE_PAGE_SIZE, WINDOW_MIN_PAGES);
-		k = min_u64(n, min_u64(k, WINDOW_PAGES));
-		r = dense && k >= WINDOW_MIN_PAGES && may_refer(s, b) ? send_window(s, b, page, k) : 0;
-		if (r == 0)
-			r = send_copied(s, b, page, n, &k, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+		ram_records_pages(&s->pages.rec, b, page, n, data);
+	return r < 0 ? r : ram_pages_flush(&s->pages);
 }
 
 /* What is sent next may get lost. */
@@ -313,7 +192,7 @@ static void note_sent(struct ram_source *s, struct ram_file *b, uint64_t page, u
 	if (!s->unacked)
 		return;
 	if (unacked_mark(s->unacked, b, page, &number))
-		ram_records_mark(&s->rec, number);
+		ram_records_mark(&s->pages.rec, number);
 	unacked_sent(s->unacked, b, page, n);
 }
 
@@ -338,7 +217,7 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 		if (page >= st.end)
 			st = ram_units_look(&s->seen, b, page);
 		run_end = bitmap_next_clear(b->todo, min_u64(end, st.end), page);
-		stop = st.data ? min_u64(run_end, page + WINDOW_PAGES) : run_end;
+		stop = st.data ? min_u64(run_end, page + RAM_WINDOW_PAGES) : run_end;
 		bitmap_clear_range(b->todo, page, stop - page);
 		note_sent(s, b, page, stop - page);
 		if (!st.data)
@@ -346,7 +225,7 @@ static int send_stretch(struct ram_source *s, struct ram_file *b, uint64_t first
 		else if (s->sink)
 			r = sink_pages(s, b, page, stop - page, st.dense, err);
 		else
-			r = send_pages(s, b, page, stop - page, st.dense, err);
+			r = ram_pages_send(&s->pages, b, page, stop - page, st.dense, err);
 		if (r < 0)
 			return r;
 		page = stop;
@@ -365,7 +244,7 @@ static bool is_poison_unsent(const struct ram_source *s)
 static void put_poison(struct ram_source *s, struct ram_file *b)
 {
 	if (b->poison_unsent)
-		ram_records_poison(&s->rec, b);
+		ram_records_poison(&s->pages.rec, b);
 	b->poison_unsent = false;
 }
 
@@ -390,12 +269,12 @@ static int end_sink_pass(struct ram_source *s, bool stopped, struct merr *err)
 	int r = drain_sink(s, err);
 
 	if (r == 0 && is_poison_unsent(s)) {
-		r = ops->order ? ops->order(s->sink, s->out, err) : 0;
+		r = ops->order ? ops->order(s->sink, s->pages.rec.out, err) : 0;
 		for (size_t i = 0; i < s->ram->n_blocks; i++)
 			put_poison(s, &s->ram->blocks[i]);
 		r = r < 0 ? r : drain_sink(s, err);
 	}
-	return r == 0 && ops->end_pass ? ops->end_pass(s->sink, s->out, stopped, err) : r;
+	return r == 0 && ops->end_pass ? ops->end_pass(s->sink, s->pages.rec.out, stopped, err) : r;
 }
 
 static int send_block(struct ram_source *s, unsigned int index, bool stopped, struct merr *err)
@@ -459,12 +338,11 @@ static int send_blocks(struct ram_source *s, bool stopped, struct merr *err)
 
 int ram_source_begin_anew(struct ram_source *s, struct out *out, struct merr *err)
 {
-	int r = ram_records_begin_anew(&s->rec, out);
+	int r = ram_records_begin_anew(&s->pages.rec, out);
 
 	if (r < 0)
 		return merr_set_errno(err, r, "xbzrle cache");
-	s->out = out;
-	s->buffered = 0;
+	s->pages.buffered = 0;
 	for (size_t i = 0; i < s->ram->n_blocks; i++) {
 		s->ram->blocks[i].poison_unsent = s->ram->blocks[i].poison != NULL;
 		/* What names a block says that this page is zero. */
@@ -489,20 +367,20 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 		s->unacked = NULL;
 	if (s->unacked)
 		unacked_pass(s->unacked);
-	if (s->rec.delta)
-		ram_delta_pass(s->rec.delta);
-	s->buffered = 0;
+	if (s->pages.rec.delta)
+		ram_delta_pass(s->pages.rec.delta);
+	s->pages.buffered = 0;
 	r = s->feed ? s->feed(s->feed_opaque, err) : send_blocks(s, stopped, err);
 	if (r < 0)
 		return r;
 	r = s->sink ? end_sink_pass(s, stopped, err) : 0;
-	out_be64(s->out, WIRE_RAM_EOS);
+	out_be64(s->pages.rec.out, WIRE_RAM_EOS);
 	return r;
 }
 
 void ram_source_use(struct ram_source *s, struct out *out)
 {
-	s->out = s->rec.out = out;
+	s->pages.rec.out = out;
 }
 
 void ram_source_end_pass(struct ram_source *s)
@@ -549,7 +427,7 @@ void ram_source_tell_damage(struct ram_source *s)
 {
 	for (size_t i = 0; i < s->ram->n_blocks; i++)
 		put_poison(s, &s->ram->blocks[i]);
-	out_be64(s->out, WIRE_RAM_EOS);
+	out_be64(s->pages.rec.out, WIRE_RAM_EOS);
 }
 
 uint64_t ram_source_todo_pages(const struct ram_source *s)
@@ -568,7 +446,7 @@ int ram_source_sync(struct ram_source *s, uint64_t *ret_pages, struct merr *err)
 	r = guest_dirty_sync(s->guest, err);
 	if (r < 0)
 		return r;
-	r = ram_poison_fetch(&s->poison, s->ram, err);
+	r = ram_poison_fetch(&s->pages.poison, s->ram, err);
 	if (r < 0)
 		return r;
 	fresh = ram_take_dirty(s->ram);

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sending RAM: which pages, in what form, and in an order that loses no write.
+ * Sending RAM: which pages, and in an order that loses no write.
  *
  * Per stretch of at most 256 MiB: the library re-protects the pages that are in `todo` (DIRTY_CLEAR), then they are read,
  * then sent. A write after the re-protection is logged again; one before it is in what is read.
  *
- * Memory that was never touched is skipped (engine/ram-units.h).
- *
- * Runs from 256 KiB up are mapped, populated and sent by reference, 2 MiB at a time; measured over loopback TCP on the
- * development machines, 2.9 GB/s at 0.33 CPU s/GB in the sender, against 2.1 at 0.44 for pread() into a buffer of
- * 256 KiB. Shorter ones go by such a buffer: a system call each costs less than a mapping. So does hugetlbfs, where a
- * look at a hole through a mapping would take a huge page; and with xbzrle everything after the first pass, since what is
- * sent must not change between encoding and sending.
+ * Memory that was never touched is skipped (engine/ram-units.h); in what form pages go, engine/ram-pages.h has.
  */
 #ifndef MIGD_ENGINE_RAM_SOURCE_H
 #define MIGD_ENGINE_RAM_SOURCE_H
@@ -21,14 +15,12 @@
 #include "engine/guest-link.h"
 #include "engine/out.h"
 #include "engine/ram.h"
+#include "engine/ram-pages.h"
 #include "engine/ram-sink.h"
 #include "engine/stats-page.h"
 #include "engine/unacked.h"
 
 struct ram_source;
-
-/* Called now and then while pages are sent; 0, or -errno to stop. */
-typedef int (*ram_tick_fn)(void *opaque);
 
 /* All borrowed. RUNS: the peer understands WIRE_RAM_RUN. NULL: no memory. */
 struct ram_source *ram_source_new(struct ram *ram, struct out *out, struct guest_link *guest,
