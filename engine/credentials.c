@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "engine/migration.h"
 #include "engine/report.h"
 #include "engine/tls-bundle.h"
@@ -172,7 +173,7 @@ void credentials_authorized(struct credentials *c, const struct worker_authorize
 
 /* ---- the bundle ---- */
 
-int credentials_replace(struct credentials *c, const struct worker_tls *b, struct merr *err)
+static int replace(struct credentials *c, const struct worker_tls *b, struct merr *err)
 {
 	bool server = c->m->start.direction == WORKER_DIRECTION_INCOMING;
 	struct tls *tls = NULL;
@@ -183,6 +184,21 @@ int credentials_replace(struct credentials *c, const struct worker_tls *b, struc
 		return c->tls ? r : merr_copy(&c->unusable, err);
 	(void)tls_unref(c->tls);
 	c->tls = tls;
+	return 0;
+}
+
+int credentials_receive(struct migration *m, struct conn_msg *msg, struct merr *err)
+{
+	struct merr why = MERR_INIT;
+	struct worker_tls bundle;
+	int r;
+
+	r = link_receive_tls(msg, &bundle, err);
+	if (r < 0)
+		return r;
+	if (replace(m->credentials, &bundle, &why) < 0)
+		log_warning("TLS credentials that cannot be used: %s mig=%s", merr_msg(&why), m->start.id);
+	worker_tls_done(&bundle);
 	return 0;
 }
 

@@ -27,8 +27,11 @@ struct credentials;
 /* M's, whose lifetime it shares; M's START was read. NULL: out of memory or descriptors. */
 struct credentials *credentials_new(struct migration *m);
 
-/* Control thread: a new bundle. Handshakes that have begun go on with the one before. */
-int credentials_replace(struct credentials *c, const struct worker_tls *bundle, struct merr *err);
+/*
+ * Control thread: a new bundle (LINK_TLS). Handshakes that have begun go on with the one before. One that is no good ends no
+ * migration that has another; without any, each handshake fails and says why. -errno with ERR: it was none.
+ */
+int credentials_receive(struct migration *m, struct conn_msg *msg, struct merr *err);
 /* Control thread: the question that waits, to be sent to a daemon: its message, or NULL; *ret_type says which. */
 json_t *credentials_question(struct credentials *c, enum link_type *ret_type);
 /* Control thread: answers. One to a question that was given up is dropped. */

@@ -24,6 +24,12 @@ struct report {
 /* The oldest report; the caller frees it. NULL: none. */
 struct report *report_take(struct migration *m);
 
+/* The state as it is now. */
+void report_now(struct migration *m, struct report *ret);
+/* The body of its message on the worker link; and of ADOPT, of which NOW is the state. NULL: no memory. */
+json_t *report_to_json(struct migration *m, struct report *r);
+json_t *report_adopt_to_json(struct migration *m, struct report *now);
+
 /* The answer to a CONNECT: FD (taken over), or -1 and ERR. */
 void migration_answer_connect(struct migration *m, int fd, const struct merr *err);
 /* The answer to a PUBLISH; ERR is not set: all is well. */
