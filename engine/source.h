@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The outgoing side's state, shared by its phases: engine/source.c, engine/switchover.c, engine/postcopy-source.c,
- * engine/source-settle.c.
+ * engine/source-settle.c; engine/source-talk.c has the connection, and what is said over it.
  */
 #ifndef MIGD_ENGINE_SOURCE_H
 #define MIGD_ENGINE_SOURCE_H
