@@ -52,11 +52,11 @@ struct worker {
 
 /*
  * What a worker may know of our environment: how to mark log lines, how much to log, and what the
- * sanitizers and the fault points of test builds are told.
+ * sanitizers, the fault points and the coverage of test builds are told.
  */
 static const char *const passed_variables[] = {
 	"JOURNAL_STREAM", "MIGD_LOG_LEVEL", "MIGD_FAULT",   "ASAN_OPTIONS",
-	"UBSAN_OPTIONS",  "TSAN_OPTIONS",   "LSAN_OPTIONS",
+	"UBSAN_OPTIONS",  "TSAN_OPTIONS",   "LSAN_OPTIONS", "LLVM_PROFILE_FILE",
 };
 /* Those that were told FINISHED, and are about to end: somebody has to reap them. */
 static TAILQ_HEAD(, worker) dismissed = TAILQ_HEAD_INITIALIZER(dismissed);
