@@ -145,6 +145,8 @@ enum source_end source_reclaim(struct source *s, const char *because)
 	if (guest_reclaim(&s->guest, &why) < 0 && guest_abort(&s->guest, NULL, NULL) < 0) {
 		(void)merr_set(&s->err, -EIO, "the guest was to run here again (%s), but: %s", because,
 			       merr_msg(&why));
+		/* It is known what became of it: it runs nowhere. */
+		report_handover(s->m, HANDOVER_RELEASED, false);
 		return SOURCE_LOST;
 	}
 	(void)merr_set(&s->err, -ECONNABORTED, "the handover failed: %s; the guest runs here again", because);
