@@ -9,17 +9,22 @@
  * latest in the next lap. A request that takes longer than 20 s of ticks, and one that completes
  * without an interrupt, are failures as well.
  *
+ * Memory can go with the blocks: pages of its own for each, which are verified and rewritten whenever the block is.
+ * So memory and disk that are not of the same moment show, too.
+ *
  * Only vCPU 0 works. It beats for each tick and each completed request.
  *
  * arg[0]     blocks of the range (64)
  * arg[1]     requests in flight, at most 8 (8)
  * arg[2]     virtio window (0)
+ * arg[3]     pages of memory that go with each block (0)
  * detail[0]  requests completed
  * detail[1]  laps completed
  * detail[2]  interrupts
  * detail[3]  blocks verified
  * detail[4]  requests in flight
  * detail[5]  blocks of the disk
+ * detail[6]  pages of memory verified
  */
 #include "vmm/payloads/lib/cpu.h"
 #include "vmm/payloads/lib/irq.h"
@@ -34,6 +39,7 @@ const char payload_name[] = "disk";
 #define SECTOR_BYTES            512
 #define BLOCK_SECTORS           (BLOCK_BYTES / SECTOR_BYTES)
 #define SECTOR_WORDS            (SECTOR_BYTES / 8)
+#define PAGE_WORDS              512
 #define STUCK_AFTER_TICKS       (20 * TICK_HZ)
 #define UNANNOUNCED_AFTER_TICKS (5 * TICK_HZ)
 
@@ -70,6 +76,7 @@ static block_words *const buffers = (block_words *)PAYLOAD_SCRATCH_GPA;
 
 static uint64_t n_blocks; /* of the range */
 static unsigned int n_slots;
+static uint64_t n_pages; /* that go with each */
 static uint64_t next_block, next_lap = 1;
 
 static void on_interrupt(unsigned int vcpu)
@@ -121,6 +128,35 @@ static void check_buffer(const struct slot *s, const uint64_t *words, uint64_t l
 	payload_checked(1);
 }
 
+/* The N-th page of memory that goes with a block. Its first and its last word say which lap left it. */
+static uint64_t *page_of(const struct slot *s, uint64_t n)
+{
+	return (uint64_t *)PAYLOAD_WORK_GPA + (s->block * n_pages + n) * PAGE_WORDS;
+}
+
+static void write_pages(const struct slot *s)
+{
+	for (uint64_t n = 0; n < n_pages; n++) {
+		page_of(s, n)[0] = sector_word(s, s->lap, 0) + n;
+		page_of(s, n)[PAGE_WORDS - 1] = ~(sector_word(s, s->lap, 0) + n);
+	}
+}
+
+static void check_pages(const struct slot *s, uint64_t lap)
+{
+	for (uint64_t n = 0; n < n_pages; n++) {
+		uint64_t expected = sector_word(s, lap, 0) + n;
+		const uint64_t *page = page_of(s, n);
+
+		if (page[0] != expected)
+			payload_fail("first word of a page, block", s->block, expected, page[0]);
+		else if (~page[PAGE_WORDS - 1] != expected)
+			payload_fail("last word of a page, block", s->block, expected, ~page[PAGE_WORDS - 1]);
+	}
+	result->detail[6] += n_pages;
+	payload_checked(n_pages);
+}
+
 static void start_step(unsigned int index)
 {
 	struct slot *s = &slots[index];
@@ -165,6 +201,10 @@ static void finish_step(unsigned int index)
 		check_buffer(s, buffers[index], s->lap - 1);
 	else if (s->step == STEP_READ_BACK)
 		check_buffer(s, buffers[index], s->lap);
+	if (s->step == STEP_READ_OLD && s->lap > 1)
+		check_pages(s, s->lap - 1);
+	else if (s->step == STEP_READ_BACK)
+		write_pages(s);
 	result->detail[0]++;
 	payload_beat(0);
 	if (++s->step < N_STEPS) {
@@ -219,6 +259,7 @@ static bool open_disk(void)
 	n_blocks = payload_arg(0, 64);
 	if (n_blocks > result->detail[5])
 		n_blocks = result->detail[5];
+	n_pages = payload_arg(3, 0);
 	n_slots = (unsigned int)payload_arg(1, N_SLOTS_MAX);
 	if (n_slots > N_SLOTS_MAX)
 		n_slots = N_SLOTS_MAX;
