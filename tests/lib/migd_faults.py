@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The fault matrix: each fault at each named point of the protocols (base/fault.h), in a migration of a real guest.
+
+A cell is one such migration. The process that gets to the point is stopped there by MIGD_FAULT; then the fault strikes whomever it
+strikes (migd_fault_kinds.py), the process goes on, and what came of it is looked through (migd_fault_checks.py).
+
+    PLACES[point] = (scenario, who)     which migration gets there (migd_fault_scenarios.py), and who of WHO does
+
+A point that is to be reached in several ways has several of them.
+"""
+
+import os
+import re
+import signal
+import threading
+import time
+
+import migd_fault_checks
+import migd_fault_scenarios
+import migd_process
+from migd_fault_kinds import FAULTS
+from migd_fault_scenarios import ELSEWHERE, PLACES
+from migd_process import SLOW, SOURCE_DIR, children, wait_until
+from migd_qmp import QmpClosed, QmpError
+
+# Whose environment has MIGD_FAULT: a daemon (its workers have it, too), or a VMM.
+WHO = ("source", "target", "source-vmm", "target-vmm")
+SIDES = ("source", "target")
+FOLDERS = ("attach", "base", "daemon", "engine", "guest", "qmp", "transport")
+REACH_SECONDS = 60
+STOPPED = ("T", "t")
+
+
+def points_in_sources():
+    """{name: "file:line"} of all FAULT_POINT() and FAULT_FAILS()."""
+    found = {}
+    for folder in FOLDERS:
+        for parent, _, names in os.walk(os.path.join(SOURCE_DIR, folder)):
+            for path in (os.path.join(parent, n) for n in names if n.endswith(".c")):
+                with open(path) as f:
+                    for n, line in enumerate(f, 1):
+                        for name in re.findall(r'FAULT_(?:POINT|FAILS)\("([^"]+)"\)', line):
+                            here = f"{os.path.relpath(path, SOURCE_DIR)}:{n}"
+                            if name in found:
+                                raise AssertionError(f"fault point {name} is at {found[name]} and at {here}")
+                            found[name] = here
+    return found
+
+
+def check_table():
+    """Every point has a place, every place a point."""
+    points, unknown = points_in_sources(), []
+    for name in sorted(set(points) ^ (set(PLACES) | set(ELSEWHERE))):
+        unknown.append(f"{name} ({points[name]}) has no place in PLACES" if name in points else
+                       f"{name} of PLACES is nowhere in the sources")
+    for name, places in PLACES.items():
+        unknown += [f"{name}: {who} is none of {WHO}" for _, who in places if who not in WHO]
+    if unknown:
+        raise AssertionError("; ".join(unknown))
+
+
+def rows():
+    """All (point, scenario, who)."""
+    return [(point, scenario, who) for point, places in PLACES.items() for scenario, who in places]
+
+
+def state_of(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+class NotReached(AssertionError):
+    """Nobody came to the point."""
+
+
+class Run:
+    """One cell: its processes, and what was done to them."""
+
+    def __init__(self, t, point, scenario, who, fault):
+        self.t = t
+        self.point, self.who, self.fault = point, who, fault
+        self.scenario = migd_fault_scenarios.SCENARIOS[scenario]
+        self.daemons = {}
+        self.vmms = {"source": None, "target": None}
+        self.link = None
+        self.killed_vmm = None
+        self.orphans = {}          # side: workers of a killed daemon
+        self._dead = set()         # sides whose daemon was killed
+        self._going = None
+        self._over = threading.Event()
+
+    # Making it.
+
+    def env(self, who):
+        """The environment of one of WHO."""
+        asked = []
+        if self.scenario.before and self.scenario.before[1] == who:
+            asked.append(f"{self.scenario.before[0]}=stop")
+        if self.who == who:
+            asked.append(f"{self.point}={self.fault.action}")
+        return {"MIGD_FAULT": ",".join(asked)} if asked else None
+
+    def pair(self, **options):
+        """Daemons, a guest, a VMM that waits for it, and a link to where that will be found."""
+        for side, name in (("source", "a"), ("target", "b")):
+            self.daemons[side] = self.t.daemon(name, env=self.env(side))
+        self.options = options
+        self.vmms["source"] = self.t.vmm(self.daemons["source"], env=self.env("source-vmm"), **options)
+        self.vmms["target"] = self.t.incoming(self.daemons["target"], options, env=self.env("target-vmm"))
+        self.t.assert_runs(self.vmms["source"])
+
+    # The two sides.
+
+    def side_of(self, who):
+        return who.split("-")[0]
+
+    def workers(self, side):
+        """The pids of its workers, those of a killed daemon included."""
+        mine = self.orphans.get(side, [])
+        return [p for p in mine if migd_process.is_running(p)] + self.daemons[side].workers()
+
+    def kill_daemon(self, side):
+        # Orphans become the test's children; which of them are whose is known only now.
+        self.orphans[side] = self.workers(side)
+        self._dead.add(side)
+        self.daemons[side].kill()
+        self.daemons[side].drop_session()
+
+    def succeed_daemon(self, side, env=None):
+        daemon = self.t.daemon(self.daemons[side].name, env=env)
+        self._dead.discard(side)
+        self.daemons[side] = daemon
+        for vmm in self.vmms.values():
+            if vmm and vmm.daemon.name == daemon.name:
+                vmm.daemon = daemon
+        vmm = self.vmms[side]
+        if vmm and vmm.running() and not env:
+            wait_until(lambda: daemon.guest(vmm.name) or not vmm.running(), f"{vmm.label} attaches again")
+
+    def command(self, side, name, arguments=None):
+        """From the scenario's thread: the daemon may be stopped, or killed, meanwhile. False: it refused, or is gone."""
+        try:
+            with self.daemons[side].connect() as qmp:
+                qmp.command(name, {"guest": "g", **(arguments or {})}, timeout=REACH_SECONDS * SLOW)
+            return True
+        except (QmpError, QmpClosed, OSError):
+            return False
+
+    def log_text(self):
+        """Of who could get to the point."""
+        side = self.side_of(self.who)
+        return (self.vmms if self.who.endswith("-vmm") else self.daemons)[side].log_text()
+
+    # Getting there.
+
+    def stoppable(self):
+        """The pids of all that could be stopped at a point."""
+        pids = [vmm.pid for vmm in self.vmms.values() if vmm and vmm.running()]
+        for side, daemon in self.daemons.items():
+            if side not in self._dead:
+                pids += [daemon.pid, *daemon.greeters()]
+            pids += self.workers(side)
+        return pids
+
+    def stopped(self):
+        return [pid for pid in self.stoppable() if state_of(pid) in STOPPED]
+
+    def go(self):
+        """Give the scenario's commands, in a thread of their own."""
+        self._going = threading.Thread(target=self.scenario.go, args=(self,), daemon=True)
+        self._going.start()
+
+    def await_stop(self, point):
+        """The pid of who is stopped at the point."""
+        deadline = time.monotonic() + REACH_SECONDS * SLOW
+        while not (pids := self.stopped()):
+            if time.monotonic() > deadline or (not self._going.is_alive() and self.scenario.is_over(self)):
+                raise NotReached(f"{point} was not reached")
+            time.sleep(0.005)
+        return pids[0]
+
+    def go_on(self, pid):
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+    def keep_going(self):
+        """Successors get to the same point, and nobody waits for them."""
+        def watch():
+            while not self._over.wait(0.02):
+                for pid in self.stopped():
+                    self.go_on(pid)
+        threading.Thread(target=watch, daemon=True).start()
+
+    # The cell.
+
+    def strike(self):
+        """The fault, at the point. The reason why there was nothing to strike, or None."""
+        self.go()
+        if self.scenario.before:
+            pid = self.await_stop(self.scenario.before[0])
+            self.scenario.meanwhile(self, pid)
+            self.go_on(pid)
+        if self.fault.action != "stop":
+            self.keep_going()
+            wait_until(lambda: f"fault point {self.point}," in self.log_text(), f"{self.point} is reached", REACH_SECONDS)
+            return None
+        pid = self.await_stop(self.point)
+        nothing = self.fault.apply(self, pid)
+        self.go_on(pid)
+        self.keep_going()
+        return nothing
+
+    def play(self):
+        """The cell's word in the table."""
+        self.scenario.prepare(self)
+        before = migd_fault_checks.Before(self)
+        try:
+            nothing = self.strike()
+            if nothing:
+                return f"- {nothing}"
+            time.sleep(self.fault.lasts)
+            self.fault.undo(self)
+            self._going.join()
+            return migd_fault_checks.look_through(self, before)
+        finally:
+            self._over.set()
+
+
+def play(t, point, scenario, who, fault):
+    """One cell; raises what is wrong."""
+    run = Run(t, point, scenario, who, fault)
+    t.cleanup.callback(run._over.set)
+    return run.play()
+
+
+def faults(pattern=""):
+    return [f for f in FAULTS if re.search(pattern, f.name)]
