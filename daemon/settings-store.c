@@ -105,16 +105,15 @@ static int take(struct guest *g, const struct stored *s, struct merr *err)
 	struct migration_parameters p;
 	int r = migration_parameters_from_json(s->parameters, &p, err);
 
-	if (r == 0)
-		r = migration_parameters_check(&p, err);
 	if (r < 0)
 		return r;
-	r = migration_parameters_merge(&g->parameters, &p);
+	r = migration_parameters_check(&p, err);
+	if (r == 0 && migration_parameters_merge(&g->parameters, &p) < 0)
+		r = merr_set(err, -ENOMEM, "out of memory");
 	migration_parameters_done(&p);
-	if (r < 0)
-		return merr_set(err, r, "out of memory");
-	take_capabilities(g, s->capabilities);
-	return 0;
+	if (r == 0)
+		take_capabilities(g, s->capabilities);
+	return r;
 }
 
 void settings_load(struct guest *g, int pid)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "qmp/parser.h"
 #include "qmp/server.h"
 #include "schema/commands.h"
+#include "schema-json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -121,4 +123,56 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	qmp_server_free(server);
 	(void)event_base_loop(base, EVLOOP_NONBLOCK);
 	return 0;
+}
+
+static const struct grammar_row rows[] = {
+	{ 'S', "<C*><C*>" },
+	{ 'C', "{\"execute\": <V>, \"arguments\": {<A>}}" },
+	{ 'C', "{\"exec-oob\": <V>, \"id\": <V>}" },
+	{ 'C', "{\"execute\": \"migrate-exec\", \"id\": <V>, \"arguments\": {<A>}}" },
+	{ 'C', "{<A>}" },
+	{ 'C', "<V>" },
+	{ 'C', "<1b>" },
+	{ 'C', "<ff>" },
+	{ 'A', "\"guest\": <V>" },
+	{ 'A', "\"guest\": \"a\", \"uri\": <V>" },
+	{ 'A', "\"execute\": <V>, \"arguments\": <V>, \"id\": <V>" },
+	{ 'V', "\"qmp_capabilities\"" },
+	{ 'V', "\"query-status\"" },
+	{ 'V', "\"migrate\"" },
+	{ 'V', "1" },
+	{ 'V', "-0.5e3" },
+	{ 'V', "18446744073709551615" },
+	{ 'V', "null" },
+	{ 'V', "[<V>, <V>]" },
+	{ 'V', "{<A>}" },
+	{ 'V', "'\\u00e4\\n'" },
+	{ 0, NULL },
+};
+
+/* Any command, with an argument or so that it might know. */
+static void make_command(unsigned int *seed, struct wcur *w)
+{
+	static const struct schema_type *const arguments[] = { &migration_parameters_type, &object_options_type, &host_parameters_type,
+							       &migration_channel_type, &evacuation_assignment_type };
+	uint32_t n = 0;
+	char text[128];
+
+	while (qmp_commands[n].name)
+		n++;
+	(void)snprintf(text, sizeof(text), "{\"execute\": \"%s\", \"arguments\": ", qmp_commands[fuzz_random(seed) % n].name);
+	wcur_bytes(w, text, strlen(text));
+	fuzz_json_text(arguments[fuzz_random(seed) % (sizeof(arguments) / sizeof(arguments[0]))], seed, w);
+	wcur_u8(w, '}');
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	uint8_t text[GRAMMAR_PIECE_MAX];
+	struct wcur w = wcur_of(text, sizeof(text));
+
+	if (size == 0 || fuzz_random(&seed) % 8)
+		return grammar_mutate(rows, 'S', 'C', 1, data, size, max_size, seed);
+	make_command(&seed, &w);
+	return fuzz_splice(data, size, max_size, size, 0, &w);
 }

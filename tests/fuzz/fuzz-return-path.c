@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "engine/page-requests.h"
 #include "engine/recv-bitmap.h"
+#include "grammar.h"
 
 /* No whole number of bitmap words. */
 #define SMALL_PAGES 1100U
@@ -132,4 +133,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)chan_free(chan);
 	(void)close(fds[1]);
 	return 0;
+}
+
+static const struct grammar_row rows[] = {
+	{ 'S', "<M*><M*><M*>" },
+	{ 'M', "<00 03><=2 Q>" },
+	{ 'M', "<00 04><00 0c><#8><#4>" },
+	{ 'M', "<00 04><00 0c><00 00 00 00 00 00><10 00><00 00 10 00>" },
+	{ 'M', "<00 05><=2 B><00 00 00 00 00 00 00 90><#144><01 23 45 67 89 ab cd ef>" },
+	{ 'M', "<00 05><=2 B><00 00 00 00 00 00 00 08><#8><01 23 45 67 89 ab cd ef>" },
+	{ 'M', "<00 05><=2 B><#8><#8><#8>" },
+	{ 'M', "<#2><=2 B>" },
+	{ 'Q', "<00 00 00 00 00 00><10 00><00 00 10 00><=1 N>" },
+	{ 'Q', "<00 00 00 00 00 20 00 00><00 20 00 00><=1 N>" },
+	{ 'Q', "<#8><#4><=1 N>" },
+	{ 'B', "<=1 N>" },
+	{ 'N', "ram" },
+	{ 'N', "huge" },
+	{ 'N', "x" },
+	{ 0, NULL },
+};
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	return grammar_mutate(rows, 'S', 'M', 1, data, size, max_size, seed);
 }

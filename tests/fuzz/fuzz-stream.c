@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parsers of a peer's stream: opening, sections of the engine's handlers, RAM records, a QEMU's stream from its magic on. The input's first byte chooses the parser and how the rest
- * is cut into pieces; the pieces arrive over a real socket.
+ * The parsers of a peer's stream: opening, sections of the engine's handlers, RAM records, a QEMU's stream from its magic on. The
+ * input's first byte chooses the parser and how the rest is cut into pieces; the pieces arrive over a real socket. Before RAM
+ * records with settings (3) comes a byte of these.
  */
 /* LIBS: migd_engine */
 #include <stdint.h>
@@ -17,6 +18,7 @@
 #include "engine/opening.h"
 #include "engine/ram-handler.h"
 #include "engine/timer.h"
+#include "grammar.h"
 
 #define BLOCK_BYTES (1 * MIB)
 /* What a socketpair takes without a reader. */
@@ -81,6 +83,30 @@ static void parse_qemu(struct in *in, struct chan *chan, struct ram_target *t)
 	parse_sections(in, t, &hello.head);
 }
 
+enum { SHARED = 1, HUGE_SIZES = 2, POISON = 4, MARKS = 8, HANDED = 16 };
+
+/* RAM records as they are with capabilities, and a library that is gone. */
+static void parse_ram(unsigned int settings, struct ram_target *t, struct chan *chan)
+{
+	struct guest_link guest = { .cancel_fd = -1 };
+	int fds[2] = { -1, -1 };
+
+	if (settings & POISON) {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds) < 0 || guest_link_init(&guest, fds[0], -1) < 0)
+			abort();
+		(void)close(fds[1]);
+		t->guest = &guest;
+	}
+	ram.ignore_shared = ram.blocks[0].ignored = settings & SHARED;
+	ram.postcopy = t->page_sizes = settings & HUGE_SIZES;
+	t->marks = settings & MARKS ? chan : NULL;
+	t->handed = settings & HANDED;
+	if (ram_target_receive(t, true) == 0)
+		(void)ram_target_receive(t, false);
+	ram.ignore_shared = ram.blocks[0].ignored = ram.postcopy = false;
+	guest_link_done(&guest);
+}
+
 static void parse(unsigned int which, struct in *in, struct chan *chan)
 {
 	struct ram_target t = { .ram = &ram, .in = in, .runs = which & 4 };
@@ -97,8 +123,7 @@ static void parse(unsigned int which, struct in *in, struct chan *chan)
 			parse_sections(in, &t, NULL);
 		break;
 	default:
-		if (ram_target_receive(&t, true) == 0)
-			(void)ram_target_receive(&t, false);
+		parse_ram(which & 1 ? in_u8(in) : 0, &t, chan);
 	}
 }
 
@@ -133,4 +158,66 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	chan_free(chan);
 	(void)close(fds[1]);
 	return 0;
+}
+
+/* A: an address up to its last 12 bits, P: a RAM record, R: a section, K: a command of the opening. */
+static const struct grammar_row rows[] = {
+	{ 'S', "QEVM<00 00 00 03><07><=4 N><X*><K*><T><R*><E>" },
+	{ 'S', "<T><R*><E>" },
+	{ 'S', "<L><P*><#8><P*>" },
+	{ 'N', "none" },
+	{ 'N', "pc" },
+	{ 'N', "ram" },
+	{ 'N', "globalstate" },
+	{ 'N', "timer" },
+	{ 'X', "<05><12>configuration/uuid<00 00 00 01><#16>" },
+	{ 'X', "<05><1a>configuration/capabilities<00 00 00 01><0f>x-ignore-shared" },
+	{ 'X', "<05><1e>configuration/target-page-bits<00 00 00 01><00 00 00 0c>" },
+	{ 'K', "<08><00 01><00 00>" },
+	{ 'K', "<08><00 02><00 04><#4>" },
+	{ 'K', "<08><00 02><00 04>migd<08><4d 01><=2 H>" },
+	{ 'K', "<08><00 03><00 10><#8><00 00 00 00 00 00 10 00>" },
+	{ 'K', "<08><#2><=2 N>" },
+	{ 'H', "<00 01><00 00 00 00 00 00 00 03>iiiiiiiiiiiiiiii<=1 N>" },
+	{ 'T', "<01><00 00 00 02><03>ram<00 00 00 00><00 00 00 04><L><P*><00 00 00 00 00 00 00 10><F>" },
+	{ 'R', "<02><00 00 00 02><P*><00 00 00 00 00 00 00 10><F>" },
+	{ 'R', "<03><00 00 00 02><P*><00 00 00 00 00 00 00 10><F>" },
+	{ 'R', "<04><00 00 00 02><0b>globalstate<00 00 00 00><00 00 00 01><00 00 00 08>running<00><#92><#8><F>" },
+	{ 'R', "<04><00 00 00 02><05>timer<00 00 00 00><00 00 00 02><#24><F>" },
+	{ 'R', "<04><#4><=1 N><#4><#4><F>" },
+	{ 'R', "<K>" },
+	{ 'F', "<7e><00 00 00 02>" },
+	{ 'F', "<7e><#4>" },
+	{ 'E', "<00>" },
+	{ 'E', "<00><06><=4 J>" },
+	{ 'J', "{\"page_size\": 4096, \"devices\": []}" },
+	{ 'L', "<00 00 00 00 00 10 00 04><03>ram<00 00 00 00 00 10 00 00>" },
+	{ 'L', "<00 00 00 00 00 10 00 04><03>ram<00 00 00 00 00 10 00 00><#8>" },
+	{ 'A', "<00 00 00 00 00 00>" },
+	{ 'A', "<00 00 00 00 00 0f>" },
+	{ 'A', "<00 00 00 00 00 10>" },
+	{ 'P', "<A><00 02><03>ram<00>" },
+	{ 'P', "<A><f0 22><00>" },
+	{ 'P', "<A><10 22><#1>" },
+	{ 'P', "<A><20 08><03>ram<#4096>" },
+	{ 'P', "<A><20 28><#4096>" },
+	{ 'P', "<A><04 02><03>ram<#4>" },
+	{ 'P', "<A><04 08><03>ram<00 00 00 02><#8192>" },
+	{ 'P', "<A><0c 20><#4>" },
+	{ 'P', "<A><0c 00><03>ram<#4>" },
+	{ 'P', "<A><00 60><01><=2 D>" },
+	{ 'P', "<A><00 40><=1 N><01><=2 D>" },
+	{ 'P', "<00 00 00 00 00 00 01 00><#8>" },
+	{ 'P', "<00 00 00 00 00 00 02 00>" },
+	{ 'P', "<00 00 00 00 00 00><#2>" },
+	/* Deltas: so many that stay, so many that change. */
+	{ 'D', "<00><08><#8>" },
+	{ 'D', "<ff 1f><01><01>" },
+	{ 'D', "<#2><#1><#1>" },
+	{ 0, NULL },
+};
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	return grammar_mutate(rows, 'S', fuzz_random(&seed) % 2 ? 'P' : 'R', 1, data, size, max_size, seed);
 }

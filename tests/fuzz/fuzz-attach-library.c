@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a daemon and a worker say to a VMM's library: a real VM and guest, whose service thread is this one. The input's first
+ * byte: 1: it is an incoming guest, 2: HELLO is answered and a migration channel opened first, 4: messages are an old VMM's, to
+ * one that waits for its memory.
+ */
+/* LIBS: migd_guest migd_attach migd_schema migd_base */
+/* LABELS: kvm */
+#include <assert.h>
+#include <linux/kvm.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/un.h>
+
+#include <migd/live.h>
+
+#include "attach/codec.h"
+#include "guest/dispatch.h"
+#include "messages.h"
+
+#define RAM_LEN (256 * KIB)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct fuzz_message_type types[] = { FUZZ_ATTACH_TYPES };
+
+/* Made once. */
+static struct {
+	int kvm, vm, vcpu, listener, ram_fd;
+	struct kvm_run *run;
+	void *ram;
+	char dir[32], path[64];
+} host;
+
+/* The other side's ends. */
+struct peer {
+	struct conn *daemon, *worker;
+	uint32_t seq;
+};
+
+/* ---- the host ---- */
+
+static void make_vm(void)
+{
+	struct kvm_userspace_memory_region slot = { .memory_size = RAM_LEN };
+	size_t len;
+
+	host.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (host.kvm < 0) {
+		(void)printf("SKIP: /dev/kvm cannot be opened: %s\n", strerror(errno));
+		exit(77);
+	}
+	host.vm = ioctl(host.kvm, KVM_CREATE_VM, 0);
+	len = (size_t)ioctl(host.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	host.ram_fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert(host.vm >= 0 && ftruncate(host.ram_fd, RAM_LEN) == 0);
+	host.ram = mmap(NULL, RAM_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, host.ram_fd, 0);
+	slot.userspace_addr = (uint64_t)(uintptr_t)host.ram;
+	assert(ioctl(host.vm, KVM_SET_TSS_ADDR, 0xfffbd000) == 0 && ioctl(host.vm, KVM_CREATE_IRQCHIP, 0) == 0 &&
+	       ioctl(host.vm, KVM_SET_USER_MEMORY_REGION, &slot) == 0);
+	host.vcpu = ioctl(host.vm, KVM_CREATE_VCPU, 0);
+	assert(host.vcpu >= 0);
+	host.run = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, host.vcpu, 0);
+}
+
+static void remove_dir(void)
+{
+	(void)unlink(host.path);
+	(void)rmdir(host.dir);
+}
+
+static void make_host(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	make_vm();
+	strcpy(host.dir, "/tmp/migd-fuzz-XXXXXX");
+	assert(mkdtemp(host.dir));
+	(void)atexit(remove_dir);
+	(void)snprintf(host.path, sizeof(host.path), "%s/attach", host.dir);
+	strcpy(addr.sun_path, host.path);
+	host.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	assert(bind(host.listener, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(host.listener, 8) == 0);
+}
+
+/* ---- the VMM ---- */
+
+static int save(void *opaque, struct migd_guest_writer *w, struct migd_vmstate_error *err)
+{
+	(void)opaque;
+	(void)err;
+	migd_guest_write_be(w, 7, 4);
+	return 0;
+}
+
+static int load(void *opaque, struct migd_guest_reader *r, uint32_t version, struct migd_vmstate_error *err)
+{
+	uint64_t v;
+
+	(void)opaque;
+	(void)version;
+	(void)err;
+	return migd_guest_read_be(r, &v, 4);
+}
+
+static int pending(void *opaque, bool exact, uint64_t *ret)
+{
+	(void)opaque;
+	*ret = exact;
+	return 0;
+}
+
+static int fill(void *opaque, struct migd_live_chunk *chunk)
+{
+	(void)opaque;
+	memset(chunk->data, 1, 100);
+	chunk->len = 100;
+	chunk->more = false;
+	return 0;
+}
+
+static int take(void *opaque, const void *data, size_t len, uint32_t version)
+{
+	(void)opaque;
+	return len && version ? -(((const uint8_t *)data)[len - 1] == 0xff) : 0;
+}
+
+static bool said(void *opaque)
+{
+	(void)opaque;
+	return true;
+}
+
+static int on_poison(void *opaque, uint64_t gpa, uint64_t len)
+{
+	(void)opaque;
+	return gpa + len <= RAM_LEN ? 0 : -EINVAL;
+}
+
+static void on_request(void *opaque, enum migd_guest_event what)
+{
+	(void)opaque;
+	(void)what;
+}
+
+static int on_exec(void *opaque, char *const argv[], char *const envp[])
+{
+	(void)opaque;
+	return argv[0] && envp ? -EPERM : -EINVAL;
+}
+
+static void on_log(void *opaque, int level, const char *text)
+{
+	(void)opaque;
+	assert(level <= 7 && text);
+}
+
+static void add_all(struct migd_guest *g)
+{
+	static const struct migd_guest_device_ops ops = { .size = sizeof(ops), .version = 1, .save = save, .load = load };
+	struct migd_guest_kvm kvm = { .size = sizeof(kvm), .kvm_fd = host.kvm, .vm_fd = host.vm, .irqchip = true };
+	struct migd_guest_ram ram = { .size = sizeof(ram), .name = "ram", .host = host.ram, .len = RAM_LEN, .fd = host.ram_fd };
+	struct migd_guest_device device = { .size = sizeof(device), .name = "dev", .ops = &ops };
+	struct migd_live live = { .size = sizeof(live), .name = "live", .version = 2, .minimum_version = 1, .pending = pending, .iterate = fill,
+				  .complete = fill, .load = take, .load_ready = said, .unplug_pending = said };
+	struct migd_guest_vcpu *vcpu;
+
+	assert(migd_guest_set_kvm(g, &kvm) == 0 && migd_guest_add_ram(g, &ram) == 0 &&
+	       migd_guest_add_ram_slot(g, 0, 0, 0, 0, RAM_LEN) == 0 && migd_guest_register_device(g, &device) == 0 &&
+	       migd_guest_add_live(g, &live) == 0 &&
+	       migd_guest_add_vcpu(g, 0, host.vcpu, host.run, &vcpu) == 0);
+	/* Its thread is none: as if it had parked. */
+	vcpu->parked = true;
+	g->gate.n_parked = 1;
+}
+
+static struct migd_guest *make_guest(bool incoming)
+{
+	struct migd_guest_hooks hooks = { .size = sizeof(hooks), .poison = on_poison, .request = on_request, .exec = on_exec, .log = on_log };
+	struct migd_guest_options o = { .size = sizeof(o), .name = "vm", .role = incoming ? MIGD_GUEST_INCOMING : MIGD_GUEST_RUNNING,
+					.attach_path = host.path, .hooks = &hooks };
+	struct merr err = MERR_INIT;
+	struct migd_guest *g = NULL;
+
+	assert(migd_guest_new(&o, &g) == 0);
+	add_all(g);
+	/* As migd_guest_start() does, without a thread. */
+	if (tables_freeze(g, &err) < 0 || arch_state_new(&g->tables, &g->arch, &err) < 0 || control_init(g, &err) < 0)
+		abort();
+	g->started = true;
+	gate_open(&g->gate, GATE_NOT_STARTED);
+	control_tick(g, clock_now_ns());
+	return g;
+}
+
+static bool is_readable(const struct conn *c)
+{
+	return c && fd_wait(conn_fd(c), POLLIN, -1, 0) > 0;
+}
+
+static void drain(struct conn *c)
+{
+	struct merr err = MERR_INIT;
+	struct conn_msg m;
+
+	while (c && conn_recv(c, &m, &err) > 0)
+		conn_msg_done(&m);
+	merr_clear(&err);
+}
+
+/* A round of the service thread, until it has nothing to do; the other side reads all that it says. */
+static void serve(struct migd_guest *g, struct peer *p)
+{
+	uint64_t now;
+
+	while (is_readable(g->mig.conn))
+		migration_readable(g);
+	while (is_readable(g->control.conn))
+		control_readable(g);
+	wake_drain(g->wake_fd);
+	events_flush(g);
+	now = clock_now_ns();
+	pause_poll(g, now);
+	migration_tick(g, now);
+	throttle_tick(g, now);
+	dirty_limit_tick(g, now);
+	dirty_rate_tick(g, now);
+	drain(p->daemon);
+	drain(p->worker);
+}
+
+/* ---- the conversation ---- */
+
+static void greet(struct migd_guest *g, struct peer *p)
+{
+	const struct attach_hello_reply reply = { .version = ATTACH_VERSION, .epoch = 1 };
+	const struct attach_mig_open open_it = { .role = g->role == MIGD_GUEST_RUNNING ? 1 : 2 };
+	uint8_t bytes[64];
+	struct wcur w = wcur_of(bytes, sizeof(bytes));
+	int fds[2];
+
+	(void)attach_hello_reply_encode(&w, &reply);
+	(void)conn_reply_to(p->daemon, ATTACH_HELLO, 1, bytes, w.len);
+	serve(g, p);
+	w = wcur_of(bytes, sizeof(bytes));
+	(void)attach_mig_open_encode(&w, &open_it);
+	assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0);
+	(void)conn_send(p->daemon, ATTACH_MIG_OPEN, bytes, w.len, &fds[1], 1, NULL);
+	(void)close(fds[1]);
+	p->worker = conn_new(fds[0]);
+	p->seq = 16;
+	serve(g, p);
+}
+
+static void converse(struct migd_guest *g, struct rcur in, bool greeted)
+{
+	struct peer p = { .daemon = conn_new(accept4(host.listener, NULL, NULL, SOCK_CLOEXEC)) };
+	struct fuzz_message m = { 0 };
+
+	assert(p.daemon);
+	if (greeted)
+		greet(g, &p);
+	while (fuzz_message_next(&in, &m)) {
+		struct conn *to = m.how & FUZZ_SECOND && p.worker ? p.worker : p.daemon;
+
+		fuzz_message_send(conn_fd(to), &m, ++p.seq, 1, 0);
+		serve(g, &p);
+	}
+	p.worker = conn_free(p.worker);
+	serve(g, &p);
+	p.daemon = conn_free(p.daemon);
+	serve(g, &p);
+}
+
+/* ---- memory that comes from another VMM ---- */
+
+static void offer(struct rcur in)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct migd_guest_cpr *cpr = NULL;
+	struct migd_guest_ram ram;
+	struct fuzz_message m = { 0 };
+	uint32_t seq = 0;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/cpr", host.dir);
+	assert(migd_guest_cpr_listen(addr.sun_path, &cpr) == 0);
+	assert(connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0);
+	while (fuzz_message_next(&in, &m))
+		fuzz_message_send(fd, &m, ++seq, 1, 0);
+	(void)shutdown(fd, SHUT_WR);
+	if (migd_guest_cpr_receive(cpr, 0) == 0 && migd_guest_cpr_ram(cpr, "ram", &ram) == 0)
+		assert(ram.len > 0 && ram.fd >= 0);
+	migd_guest_cpr_free(cpr);
+	(void)close(fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct migd_guest *g;
+
+	if (!host.run)
+		make_host();
+	if (size == 0)
+		return 0;
+	if (data[0] & 4) {
+		offer(rcur_of(data + 1, size - 1));
+		return 0;
+	}
+	g = make_guest(data[0] & 1);
+	converse(g, rcur_of(data + 1, size - 1), data[0] & 2);
+	migd_guest_free(g);
+	return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	return fuzz_messages_mutate(types, ARRAY_SIZE(types), 1, data, size, max_size, seed);
+}
