@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a daemon and a worker say to a VMM's library: a real VM and guest, whose service thread is this one. The input's first
- * byte: 1: it is an incoming guest, 2: HELLO is answered and a migration channel opened first, 4: messages are an old VMM's, to
- * one that waits for its memory.
+ * What a daemon and a worker say to a VMM's library: a real VM and guest, whose service thread is
+ * this one. The input's first byte: 1: it is an incoming guest, 2: HELLO is answered and a
+ * migration channel opened first, 4: messages are an old VMM's, to one that waits for its memory.
  */
 /* LIBS: migd_guest migd_attach migd_schema migd_base */
 /* LABELS: kvm */
@@ -57,7 +57,8 @@ static void make_vm(void)
 	assert(host.vm >= 0 && ftruncate(host.ram_fd, RAM_LEN) == 0);
 	host.ram = mmap(NULL, RAM_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, host.ram_fd, 0);
 	slot.userspace_addr = (uint64_t)(uintptr_t)host.ram;
-	assert(ioctl(host.vm, KVM_SET_TSS_ADDR, 0xfffbd000) == 0 && ioctl(host.vm, KVM_CREATE_IRQCHIP, 0) == 0 &&
+	assert(ioctl(host.vm, KVM_SET_TSS_ADDR, 0xfffbd000) == 0 &&
+	       ioctl(host.vm, KVM_CREATE_IRQCHIP, 0) == 0 &&
 	       ioctl(host.vm, KVM_SET_USER_MEMORY_REGION, &slot) == 0);
 	host.vcpu = ioctl(host.vm, KVM_CREATE_VCPU, 0);
 	assert(host.vcpu >= 0);
@@ -81,7 +82,8 @@ static void make_host(void)
 	(void)snprintf(host.path, sizeof(host.path), "%s/attach", host.dir);
 	strcpy(addr.sun_path, host.path);
 	host.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	assert(bind(host.listener, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(host.listener, 8) == 0);
+	assert(bind(host.listener, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
+	       listen(host.listener, 8) == 0);
 }
 
 /* ---- the VMM ---- */
@@ -94,7 +96,8 @@ static int save(void *opaque, struct migd_guest_writer *w, struct migd_vmstate_e
 	return 0;
 }
 
-static int load(void *opaque, struct migd_guest_reader *r, uint32_t version, struct migd_vmstate_error *err)
+static int load(void *opaque, struct migd_guest_reader *r, uint32_t version,
+		struct migd_vmstate_error *err)
 {
 	uint64_t v;
 
@@ -158,17 +161,33 @@ static void on_log(void *opaque, int level, const char *text)
 
 static void add_all(struct migd_guest *g)
 {
-	static const struct migd_guest_device_ops ops = { .size = sizeof(ops), .version = 1, .save = save, .load = load };
-	struct migd_guest_kvm kvm = { .size = sizeof(kvm), .kvm_fd = host.kvm, .vm_fd = host.vm, .irqchip = true };
-	struct migd_guest_ram ram = { .size = sizeof(ram), .name = "ram", .host = host.ram, .len = RAM_LEN, .fd = host.ram_fd };
+	static const struct migd_guest_device_ops ops = {
+		.size = sizeof(ops), .version = 1, .save = save, .load = load
+	};
+	struct migd_guest_kvm kvm = {
+		.size = sizeof(kvm), .kvm_fd = host.kvm, .vm_fd = host.vm, .irqchip = true
+	};
+	struct migd_guest_ram ram = { .size = sizeof(ram),
+				      .name = "ram",
+				      .host = host.ram,
+				      .len = RAM_LEN,
+				      .fd = host.ram_fd };
 	struct migd_guest_device device = { .size = sizeof(device), .name = "dev", .ops = &ops };
-	struct migd_live live = { .size = sizeof(live), .name = "live", .version = 2, .minimum_version = 1, .pending = pending, .iterate = fill,
-				  .complete = fill, .load = take, .load_ready = said, .unplug_pending = said };
+	struct migd_live live = { .size = sizeof(live),
+				  .name = "live",
+				  .version = 2,
+				  .minimum_version = 1,
+				  .pending = pending,
+				  .iterate = fill,
+				  .complete = fill,
+				  .load = take,
+				  .load_ready = said,
+				  .unplug_pending = said };
 	struct migd_guest_vcpu *vcpu;
 
 	assert(migd_guest_set_kvm(g, &kvm) == 0 && migd_guest_add_ram(g, &ram) == 0 &&
-	       migd_guest_add_ram_slot(g, 0, 0, 0, 0, RAM_LEN) == 0 && migd_guest_register_device(g, &device) == 0 &&
-	       migd_guest_add_live(g, &live) == 0 &&
+	       migd_guest_add_ram_slot(g, 0, 0, 0, 0, RAM_LEN) == 0 &&
+	       migd_guest_register_device(g, &device) == 0 && migd_guest_add_live(g, &live) == 0 &&
 	       migd_guest_add_vcpu(g, 0, host.vcpu, host.run, &vcpu) == 0);
 	/* Its thread is none: as if it had parked. */
 	vcpu->parked = true;
@@ -177,16 +196,24 @@ static void add_all(struct migd_guest *g)
 
 static struct migd_guest *make_guest(bool incoming)
 {
-	struct migd_guest_hooks hooks = { .size = sizeof(hooks), .poison = on_poison, .request = on_request, .exec = on_exec, .log = on_log };
-	struct migd_guest_options o = { .size = sizeof(o), .name = "vm", .role = incoming ? MIGD_GUEST_INCOMING : MIGD_GUEST_RUNNING,
-					.attach_path = host.path, .hooks = &hooks };
+	struct migd_guest_hooks hooks = { .size = sizeof(hooks),
+					  .poison = on_poison,
+					  .request = on_request,
+					  .exec = on_exec,
+					  .log = on_log };
+	struct migd_guest_options o = { .size = sizeof(o),
+					.name = "vm",
+					.role = incoming ? MIGD_GUEST_INCOMING : MIGD_GUEST_RUNNING,
+					.attach_path = host.path,
+					.hooks = &hooks };
 	struct merr err = MERR_INIT;
 	struct migd_guest *g = NULL;
 
 	assert(migd_guest_new(&o, &g) == 0);
 	add_all(g);
 	/* As migd_guest_start() does, without a thread. */
-	if (tables_freeze(g, &err) < 0 || arch_state_new(&g->tables, &g->arch, &err) < 0 || control_init(g, &err) < 0)
+	if (tables_freeze(g, &err) < 0 || arch_state_new(&g->tables, &g->arch, &err) < 0 ||
+	    control_init(g, &err) < 0)
 		abort();
 	g->started = true;
 	gate_open(&g->gate, GATE_NOT_STARTED);
@@ -209,7 +236,8 @@ static void drain(struct conn *c)
 	merr_clear(&err);
 }
 
-/* A round of the service thread, until it has nothing to do; the other side reads all that it says. */
+/* A round of the service thread, until it has nothing to do; the other side reads all that it says.
+ */
 static void serve(struct migd_guest *g, struct peer *p)
 {
 	uint64_t now;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any datagrams on an attach connection, whoever is there: received, or as what a call gets. A body that is taken gives, encoded
- * again, the same bytes; no descriptor stays open.
+ * Any datagrams on an attach connection, whoever is there: received, or as what a call gets. A body
+ * that is taken gives, encoded again, the same bytes; no descriptor stays open.
  */
 /* LIBS: migd_attach migd_schema migd_base */
 #include <assert.h>
@@ -17,21 +17,21 @@ static const struct fuzz_message_type types[] = { FUZZ_ATTACH_TYPES };
 
 static uint8_t encoded[ATTACH_BODY_MAX];
 
-#define BODY_CHECK(upper, lower)                                                              \
-	static void check_##lower(const struct rcur *body)                                    \
-	{                                                                                     \
-		struct wcur w = wcur_of(encoded, sizeof(encoded));                            \
-		struct attach_##lower v;                                                      \
-		struct merr err = MERR_INIT;                                                  \
-		struct rcur c = *body;                                                        \
-                                                                                              \
-		if (attach_##lower##_decode(&c, &v, &err) < 0) {                              \
-			assert(merr_is_set(&err));                                            \
-			return;                                                               \
-		}                                                                             \
-		assert(attach_##lower##_encode(&w, &v) == 0 && w.len == body->left - c.left); \
-		assert(w.len == 0 || memcmp(encoded, body->p, w.len) == 0);                   \
-		(void)attach_decode_end(&c, NULL);                                            \
+#define BODY_CHECK(upper, lower)                                                                   \
+	static void check_##lower(const struct rcur *body)                                         \
+	{                                                                                          \
+		struct wcur w = wcur_of(encoded, sizeof(encoded));                                 \
+		struct attach_##lower v;                                                           \
+		struct merr err = MERR_INIT;                                                       \
+		struct rcur c = *body;                                                             \
+                                                                                                   \
+		if (attach_##lower##_decode(&c, &v, &err) < 0) {                                   \
+			assert(merr_is_set(&err));                                                 \
+			return;                                                                    \
+		}                                                                                  \
+		assert(attach_##lower##_encode(&w, &v) == 0 && w.len == body->left - c.left);      \
+		assert(w.len == 0 || memcmp(encoded, body->p, w.len) == 0);                        \
+		(void)attach_decode_end(&c, NULL);                                                 \
 	}
 ATTACH_BODIES(BODY_CHECK)
 
@@ -72,7 +72,8 @@ static void on_event(void *opaque, struct conn_msg *m)
 	take(m);
 }
 
-/* The sort of message in the middle: everything before it is sent ahead, and what it is is called for. */
+/* The sort of message in the middle: everything before it is sent ahead, and what it is is called
+ * for. */
 static void converse(struct conn *c, int fd, struct rcur in)
 {
 	static const struct attach_empty none;
@@ -87,7 +88,8 @@ static void converse(struct conn *c, int fd, struct rcur in)
 		fuzz_message_send(fd, &m, seq, seq, 0);
 		if (m.how & FUZZ_SECOND) {
 			/* Nobody answers any more by then. */
-			if (conn_request(c, HEARTBEAT, empty, &none, empty, &reply, 0, -1, &err) < 0)
+			if (conn_request(c, HEARTBEAT, empty, &none, empty, &reply, 0, -1, &err) <
+			    0)
 				assert(merr_is_set(&err));
 		} else {
 			int r = conn_recv(c, &got, &err);
@@ -95,7 +97,8 @@ static void converse(struct conn *c, int fd, struct rcur in)
 			assert(r >= 0 || merr_is_set(&err));
 			if (r > 0) {
 				take(&got);
-				(void)(m.how & FUZZ_ERROR ? conn_reply_error(c, &got, &err) : conn_reply(c, &got, NULL, 0, NULL, 0));
+				(void)(m.how & FUZZ_ERROR ? conn_reply_error(c, &got, &err)
+							  : conn_reply(c, &got, NULL, 0, NULL, 0));
 				conn_msg_done(&got);
 			}
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a VMM's library says to a worker: each message of the input is there before the worker asks for one of its type, so that
- * replies, wrong ones, and events come in any order.
+ * What a VMM's library says to a worker: each message of the input is there before the worker asks
+ * for one of its type, so that replies, wrong ones, and events come in any order.
  */
 /* LIBS: migd_engine */
 #include <assert.h>
@@ -19,10 +19,10 @@ struct worker {
 	struct merr err;
 };
 
-#define CALL(name, ...)                                     \
-	static int call_##name(struct worker *w)            \
-	{                                                   \
-		return __VA_ARGS__;                         \
+#define CALL(name, ...)                                                                            \
+	static int call_##name(struct worker *w)                                                   \
+	{                                                                                          \
+		return __VA_ARGS__;                                                                \
 	}
 
 static uint8_t bytes[ATTACH_CONFIG_MAX];
@@ -41,10 +41,12 @@ CALL(config_get, guest_config_fetch(&w->link, bytes, &len, &w->err))
 CALL(config_check, guest_config_compare(&w->link, bytes, 8, &mismatches, &w->err))
 CALL(dirty_start, guest_dirty_start(&w->link, &w->ram, &w->err))
 CALL(dirty_sync, guest_dirty_sync(&w->link, &w->err))
-CALL(dirty_clear, guest_dirty_clear(&w->link, 0, 0, (const uint64_t[]){ 1, 2 }, us % 2 ? 128 : ATTACH_CLEAR_PAGES_MAX + 64, &w->err))
+CALL(dirty_clear, guest_dirty_clear(&w->link, 0, 0, (const uint64_t[]){ 1, 2 },
+				    us % 2 ? 128 : ATTACH_CLEAR_PAGES_MAX + 64, &w->err))
 CALL(pause, guest_pause(&w->link, 1, &pause_reply, &w->err))
 CALL(state_load, guest_state_give(&w->link, 0, 1, &us, &w->err))
-CALL(feed, guest_state_feed(&w->link, &(struct guest_section){ "dev", 0, 1 }, 0, bytes, 16, &feed_result, &w->err))
+CALL(feed, guest_state_feed(&w->link, &(struct guest_section){ "dev", 0, 1 }, 0, bytes, 16,
+			    &feed_result, &w->err))
 CALL(feed_end, guest_state_feed_end(&w->link, true, &us, &w->err))
 CALL(throttle, guest_throttle(&w->link, 20, &w->err))
 CALL(dirty_limit, guest_dirty_limit(&w->link, 1, 1000, &w->err))
@@ -54,7 +56,7 @@ CALL(poison, guest_ram_poison(&w->link, 0, &poison_reply, &w->err))
 CALL(poison_set, guest_ram_poison_set(&w->link, 0, 0, 1, &w->err))
 CALL(heartbeat, guest_heartbeat(&w->link, &w->err))
 CALL(query, guest_query(&w->link, &query_reply, &w->err))
-CALL(exec, guest_exec(&w->link, (char *const[]){ (char *)(uintptr_t)"a" }, 1, &w->err))
+CALL(exec, guest_exec(&w->link, (char *const[]){ (char *)(uintptr_t) "a" }, 1, &w->err))
 CALL(received_maps, guest_received_maps(&w->link, &w->ram, &w->err))
 CALL(uffd_end, guest_uffd_end(&w->link, &w->err))
 CALL(memo_set, guest_memo_set(&w->link, "abc", 3, &w->err))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What VMMs and workers say to a daemon, which has taken over a migration of a guest "vm" and is connected to its worker. Each
- * message is the VMM's, or (FUZZ_SECOND) the worker's. The input's first byte: 1: the migration is incoming, 2: into a file, 4:
- * the VMM said HELLO already, 8: the worker said ADOPT already.
+ * What VMMs and workers say to a daemon, which has taken over a migration of a guest "vm" and is
+ * connected to its worker. Each message is the VMM's, or (FUZZ_SECOND) the worker's. The input's
+ * first byte: 1: the migration is incoming, 2: into a file, 4: the VMM said HELLO already, 8: the
+ * worker said ADOPT already.
  */
 /* LIBS: migd_daemon */
 #include "attach/codec.h"
@@ -19,8 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { INCOMING = 1, FILE_URI = 2, ATTACHED = 4, ADOPTED = 8 };
 
 static const struct fuzz_message_type types[] = {
-	FUZZ_ATTACH_TYPES
-	{ LINK_STATE, "", "", &worker_state_type },
+	FUZZ_ATTACH_TYPES{ LINK_STATE, "", "", &worker_state_type },
 	{ LINK_PASS, "", "", &worker_pass_type },
 	{ LINK_CONNECT, "", "", &worker_admit_type },
 	{ LINK_ADOPT, "", "", &worker_adopt_type },
@@ -51,8 +51,10 @@ static void write_journal(const struct fuzz_host *h, unsigned int how)
 	if (how & FILE_URI)
 		(void)snprintf(uri, sizeof(uri), "file:%s/image", h->dir);
 	n = snprintf(text, sizeof(text),
-		     "{\"version\": 1, \"id\": \"" FUZZ_ID "\", \"guest\": \"vm\", \"outgoing\": %s, \"exit-on-error\": false, "
-		     "\"uri\": \"%s\", \"handover-id\": \"" FUZZ_ID "\", \"listen\": \"\", \"worker-pid\": 0, "
+		     "{\"version\": 1, \"id\": \"" FUZZ_ID
+		     "\", \"guest\": \"vm\", \"outgoing\": %s, \"exit-on-error\": false, "
+		     "\"uri\": \"%s\", \"handover-id\": \"" FUZZ_ID
+		     "\", \"listen\": \"\", \"worker-pid\": 0, "
 		     "\"worker-start-time\": 0, \"vmm-pid\": 0, \"vmm-start-time\": 0}",
 		     how & INCOMING ? "false" : "true", uri);
 	fuzz_file(h, "migrations/" FUZZ_ID ".json", text, (size_t)n);
@@ -72,9 +74,16 @@ static int listen_as_worker(const struct fuzz_host *h)
 
 static void say_hello(struct peers *p, unsigned int how)
 {
-	const struct attach_hello h = { .proto_min = ATTACH_VERSION, .proto_max = ATTACH_VERSION, .name = "vm", .arch = "x86_64",
-					.role = how & INCOMING ? 2 : 1, .run_state = 1, .handover_state = HANDOVER_RUNNING,
-					.page_size = 4096, .ram_bytes = MIB, .prev_epoch = 1 };
+	const struct attach_hello h = { .proto_min = ATTACH_VERSION,
+					.proto_max = ATTACH_VERSION,
+					.name = "vm",
+					.arch = "x86_64",
+					.role = how & INCOMING ? 2 : 1,
+					.run_state = 1,
+					.handover_state = HANDOVER_RUNNING,
+					.page_size = 4096,
+					.ram_bytes = MIB,
+					.prev_epoch = 1 };
 	int fd = fuzz_fd_decision();
 	uint8_t bytes[512];
 	struct wcur w = wcur_of(bytes, sizeof(bytes));
@@ -84,12 +93,17 @@ static void say_hello(struct peers *p, unsigned int how)
 	(void)close(fd);
 }
 
-
 static void say_adopt(struct peers *p, unsigned int how)
 {
-	struct worker_adopt a = { .start = { .version = LINK_VERSION, .direction = how & INCOMING ? WORKER_DIRECTION_INCOMING : WORKER_DIRECTION_OUTGOING,
-					     .mode = WORKER_MODE_FRESH, .id = (char *)(uintptr_t)FUZZ_ID, .guest = (char *)(uintptr_t)"vm",
-					     .handover_id = (char *)(uintptr_t)FUZZ_ID, .peer = (char *)(uintptr_t)"unix:/nonexistent/peer" },
+	struct worker_adopt a = { .start = { .version = LINK_VERSION,
+					     .direction = how & INCOMING
+								  ? WORKER_DIRECTION_INCOMING
+								  : WORKER_DIRECTION_OUTGOING,
+					     .mode = WORKER_MODE_FRESH,
+					     .id = (char *)(uintptr_t)FUZZ_ID,
+					     .guest = (char *)(uintptr_t) "vm",
+					     .handover_id = (char *)(uintptr_t)FUZZ_ID,
+					     .peer = (char *)(uintptr_t) "unix:/nonexistent/peer" },
 				  .state = { .status = MIGRATION_STATUS_ACTIVE } };
 	json_t *body = worker_adopt_to_json(&a);
 	struct stats_page *page = NULL;

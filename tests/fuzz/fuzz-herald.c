@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A herald: what its daemon says over the link, and (FUZZ_SECOND) what the other host says on the connection, of which each
- * message's body is a piece. Both are gone afterwards.
+ * A herald: what its daemon says over the link, and (FUZZ_SECOND) what the other host says on the
+ * connection, of which each message's body is a piece. Both are gone afterwards.
  */
 /* LIBS: migd_engine */
 #include <assert.h>
@@ -66,7 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int link[2], peer[2];
 	uint32_t seq = 0;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, peer) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, peer) < 0)
 		abort();
 	while (fuzz_message_next(&in, &m))
 		if (m.how & FUZZ_SECOND)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The schema's types: a line with a type's name, then JSON as a value of it. What is taken gives JSON that is taken again, and
- * is the same; what is refused has a reason, and leaves nothing behind.
+ * The schema's types: a line with a type's name, then JSON as a value of it. What is taken gives
+ * JSON that is taken again, and is the same; what is refused has a reason, and leaves nothing
+ * behind.
  */
 /* LIBS: migd_qmp migd_schema migd_base */
 #include <assert.h>

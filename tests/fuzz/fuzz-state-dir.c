@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a former daemon left in the state directory: one file, by the input's first line a journal, the settings of a guest or of
- * the host, or a migration's record. A daemon starts with it, a VMM comes back, and all is asked for.
+ * What a former daemon left in the state directory: one file, by the input's first line a journal,
+ * the settings of a guest or of the host, or a migration's record. A daemon starts with it, a VMM
+ * comes back, and all is asked for.
  */
 /* LIBS: migd_daemon */
 #include "attach/codec.h"
@@ -36,7 +37,8 @@ static const struct kind *find_kind(const uint8_t *word, size_t len)
 	return NULL;
 }
 
-/* Nobody outside is connected to, and nothing outside is looked for: addresses are those of nowhere. */
+/* Nobody outside is connected to, and nothing outside is looked for: addresses are those of
+ * nowhere. */
 static bool stays_here(const char *text, size_t len)
 {
 	json_t *o = json_loadb(text, len, 0, NULL);
@@ -55,9 +57,16 @@ static bool stays_here(const char *text, size_t len)
 
 static void come_back(struct daemon *d, const struct fuzz_host *h)
 {
-	const struct attach_hello hello = { .proto_min = ATTACH_VERSION, .proto_max = ATTACH_VERSION, .name = "vm", .arch = "x86_64",
-					    .role = 1, .run_state = 1, .handover_state = HANDOVER_RUNNING, .page_size = 4096,
-					    .ram_bytes = MIB, .prev_epoch = 1 };
+	const struct attach_hello hello = { .proto_min = ATTACH_VERSION,
+					    .proto_max = ATTACH_VERSION,
+					    .name = "vm",
+					    .arch = "x86_64",
+					    .role = 1,
+					    .run_state = 1,
+					    .handover_state = HANDOVER_RUNNING,
+					    .page_size = 4096,
+					    .ram_bytes = MIB,
+					    .prev_epoch = 1 };
 	struct conn *vmm = conn_new(fuzz_connect(h->attach));
 	int fd = fuzz_fd_decision();
 	uint8_t bytes[512];
@@ -110,14 +119,18 @@ static char *fill_in(const uint8_t *text, size_t len, size_t *ret_len)
 
 	assert(out);
 	for (size_t i = 0; i < len;) {
-		bool pid = len - i >= sizeof(pid_mark) - 1 && memcmp(text + i, pid_mark, sizeof(pid_mark) - 1) == 0;
-		bool start = len - i >= sizeof(start_mark) - 1 && memcmp(text + i, start_mark, sizeof(start_mark) - 1) == 0;
+		bool pid = len - i >= sizeof(pid_mark) - 1 &&
+			   memcmp(text + i, pid_mark, sizeof(pid_mark) - 1) == 0;
+		bool start = len - i >= sizeof(start_mark) - 1 &&
+			     memcmp(text + i, start_mark, sizeof(start_mark) - 1) == 0;
 
 		if (!pid && !start) {
 			out[n++] = (char)text[i++];
 			continue;
 		}
-		n += (size_t)snprintf(out + n, 24, "%llu", pid ? (unsigned long long)getpid() : (unsigned long long)process_start_time(getpid()));
+		n += (size_t)snprintf(out + n, 24, "%llu",
+				      pid ? (unsigned long long)getpid()
+					  : (unsigned long long)process_start_time(getpid()));
 		i += pid ? sizeof(pid_mark) - 1 : sizeof(start_mark) - 1;
 	}
 	out[n] = '\0';
@@ -157,7 +170,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 	if (!kind->type || fuzz_random(&seed) % 8)
 		return LLVMFuzzerMutate ? LLVMFuzzerMutate(data, size, max_size) : size;
 	if (kind->type == &migration_parameters_type) {
-		before = "{\"version\":1,\"guest\":\"vm\",\"vmm-pid\":@PID@,\"vmm-start-time\":@START@,\"capabilities\":[],\"parameters\":";
+		before = "{\"version\":1,\"guest\":\"vm\",\"vmm-pid\":@PID@,\"vmm-start-time\":@"
+			 "START@,\"capabilities\":[],\"parameters\":";
 		after = "}";
 	} else if (kind->type == &migration_record_type) {
 		before = "{\"format\":1,\"start\":1,\"waits\":0,\"entry\":{},\n\"record\":";

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Credentials and signatures as a worker gets them: any text as a signature, and, if it is JSON, as a bundle, for both sides. */
+/* Credentials and signatures as a worker gets them: any text as a signature, and, if it is JSON, as
+ * a bundle, for both sides. */
 /* LIBS: migd_engine */
 #include <assert.h>
 #include <errno.h>
@@ -9,7 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int never_sign(void *opaque, uint64_t deadline_ns, const struct tls_to_sign *what, uint8_t *sig, size_t *ret_len, struct merr *err)
+static int never_sign(void *opaque, uint64_t deadline_ns, const struct tls_to_sign *what,
+		      uint8_t *sig, size_t *ret_len, struct merr *err)
 {
 	(void)opaque;
 	(void)deadline_ns;
@@ -29,7 +31,8 @@ static void try_bundle(const char *text)
 	for (int server = 0; o && server < 2; server++) {
 		if (worker_tls_from_json(o, &b, &err) < 0)
 			break;
-		assert(tls_bundle_open(&b, server, never_sign, NULL, NULL, &tls, &err) == 0 || merr_is_set(&err));
+		assert(tls_bundle_open(&b, server, never_sign, NULL, NULL, &tls, &err) == 0 ||
+		       merr_is_set(&err));
 		tls = tls_unref(tls);
 		worker_tls_done(&b);
 		merr_clear(&err);

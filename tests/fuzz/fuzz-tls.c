@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the daemon is told about TLS: by the input's first line a worker's request for a signature, a priority string, or a file of
- * shared keys.
+ * What the daemon is told about TLS: by the input's first line a worker's request for a signature,
+ * a priority string, or a file of shared keys.
  */
 /* LIBS: migd_daemon */
 #include <assert.h>
@@ -30,7 +30,8 @@ static void try_sign(const char *text)
 	for (size_t i = 0; o && i < 4; i++) {
 		if (worker_sign_from_json(o, &s, &err) < 0)
 			break;
-		assert(tls_sign(keys[i & 1], i & 2, &s, &sig, &err) < 0 ? merr_is_set(&err) : sig != NULL);
+		assert(tls_sign(keys[i & 1], i & 2, &s, &sig, &err) < 0 ? merr_is_set(&err)
+									: sig != NULL);
 		free(sig);
 		sig = NULL;
 		worker_sign_done(&s);
@@ -45,7 +46,8 @@ static void try_priority(const char *text)
 	struct merr err = MERR_INIT;
 
 	for (int psk = 0; psk < 2; psk++) {
-		assert(tls_priority_parse(text, psk, &p, &err) == 0 ? p.tls12 || p.tls13 : merr_is_set(&err));
+		assert(tls_priority_parse(text, psk, &p, &err) == 0 ? p.tls12 || p.tls13
+								    : merr_is_set(&err));
 		merr_clear(&err);
 	}
 }
@@ -63,7 +65,7 @@ static void try_keys(const char *text)
 		p.has_endpoint = true;
 		p.endpoint = server ? TLS_CREDS_ENDPOINT_SERVER : TLS_CREDS_ENDPOINT_CLIENT;
 		p.has_username = strchr(text, 'u') != NULL;
-		p.username = (char *)(uintptr_t)"u";
+		p.username = (char *)(uintptr_t) "u";
 		assert(psk_load(&p, &files, &creds, &err) == 0 || merr_is_set(&err));
 		tls_creds_unref(creds);
 		creds = NULL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a daemon says to a worker, as its control thread reads it: START and maybe TLS, then messages in any order, until the
- * daemon is gone. START always comes with the descriptors that it has to have, other messages with those that the input says.
+ * What a daemon says to a worker, as its control thread reads it: START and maybe TLS, then
+ * messages in any order, until the daemon is gone. START always comes with the descriptors that it
+ * has to have, other messages with those that the input says.
  */
 /* LIBS: migd_engine */
 #include <assert.h>
@@ -80,8 +81,10 @@ static void free_credentials(struct credentials *c)
 
 static void free_migration(struct migration *m)
 {
-	const int fds[] = { m->guest_fd, m->stream_fd, m->direct_fd, m->adopt_fd, m->decision_fd, m->vmm_fd, m->userfaultfd, m->stats_fd,
-			    m->connection_fd, m->recovery_fd, m->cancel_fd, m->report_fd, m->answer_fd, m->arrival_fd, m->pause_fd };
+	const int fds[] = { m->guest_fd,      m->stream_fd,   m->direct_fd,   m->adopt_fd,
+			    m->decision_fd,   m->vmm_fd,      m->userfaultfd, m->stats_fd,
+			    m->connection_fd, m->recovery_fd, m->cancel_fd,   m->report_fd,
+			    m->answer_fd,     m->arrival_fd,  m->pause_fd };
 	struct report *r;
 	int fd;
 
@@ -105,7 +108,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int fds[2];
 
 	log_init("fuzz", LOG_TARGET_NONE, LOG_DEBUG);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 || migration_init(&m) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 ||
+	    migration_init(&m) < 0)
 		abort();
 	daemon = send_all(fds[1], rcur_of(data, size));
 	link = conn_new(fds[0]);

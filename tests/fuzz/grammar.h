@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inputs made from a grammar: what a blind mutation hardly hits. A grammar is rows of a name and a text; rows of the same name
- * are alternatives. In a text
+ * Inputs made from a grammar: what a blind mutation hardly hits. A grammar is rows of a name and a
+ * text; rows of the same name are alternatives. In a text
  *
  *   <X>      stands for a row of the name X (one letter), <X*> for none to three
  *   <#4>     for a number of 4 bytes, most significant first, often one at an edge
@@ -42,7 +42,9 @@ static inline uint32_t fuzz_random(unsigned int *seed)
 
 static inline uint64_t fuzz_number(unsigned int *seed)
 {
-	static const uint64_t edges[] = { 0, 1, 2, 4, 8, 4096, 8192, 65535, 65536, MIB - 4096, MIB, INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX };
+	static const uint64_t edges[] = { 0,    1,         2,          4,         8,
+					  4096, 8192,      65535,      65536,     MIB - 4096,
+					  MIB,  INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX };
 	uint32_t r = fuzz_random(seed);
 
 	return r % 4 ? r / 4 % 16 : edges[r / 4 % (sizeof(edges) / sizeof(edges[0]))];
@@ -54,11 +56,12 @@ static inline void grammar_number(struct wcur *w, uint64_t v, unsigned int len)
 		wcur_u8(w, len < 8 ? (uint8_t)(v >> 8 * len) : 0);
 }
 
-static inline void grammar_make(const struct grammar_row *rows, char name, unsigned int depth, unsigned int *seed, struct wcur *w);
+static inline void grammar_make(const struct grammar_row *rows, char name, unsigned int depth,
+				unsigned int *seed, struct wcur *w);
 
 /* What is between < and >, of LEN bytes. */
-static inline void grammar_item(const struct grammar_row *rows, const char *item, size_t len, unsigned int depth,
-				unsigned int *seed, struct wcur *w)
+static inline void grammar_item(const struct grammar_row *rows, const char *item, size_t len,
+				unsigned int depth, unsigned int *seed, struct wcur *w)
 {
 	uint8_t piece[GRAMMAR_PIECE_MAX];
 	struct wcur inner = wcur_of(piece, sizeof(piece));
@@ -78,8 +81,8 @@ static inline void grammar_item(const struct grammar_row *rows, const char *item
 	}
 }
 
-static inline void grammar_text(const struct grammar_row *rows, const char *text, unsigned int depth, unsigned int *seed,
-				struct wcur *w)
+static inline void grammar_text(const struct grammar_row *rows, const char *text,
+				unsigned int depth, unsigned int *seed, struct wcur *w)
 {
 	const char *end;
 
@@ -93,7 +96,8 @@ static inline void grammar_text(const struct grammar_row *rows, const char *text
 }
 
 /* Any of the rows called NAME, appended to W. */
-static inline void grammar_make(const struct grammar_row *rows, char name, unsigned int depth, unsigned int *seed, struct wcur *w)
+static inline void grammar_make(const struct grammar_row *rows, char name, unsigned int depth,
+				unsigned int *seed, struct wcur *w)
 {
 	uint32_t n = 0;
 
@@ -108,7 +112,8 @@ static inline void grammar_make(const struct grammar_row *rows, char name, unsig
 }
 
 /* PIECE in place of REPLACED bytes at AT, as far as there is room. */
-static inline size_t fuzz_splice(uint8_t *data, size_t size, size_t max_size, size_t at, size_t replaced, const struct wcur *piece)
+static inline size_t fuzz_splice(uint8_t *data, size_t size, size_t max_size, size_t at,
+				 size_t replaced, const struct wcur *piece)
 {
 	size_t rest = size - at - replaced;
 
@@ -120,11 +125,12 @@ static inline size_t fuzz_splice(uint8_t *data, size_t size, size_t max_size, si
 }
 
 /*
- * A mutator: mostly libFuzzer's own, now and then something of the rows called ANY between the bytes there are, or a whole
- * input, START, behind the first KEPT bytes.
+ * A mutator: mostly libFuzzer's own, now and then something of the rows called ANY between the
+ * bytes there are, or a whole input, START, behind the first KEPT bytes.
  */
-static inline size_t grammar_mutate(const struct grammar_row *rows, char start, char any, size_t kept, uint8_t *data, size_t size,
-				    size_t max_size, unsigned int seed)
+static inline size_t grammar_mutate(const struct grammar_row *rows, char start, char any,
+				    size_t kept, uint8_t *data, size_t size, size_t max_size,
+				    unsigned int seed)
 {
 	uint8_t piece[GRAMMAR_PIECE_MAX];
 	struct wcur w = wcur_of(piece, sizeof(piece));
@@ -137,7 +143,8 @@ static inline size_t grammar_mutate(const struct grammar_row *rows, char start, 
 		return fuzz_splice(data, size, max_size, kept, size - kept, &w);
 	}
 	grammar_make(rows, any, 0, &seed, &w);
-	return fuzz_splice(data, size, max_size, kept + fuzz_random(&seed) % (size - kept + 1), 0, &w);
+	return fuzz_splice(data, size, max_size, kept + fuzz_random(&seed) % (size - kept + 1), 0,
+			   &w);
 }
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A whole daemon inside a fuzz target, in a directory of its own, with what a former one left there. It starts no process. */
+/* A whole daemon inside a fuzz target, in a directory of its own, with what a former one left
+ * there. It starts no process. */
 #ifndef MIGD_TESTS_FUZZ_IN_DAEMON_H
 #define MIGD_TESTS_FUZZ_IN_DAEMON_H
 
@@ -33,12 +34,14 @@ struct fuzz_host {
 	struct config_source source;
 };
 
-static inline void fuzz_set(struct fuzz_host *h, const char *section, const char *key, const char *text)
+static inline void fuzz_set(struct fuzz_host *h, const char *section, const char *key,
+			    const char *text)
 {
 	struct merr err = MERR_INIT;
 	struct config_key k;
 
-	if (config_find_key(section, key, &k, &err) < 0 || config_set(&h->options, k, text, false, &err) < 0) {
+	if (config_find_key(section, key, &k, &err) < 0 ||
+	    config_set(&h->options, k, text, false, &err) < 0) {
 		(void)fprintf(stderr, "%s\n", merr_msg(&err));
 		abort();
 	}
@@ -72,7 +75,8 @@ static inline void fuzz_host_remove(void)
 /* The directories, made once; with nothing in them. */
 static inline struct fuzz_host *fuzz_host_clean(void)
 {
-	static const char *const folders[] = { "", "/migrations", "/settings", "/workers", "/records" };
+	static const char *const folders[] = { "", "/migrations", "/settings", "/workers",
+					       "/records" };
 	struct fuzz_host *h = &fuzz_host;
 	char path[64];
 
@@ -98,7 +102,8 @@ static inline struct fuzz_host *fuzz_host_clean(void)
 	return h;
 }
 
-static inline void fuzz_file(const struct fuzz_host *h, const char *name, const void *text, size_t len)
+static inline void fuzz_file(const struct fuzz_host *h, const char *name, const void *text,
+			     size_t len)
 {
 	char path[128];
 	int fd;
@@ -117,7 +122,8 @@ static inline struct daemon *fuzz_daemon_start(struct fuzz_host *h)
 	struct daemon *d = NULL;
 
 	h->source = (struct config_source){ .options = &h->options };
-	if (config_source_load(&h->source, &report) < 0 || daemon_new(&h->source, open("/dev/null", O_RDONLY | O_CLOEXEC), &d, &err) < 0) {
+	if (config_source_load(&h->source, &report) < 0 ||
+	    daemon_new(&h->source, open("/dev/null", O_RDONLY | O_CLOEXEC), &d, &err) < 0) {
 		(void)fprintf(stderr, "%s\n", merr_msg(&err));
 		abort();
 	}

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages of attach/conn.h as a fuzz target's input, and a mutator that keeps them whole: type and body by table. In the
- * input each is
+ * Messages of attach/conn.h as a fuzz target's input, and a mutator that keeps them whole: type and
+ * body by table. In the input each is
  *
  *   u8 how, be16 type, u8 descriptors, be16 length, body
  *
- * HOW: enum fuzz_how, and the error's number in the upper half. DESCRIPTORS: how many (lower half), of which sort (upper half;
- * enum fuzz_fd).
+ * HOW: enum fuzz_how, and the error's number in the upper half. DESCRIPTORS: how many (lower half),
+ * of which sort (upper half; enum fuzz_fd).
  */
 #ifndef MIGD_TESTS_FUZZ_MESSAGES_H
 #define MIGD_TESTS_FUZZ_MESSAGES_H
@@ -29,19 +29,19 @@
 enum fuzz_how {
 	FUZZ_REPLY = 1 << 0,
 	FUZZ_ERROR = 1 << 1,
-	FUZZ_BAD = 1 << 2,	/* the body's first two bytes spoil the header: where, and by what */
-	FUZZ_SECOND = 1 << 3,	/* on the other one of two connections */
+	FUZZ_BAD = 1 << 2,    /* the body's first two bytes spoil the header: where, and by what */
+	FUZZ_SECOND = 1 << 3, /* on the other one of two connections */
 };
 
 enum fuzz_fd {
 	FUZZ_FD_NULL,
-	FUZZ_FD_MEMFD,	/* of 1 MiB */
-	FUZZ_FD_SHORT,	/* a memfd of 100 bytes */
-	FUZZ_FD_MAP,	/* a dirty map of 1 MiB */
+	FUZZ_FD_MEMFD, /* of 1 MiB */
+	FUZZ_FD_SHORT, /* a memfd of 100 bytes */
+	FUZZ_FD_MAP,   /* a dirty map of 1 MiB */
 	FUZZ_FD_DECISION,
-	FUZZ_FD_SOCKET,	/* SOCK_SEQPACKET */
-	FUZZ_FD_STREAM,	/* SOCK_STREAM */
-	FUZZ_FD_BODY,	/* a memfd of what the last FUZZ_KEEP said, or the body says */
+	FUZZ_FD_SOCKET, /* SOCK_SEQPACKET */
+	FUZZ_FD_STREAM, /* SOCK_STREAM */
+	FUZZ_FD_BODY,   /* a memfd of what the last FUZZ_KEEP said, or the body says */
 	FUZZ_N_FDS,
 };
 
@@ -54,7 +54,8 @@ struct fuzz_message {
 	struct rcur body, kept;
 };
 
-/* What there is to be said: a request's and a reply's body by the kinds of their fields ("u16 str "), or JSON of a type. */
+/* What there is to be said: a request's and a reply's body by the kinds of their fields ("u16 str
+ * "), or JSON of a type. */
 struct fuzz_message_type {
 	uint16_t type;
 	const char *request, *reply;
@@ -62,12 +63,15 @@ struct fuzz_message_type {
 };
 
 #define FUZZ_FIELD(kind, member) #kind " "
-#define FUZZ_ATTACH_TYPE(number, name, req, rep) { number, ATTACH_##req##_FIELDS(FUZZ_FIELD) "", ATTACH_##rep##_FIELDS(FUZZ_FIELD) "", NULL },
+#define FUZZ_ATTACH_TYPE(number, name, req, rep)                                                   \
+	{ number, ATTACH_##req##_FIELDS(FUZZ_FIELD) "", ATTACH_##rep##_FIELDS(FUZZ_FIELD) "",      \
+	  NULL },
 #define FUZZ_ATTACH_TYPES ATTACH_MESSAGES(FUZZ_ATTACH_TYPE)
 
 #define FUZZ_MESSAGES_MAX 64
 
-/* The message after *RET, which is all zero at first, be it one that is not sent; false: there is none. */
+/* The message after *RET, which is all zero at first, be it one that is not sent; false: there is
+ * none. */
 static inline bool fuzz_message_read(struct rcur *c, struct fuzz_message *ret)
 {
 	uint16_t len;
@@ -116,7 +120,9 @@ static inline int fuzz_fd_map(void)
 
 static inline int fuzz_fd_decision(void)
 {
-	struct decision_page page = { .magic = DECISION_MAGIC, .version = DECISION_VERSION, .state = HANDOVER_RUNNING };
+	struct decision_page page = { .magic = DECISION_MAGIC,
+				      .version = DECISION_VERSION,
+				      .state = HANDOVER_RUNNING };
 	int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0 || ftruncate(fd, 4096) < 0 || fd_pwrite_full(fd, &page, sizeof(page), 0) < 0 ||
@@ -156,7 +162,8 @@ static inline int fuzz_fd_make(unsigned int sort, const struct rcur *body)
 	}
 }
 
-static inline void fuzz_message_header(const struct fuzz_message *m, uint32_t seq, uint32_t reply_to, uint32_t epoch,
+static inline void fuzz_message_header(const struct fuzz_message *m, uint32_t seq,
+				       uint32_t reply_to, uint32_t epoch,
 				       uint8_t ret[ATTACH_HEADER_LEN])
 {
 	struct wcur w = wcur_of(ret, ATTACH_HEADER_LEN);
@@ -176,14 +183,16 @@ static inline void fuzz_message_header(const struct fuzz_message *m, uint32_t se
 }
 
 /* M on FD; what does not fit into the socket is dropped. */
-static inline void fuzz_message_send(int fd, const struct fuzz_message *m, uint32_t seq, uint32_t reply_to, uint32_t epoch)
+static inline void fuzz_message_send(int fd, const struct fuzz_message *m, uint32_t seq,
+				     uint32_t reply_to, uint32_t epoch)
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(15 * sizeof(int))];
 	} control = { 0 };
 	uint8_t head[ATTACH_HEADER_LEN];
-	struct iovec iov[2] = { { head, sizeof(head) }, { (void *)(uintptr_t)m->body.p, m->body.left } };
+	struct iovec iov[2] = { { head, sizeof(head) },
+				{ (void *)(uintptr_t)m->body.p, m->body.left } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	size_t n = m->fds & 15;
 	int fds[15];
@@ -194,7 +203,9 @@ static inline void fuzz_message_send(int fd, const struct fuzz_message *m, uint3
 	if (n) {
 		msg.msg_control = control.bytes;
 		msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
-		control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(n * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(n * sizeof(int)),
+						  .cmsg_level = SOL_SOCKET,
+						  .cmsg_type = SCM_RIGHTS };
 		memcpy(CMSG_DATA(&control.align), fds, n * sizeof(int));
 	}
 	(void)sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -214,7 +225,8 @@ static inline void fuzz_field(const char *kind, unsigned int *seed, struct wcur 
 
 	switch (kind[0]) {
 	case 'u':
-		for (uint64_t v = fuzz_number(seed), bits = (uint64_t)atoi(kind + 1); bits > 0; bits -= 8, v >>= 8)
+		for (uint64_t v = fuzz_number(seed), bits = (uint64_t)atoi(kind + 1); bits > 0;
+		     bits -= 8, v >>= 8)
 			wcur_u8(w, (uint8_t)v);
 		break;
 	case 'i':
@@ -242,11 +254,14 @@ static inline void fuzz_message_put(struct wcur *w, const struct fuzz_message *m
 }
 
 /* A message of one of the N types, or of M's own if that is one, appended to W. */
-static inline void fuzz_message_make(const struct fuzz_message_type *types, size_t n, const struct fuzz_message *like,
-				     unsigned int *seed, struct wcur *w)
+static inline void fuzz_message_make(const struct fuzz_message_type *types, size_t n,
+				     const struct fuzz_message *like, unsigned int *seed,
+				     struct wcur *w)
 {
 	const struct fuzz_message_type *t = &types[fuzz_random(seed) % n];
-	struct fuzz_message m = { .how = like ? like->how : fuzz_random(seed) % 4 ? FUZZ_REPLY : 0 };
+	struct fuzz_message m = { .how = like                    ? like->how
+					 : fuzz_random(seed) % 4 ? FUZZ_REPLY
+								 : 0 };
 	uint8_t bytes[GRAMMAR_PIECE_MAX];
 	struct wcur body = wcur_of(bytes, sizeof(bytes));
 
@@ -255,18 +270,23 @@ static inline void fuzz_message_make(const struct fuzz_message_type *types, size
 			t = &types[i];
 	m.type = t->type;
 	m.how ^= fuzz_random(seed) % 4 ? 0 : 1U << fuzz_random(seed) % 4;
-	m.fds = like ? like->fds : fuzz_random(seed) % 3 ? 0 : (uint8_t)(fuzz_random(seed) % FUZZ_N_FDS << 4 | fuzz_random(seed) % 3);
+	m.fds = like ? like->fds
+		: fuzz_random(seed) % 3
+			? 0
+			: (uint8_t)(fuzz_random(seed) % FUZZ_N_FDS << 4 | fuzz_random(seed) % 3);
 	if (t->json)
 		fuzz_json_text(t->json, seed, &body);
 	else
-		for (const char *k = m.how & FUZZ_REPLY ? t->reply : t->request; *k; k = strchr(k, ' ') + 1)
+		for (const char *k = m.how & FUZZ_REPLY ? t->reply : t->request; *k;
+		     k = strchr(k, ' ') + 1)
 			fuzz_field(k, seed, &body);
 	m.body = rcur_of(bytes, body.len);
 	fuzz_message_put(w, &m);
 }
 
 /* Where in the input each message begins, and where the last one ends. */
-static inline size_t fuzz_messages_find(const uint8_t *data, size_t size, size_t kept, size_t at[FUZZ_MESSAGES_MAX + 1])
+static inline size_t fuzz_messages_find(const uint8_t *data, size_t size, size_t kept,
+					size_t at[FUZZ_MESSAGES_MAX + 1])
 {
 	struct rcur c = rcur_of(data + kept, size - kept);
 	struct fuzz_message m;
@@ -279,7 +299,8 @@ static inline size_t fuzz_messages_find(const uint8_t *data, size_t size, size_t
 }
 
 /* Libfuzzer's own mutation of a message's body, or of what is before it. */
-static inline size_t fuzz_message_blur(uint8_t *data, size_t size, size_t max_size, size_t at, size_t len, unsigned int *seed)
+static inline size_t fuzz_message_blur(uint8_t *data, size_t size, size_t max_size, size_t at,
+				       size_t len, unsigned int *seed)
 {
 	uint8_t bytes[GRAMMAR_PIECE_MAX];
 	struct wcur w = wcur_of(bytes, sizeof(bytes));
@@ -299,8 +320,9 @@ static inline size_t fuzz_message_blur(uint8_t *data, size_t size, size_t max_si
 }
 
 /* Add, repeat, remove, replace or change one message; the first KEPT bytes are libFuzzer's. */
-static inline size_t fuzz_messages_mutate(const struct fuzz_message_type *types, size_t n_types, size_t kept, uint8_t *data,
-					  size_t size, size_t max_size, unsigned int seed)
+static inline size_t fuzz_messages_mutate(const struct fuzz_message_type *types, size_t n_types,
+					  size_t kept, uint8_t *data, size_t size, size_t max_size,
+					  unsigned int seed)
 {
 	uint8_t bytes[2 * GRAMMAR_PIECE_MAX];
 	struct wcur w = wcur_of(bytes, sizeof(bytes));

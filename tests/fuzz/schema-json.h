@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON that a type of the schema may accept, made by its table: right in form, with odd values, sometimes one of another kind. */
+/* JSON that a type of the schema may accept, made by its table: right in form, with odd values,
+ * sometimes one of another kind. */
 #ifndef MIGD_TESTS_FUZZ_SCHEMA_JSON_H
 #define MIGD_TESTS_FUZZ_SCHEMA_JSON_H
 
@@ -24,7 +25,8 @@ static inline void fuzz_json_members(const struct schema_type *type, json_t *o, 
 		for (uint32_t n = m->array ? fuzz_random(seed) % 3 : 0; n > 0; n--)
 			(void)json_array_append_new(v, fuzz_json(m->type, seed));
 		(void)json_object_set_new(o, m->name, v);
-		for (uint32_t w = 1; m == type->tag && json_is_string(v) && w < m->type->n_words; w++)
+		for (uint32_t w = 1; m == type->tag && json_is_string(v) && w < m->type->n_words;
+		     w++)
 			if (strcmp(m->type->words[w], json_string_value(v)) == 0)
 				branch = type->branches[w];
 	}
@@ -34,8 +36,15 @@ static inline void fuzz_json_members(const struct schema_type *type, json_t *o, 
 
 static inline json_t *fuzz_json_str(unsigned int *seed)
 {
-	static const char *const some[] = { "", "a", "0123456789abcdef0123456789abcdef", "tcp:127.0.0.1:1", "/tmp/x", "\x7f\n",
-					    "\xc3\xa4", "00112233-4455-6677-8899-aabbccddeeff", "4096" };
+	static const char *const some[] = { "",
+					    "a",
+					    "0123456789abcdef0123456789abcdef",
+					    "tcp:127.0.0.1:1",
+					    "/tmp/x",
+					    "\x7f\n",
+					    "\xc3\xa4",
+					    "00112233-4455-6677-8899-aabbccddeeff",
+					    "4096" };
 
 	return json_string(some[fuzz_random(seed) % (sizeof(some) / sizeof(some[0]))]);
 }
@@ -50,7 +59,8 @@ static inline json_t *fuzz_json_scalar(enum schema_kind kind, unsigned int *seed
 	case SCHEMA_UINT:
 		return json_integer((json_int_t)fuzz_number(seed));
 	case SCHEMA_NUMBER:
-		return fuzz_random(seed) & 1 ? json_real(0.5) : json_integer((json_int_t)fuzz_number(seed));
+		return fuzz_random(seed) & 1 ? json_real(0.5)
+					     : json_integer((json_int_t)fuzz_number(seed));
 	case SCHEMA_STR:
 		return fuzz_json_str(seed);
 	case SCHEMA_ANY:
@@ -77,7 +87,8 @@ static inline json_t *fuzz_json(const struct schema_type *type, unsigned int *se
 }
 
 /* The text of such JSON, appended to W. */
-static inline void fuzz_json_text(const struct schema_type *type, unsigned int *seed, struct wcur *w)
+static inline void fuzz_json_text(const struct schema_type *type, unsigned int *seed,
+				  struct wcur *w)
 {
 	json_t *o = fuzz_json(type, seed);
 	char *text = json_dumps(o, JSON_COMPACT | JSON_ENCODE_ANY);
