@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/json.h"
@@ -171,7 +172,9 @@ int state_dir_record(struct state_dir *s, const struct journal *j, struct merr *
 		return merr_set(err, -ENOMEM, "cannot write a migration's journal: out of memory");
 	(void)snprintf(name, sizeof(name), "%.32s.json", j->id);
 	(void)snprintf(temporary, sizeof(temporary), "%.32s.new", j->id);
-	r = state_dir_replace(s->migrations_fd, name, temporary, text, false);
+	r = FAULT_FAILS("file.journal-write");
+	if (r == 0)
+		r = state_dir_replace(s->migrations_fd, name, temporary, text, false);
 	return r < 0 ? merr_set_errno(err, r, "cannot write the journal '%s' in the state directory", name) : 0;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "daemon/state-dir-internal.h"
 
@@ -25,7 +26,9 @@ int state_dir_record_write(struct state_dir *s, const char *id, const char *text
 
 	name_of(id, ".json", name);
 	name_of(id, ".new", temporary);
-	r = s->records_fd < 0 ? -ENOTDIR : state_dir_replace(s->records_fd, name, temporary, text, false);
+	r = s->records_fd < 0 ? -ENOTDIR : FAULT_FAILS("file.record-write");
+	if (r == 0)
+		r = state_dir_replace(s->records_fd, name, temporary, text, false);
 	return r < 0 ? merr_set_errno(err, r, "cannot write the record '%s' in the state directory", name) : 0;
 }
 
