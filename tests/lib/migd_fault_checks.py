@@ -39,20 +39,26 @@ def beats_a_second(vmm, seconds=0.2):
     return (vmm.mem.heartbeat - first) / (time.monotonic() - began)
 
 
+def is_attached(daemon):
+    """Whether a VMM is at this daemon."""
+    return bool((daemon.guest("g") or {}).get("attached"))
+
+
 class Before:
     """What the processes had before it began."""
 
     def __init__(self, run):
         self.rate = beats_a_second(run.vmms["source"])
+        self.attached = {side: is_attached(daemon) for side, daemon in run.daemons.items()}
         self.fds = {}
         self.threads = {}
         for side in run.daemons:
             for process in run.daemons[side], run.vmms[side]:
-                if process:
+                if process and process.running():
                     self.fds[process.label] = process.fds()
                     self.threads[process.label] = threads(process.pid)
         # A VMM that waits for its guest has fewer than one that runs it.
-        self.vmm_threads = self.threads[run.vmms["source"].label]
+        self.vmm_threads = self.threads.get(run.vmms["source"].label)
         # Statistics of the migration that was last.
         for daemon in run.daemons.values():
             self.fds[daemon.label].append("/memfd")
@@ -83,7 +89,7 @@ def resolve(run):
     runs = [side for side in run.vmms if runs_now(run.vmms[side])]
     for side in run.vmms:
         if status_of(run, side)[1]:
-            outcome = "run" if side == "source" and not runs else "discard"
+            outcome = "run" if side == "source" and not runs and not was_activated(run) else "discard"
             run.vmms[side].command("migrate-resolve", {"outcome": outcome, "fenced": True})
 
 
@@ -173,7 +179,7 @@ def surplus(now, then):
 def check_daemon(run, side, before):
     daemon = run.daemons[side]
     expected = list(before.fds[daemon.name])
-    if not (daemon.guest("g") or {}).get("attached"):
+    if before.attached[side] and not is_attached(daemon):
         expected.remove("socket")
     try:
         wait_until(lambda: not surplus(daemon.fds(), expected), "", 20)
@@ -236,7 +242,7 @@ def end_vmm(vmm):
 def fresh_target(run, side):
     """A VMM that waits in place of the one that was there."""
     end_vmm(run.vmms[side])
-    wait_until(lambda: not (run.daemons[side].guest("g") or {}).get("attached"), "the former VMM is detached")
+    wait_until(lambda: not is_attached(run.daemons[side]), "the former VMM is detached")
     run.vmms[side] = run.t.incoming(run.daemons[side], run.options)
     return run.vmms[side]
 
@@ -245,6 +251,7 @@ def migrate_once_more(run, here, tries=3):
     """From where it runs now to a fresh VMM on the other side. KVM may be too busy to turn dirty logging on in time."""
     t, src, dst = run.t, run.vmms[here], fresh_target(run, OTHER[here])
     src.set(max_bandwidth=0, downtime_limit=300)
+    src.set_capabilities(**dict.fromkeys(run.scenario.capabilities, False))
     try:
         t.migrate(src, dst)
     except AssertionError as e:

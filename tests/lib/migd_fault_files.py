@@ -12,7 +12,7 @@ import os
 import time
 
 import migd_fault_checks as checks
-from migd_fault_scenarios import every
+from migd_fault_scenarios import Precopy, every
 from migd_process import SLOW, wait_until
 
 MIB = 1 << 20
@@ -29,12 +29,10 @@ def digest(path):
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-class File:
+class File(Precopy):
     """What all of them have. The side that works on the file is `side`."""
 
-    before = None
     side = "source"
-    capabilities = {}
     incoming = {}
 
     def prepare(self, run):
@@ -47,10 +45,7 @@ class File:
             vmm.set_capabilities(**self.capabilities)
 
     def is_over(self, run):
-        return checks.status_of(run, self.side)[0] in ENDED
-
-    def meanwhile(self, run, pid):
-        pass
+        return run.has_ended(self.side)
 
     # The end.
 
@@ -104,9 +99,7 @@ class File:
         self.without_fault(run, "target")
         dst = run.vmms["target"]
         if not dst.running() or dst.run_state() != "inmigrate":
-            dst.kill()
-            wait_until(lambda: not (dst.daemon.guest("g") or {}).get("attached"), "the former VMM is detached")
-            dst = run.vmms["target"] = run.t.incoming(run.daemons["target"], run.options)
+            dst = checks.fresh_target(run, "target")
         dst.set_capabilities(**{k: v for k, v in self.capabilities.items() if k != "background_snapshot"})
         dst.command("migrate-incoming", {"uri": f"file:{run.file}", "exit-on-error": False})
         info = run.t.wait_end(dst)
@@ -185,8 +178,8 @@ class Restore(File):
         info = run.t.wait_end(src)
         run.t.check(info["status"] == "completed", f"the file is written: {info}")
         run.digest = digest(run.file)
-        src.kill()
-        wait_until(lambda: not run.workers("source") and not (src.daemon.guest("g") or {}).get("attached"), "only the file is left")
+        checks.end_vmm(src)
+        wait_until(lambda: not run.workers("source") and not checks.is_attached(src.daemon), "only the file is left")
 
     def go(self, run):
         run.command("target", "migrate-incoming", {"uri": f"file:{run.file}", "exit-on-error": False, **self.incoming})

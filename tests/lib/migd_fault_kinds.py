@@ -9,6 +9,7 @@ The faults of the fault matrix. Each strikes while the process at the point is s
 
 import os
 import signal
+import time
 
 import migd_process
 from migd_process import is_running, wait_until
@@ -22,6 +23,12 @@ class Fault:
 
     def __init__(self, name):
         self.name = name
+
+    def prepare(self, run):
+        """Before anything is made: why this cell cannot be, or None."""
+
+    def wait(self, run):
+        time.sleep(self.lasts)
 
     def undo(self, run):
         pass
@@ -98,7 +105,7 @@ class Clock(Fault):
 
 
 SLOW = migd_process.SLOW
-FAULTS = [
+KINDS = [
     KillWorker("kill-source-worker", "source"),
     KillWorker("kill-target-worker", "target"),
     KillDaemon("kill-source-daemon", "source"),

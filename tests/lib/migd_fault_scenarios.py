@@ -13,6 +13,7 @@ import contextlib
 import os
 import socket
 
+import migd_fault_checks
 import migd_fault_link
 from migd_process import wait_until
 from migd_qmp import QmpClosed, QmpError
@@ -21,7 +22,6 @@ DISK_BYTES = 1 << 20
 # A lap over its 64 blocks takes a twentieth of a second; 8 pages of memory are checked with each.
 GUEST = {"payload": "disk", "args": {3: 8}}
 RECONNECT_MS = 3000
-ENDED = ("completed", "failed", "cancelled")
 
 
 def free_port():
@@ -33,6 +33,7 @@ class Precopy:
     """A guest that checks its memory and its disk moves over a link."""
 
     before = None
+    capabilities = {}
 
     def prepare(self, run):
         disk = os.path.join(run.t.dir, "disk")
@@ -52,12 +53,13 @@ class Precopy:
         run.command("source", "migrate", {"uri": run.link.uri})
 
     def is_over(self, run):
-        with contextlib.suppress(QmpError, QmpClosed, OSError, TimeoutError):
-            return all(vmm.status() in ENDED for vmm in run.vmms.values())
-        return False
+        return run.has_ended("source", "target")
 
     def meanwhile(self, run, pid):
         pass
+
+    def look_through(self, run, before):
+        return migd_fault_checks.look_through(run, before)
 
 
 class CommitLost(Precopy):
@@ -115,31 +117,27 @@ SCENARIOS = {
 }
 
 
-def _all(scenario, who, *points):
+def every(scenario, who, *points):
     return {point: [(scenario, who)] for point in points}
 
 
-# Points that have tests of their own.
-ELSEWHERE = {name: "migration/test-postcopy-killed-between-steps"
-             for name in ("postcopy.page-placed", "postcopy.page-received", "postcopy.page-shown")}
-
 PLACES = {
-    **_all("precopy", "source", "qmp.migrate-taken", "qmp.migrate-unanswered", "qmp.status-told", "qmp.handover-told"),
-    **_all("precopy", "target", "qmp.incoming-taken", "qmp.incoming-unanswered"),
-    **_all("cancelled", "source", "qmp.cancel-taken"),
+    **every("precopy", "source", "qmp.migrate-taken", "qmp.migrate-unanswered", "qmp.status-told", "qmp.handover-told"),
+    **every("precopy", "target", "qmp.incoming-taken", "qmp.incoming-unanswered"),
+    **every("cancelled", "source", "qmp.cancel-taken"),
 
     "attach.channel-made": [("precopy", "source"), ("precopy", "target")],
     "attach.channel-taken": [("precopy", "source"), ("precopy", "target")],
-    **_all("precopy", "source", "attach.memory-taken", "attach.begun", "attach.dirty-logging", "attach.state-saved"),
-    **_all("precopy", "target", "attach.memory-taken-there", "attach.begun-there", "attach.state-loaded"),
-    **_all("daemon-restarts", "source", "attach.hello-answered"),
+    **every("precopy", "source", "attach.memory-taken", "attach.begun", "attach.dirty-logging", "attach.state-saved"),
+    **every("precopy", "target", "attach.memory-taken-there", "attach.begun-there", "attach.state-loaded"),
+    **every("daemon-restarts", "source", "attach.hello-answered"),
 
-    **_all("precopy", "source-vmm", "library.opening", "library.memory-handed", "library.dirty-logging", "library.pausing",
+    **every("precopy", "source-vmm", "library.opening", "library.memory-handed", "library.dirty-logging", "library.pausing",
            "library.paused", "library.state-saved", "library.releasing", "library.released", "library.retired"),
-    **_all("precopy", "target-vmm", "library.state-loaded", "library.loaded", "library.activating", "library.activated"),
-    **_all("cancelled", "source-vmm", "library.taking-back"),
-    **_all("loaded-lost", "target-vmm", "library.discarded"),
-    **_all("commit-lost", "source-vmm", "library.reclaimed"),
+    **every("precopy", "target-vmm", "library.state-loaded", "library.loaded", "library.activating", "library.activated"),
+    **every("cancelled", "source-vmm", "library.taking-back"),
+    **every("loaded-lost", "target-vmm", "library.discarded"),
+    **every("commit-lost", "source-vmm", "library.reclaimed"),
 
     "link.worker-spawned": [("precopy", "source"), ("precopy", "target")],
     "link.journal-written": [("precopy", "source"), ("precopy", "target")],
@@ -149,20 +147,20 @@ PLACES = {
     "link.done-reporting": [("precopy", "source"), ("precopy", "target")],
     "link.done-received": [("precopy", "source"), ("precopy", "target")],
     "link.finished-received": [("precopy", "source"), ("precopy", "target")],
-    **_all("commit-lost", "source", "link.connect-asking", "link.connect-received"),
-    **_all("daemon-restarts", "source", "link.adopt-sending", "link.adopt-received"),
+    **every("commit-lost", "source", "link.connect-asking", "link.connect-received"),
+    **every("daemon-restarts", "source", "link.adopt-sending", "link.adopt-received"),
 
-    **_all("precopy", "source", "stream.opened", "stream.setup-sent", "stream.pass-sent", "stream.pass-arrived",
+    **every("precopy", "source", "stream.opened", "stream.setup-sent", "stream.pass-sent", "stream.pass-arrived",
            "stream.last-pass-sent", "stream.state-sent", "stream.ended"),
-    **_all("precopy", "target", "stream.source-came", "stream.guest-fits", "stream.section-loaded", "stream.pass-received",
+    **every("precopy", "target", "stream.source-came", "stream.guest-fits", "stream.section-loaded", "stream.pass-received",
            "stream.last-pass-received", "stream.state-received", "stream.end-received"),
 
-    **_all("precopy", "source", "handover.paused", "handover.loaded-received", "handover.releasing", "handover.released",
+    **every("precopy", "source", "handover.paused", "handover.loaded-received", "handover.releasing", "handover.released",
            "handover.commit-sent", "handover.active-received", "handover.retired"),
-    **_all("precopy", "target", "handover.loaded", "handover.loaded-sent", "handover.commit-received", "handover.activated",
+    **every("precopy", "target", "handover.loaded", "handover.loaded-sent", "handover.commit-received", "handover.activated",
            "handover.active-sending", "handover.settled-received"),
-    **_all("commit-lost", "source", "handover.asked", "handover.not-active-received", "handover.reclaimed"),
-    **_all("commit-lost", "target", "handover.ask-decided", "handover.not-active-sending"),
-    **_all("loaded-lost", "source", "handover.abort-sending"),
-    **_all("loaded-lost", "target", "handover.abort-received"),
+    **every("commit-lost", "source", "handover.asked", "handover.not-active-received", "handover.reclaimed"),
+    **every("commit-lost", "target", "handover.ask-decided", "handover.not-active-sending"),
+    **every("loaded-lost", "source", "handover.abort-sending"),
+    **every("loaded-lost", "target", "handover.abort-received"),
 }

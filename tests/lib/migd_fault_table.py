@@ -68,10 +68,14 @@ def save(words, path):
     os.replace(path + ".new", path)
 
 
-def each_point_once(*areas):
-    """One fault at each point of these areas: which, is drawn; so that every fault gets its turn over the seeds."""
+def each_point_once(*areas, most=None):
+    """
+    One fault at each point of these areas, or at so many of them: which, is drawn; so that every fault gets its turn over the
+    seeds.
+    """
     rows = [row for row in migd_faults.rows() if row[0].split(".")[0] in areas]
     order, first = migdtest.seed(), []
+    rows = order.sample(rows, min(len(rows), most or len(rows)))
     while len(first) < len(rows):
         first += order.sample(FAULTS, len(FAULTS))
     play(list(zip(rows, first)))

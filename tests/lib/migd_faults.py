@@ -10,6 +10,7 @@ strikes (migd_fault_kinds.py), the process goes on, and what came of it is looke
 A point that is to be reached in several ways has several of them.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -17,22 +18,33 @@ import threading
 import time
 
 import migd_fault_checks
+import migd_fault_files
 import migd_fault_scenarios
+import migd_fault_streams
 import migd_process
-from migd_fault_kinds import FAULTS
-from migd_fault_scenarios import ELSEWHERE, PLACES
+import migd_qmp
+from migd_fault_kinds import KINDS
+from migd_fault_resources import RESOURCES
 from migd_process import SLOW, SOURCE_DIR, children, wait_until
 from migd_qmp import QmpClosed, QmpError
+
+PARTS = (migd_fault_scenarios, migd_fault_streams, migd_fault_files)
+SCENARIOS = {name: scenario for part in PARTS for name, scenario in part.SCENARIOS.items()}
+PLACES = {point: places for part in PARTS for point, places in part.PLACES.items()}
+FAULTS = KINDS + RESOURCES
+# Points that have tests of their own.
+ELSEWHERE = {name: "migration/test-cpr-transfer" for name in ("cpr.memory-described", "cpr.memory-taken")}
 
 # Whose environment has MIGD_FAULT: a daemon (its workers have it, too), or a VMM.
 WHO = ("source", "target", "source-vmm", "target-vmm")
 SIDES = ("source", "target")
 FOLDERS = ("attach", "base", "daemon", "engine", "guest", "qmp", "transport")
 REACH_SECONDS = 60
+ENDED = ("completed", "failed", "cancelled")
 STOPPED = ("T", "t")
 
 
-def points_in_sources():
+def points_in_sources(kinds="POINT|FAILS"):
     """{name: "file:line"} of all FAULT_POINT() and FAULT_FAILS()."""
     found = {}
     for folder in FOLDERS:
@@ -40,7 +52,7 @@ def points_in_sources():
             for path in (os.path.join(parent, n) for n in names if n.endswith(".c")):
                 with open(path) as f:
                     for n, line in enumerate(f, 1):
-                        for name in re.findall(r'FAULT_(?:POINT|FAILS)\("([^"]+)"\)', line):
+                        for name in re.findall(rf'FAULT_(?:{kinds})\("([^"]+)"\)', line):
                             here = f"{os.path.relpath(path, SOURCE_DIR)}:{n}"
                             if name in found:
                                 raise AssertionError(f"fault point {name} is at {found[name]} and at {here}")
@@ -83,7 +95,7 @@ class Run:
     def __init__(self, t, point, scenario, who, fault):
         self.t = t
         self.point, self.who, self.fault = point, who, fault
-        self.scenario = migd_fault_scenarios.SCENARIOS[scenario]
+        self.scenario = SCENARIOS[scenario]
         self.daemons = {}
         self.vmms = {"source": None, "target": None}
         self.link = None
@@ -155,6 +167,20 @@ class Run:
         side = self.side_of(self.who)
         return (self.vmms if self.who.endswith("-vmm") else self.daemons)[side].log_text()
 
+    def has_ended(self, *sides):
+        """Whether a migration ended there. A daemon that is stopped, or gone, does not say so."""
+        with contextlib.suppress(QmpError, QmpClosed, OSError):
+            for side in sides:
+                with migd_qmp.Qmp(self.daemons[side].qmp_path, timeout=1) as qmp:
+                    if qmp.command("query-migrate", {"guest": "g"}).get("status") not in ENDED:
+                        return False
+            return True
+        return False
+
+    def can_fail(self):
+        """Whether the point is one that fails by itself."""
+        return self.point in points_in_sources("FAILS")
+
     # Getting there.
 
     def stoppable(self):
@@ -218,16 +244,19 @@ class Run:
 
     def play(self):
         """The cell's word in the table."""
+        nothing = self.fault.prepare(self)
+        if nothing:
+            return f"- {nothing}"
         self.scenario.prepare(self)
         before = migd_fault_checks.Before(self)
         try:
             nothing = self.strike()
             if nothing:
                 return f"- {nothing}"
-            time.sleep(self.fault.lasts)
+            self.fault.wait(self)
             self.fault.undo(self)
             self._going.join()
-            return migd_fault_checks.look_through(self, before)
+            return self.scenario.look_through(self, before)
         finally:
             self._over.set()
 

@@ -10,11 +10,11 @@ import migdtest
 from migd_process import wait_until
 
 
-def begin(t, one_daemon=False, **options):
-    """A guest, and a VMM that waits for its memory, and what `migrate` needs."""
+def begin(t, one_daemon=False, env=(None, None), **options):
+    """A guest, and a VMM that waits for its memory, and what `migrate` needs. `env`: the daemons'."""
     t.options = {"memfd": True, "working_set": "16M", **options}
-    t.a = t.daemon("a")
-    t.b = t.a if one_daemon else t.daemon("b")
+    t.a = t.daemon("a", env=env[0])
+    t.b = t.a if one_daemon else t.daemon("b", env=env[1])
     src = t.vmm(t.a, **t.options)
     t.assert_runs(src)
     return src, successor(t, src)
@@ -161,6 +161,21 @@ def test_workers_killed(t):
         t.assert_failed(dst)
         t.assert_untouched(src)
         t.check(dst.wait_exit() == 1, "the new VMM gives up")
+        t.assert_memory_verified(src, rounds=2 * src.mem.detail(1))
+        src.kill()
+        t.a.kill()
+        t.b.kill()
+
+
+def test_workers_killed_between_steps(t):
+    """The memory was described, and is not yet taken; or it is taken, and the guest is not."""
+    for n, point in enumerate(("cpr.memory-described", "cpr.memory-taken")):
+        env = {"MIGD_FAULT": f"{point}=kill"}
+        src, dst = begin(t, env=(env, None) if n == 0 else (None, env))
+        dst.command("migrate-incoming", {"channels": hand_over(t, src, dst), "exit-on-error": False})
+        t.assert_failed(src)
+        t.check(dst.wait_exit() == 1, "the new VMM gives up")
+        t.assert_untouched(src)
         t.assert_memory_verified(src, rounds=2 * src.mem.detail(1))
         src.kill()
         t.a.kill()
