@@ -106,6 +106,21 @@ void migration_apply_share(struct migration *m, uint64_t bps)
 	atomic_store(&m->background.share_bps, bps);
 }
 
+struct report report_of(const struct migration *m, enum link_type type)
+{
+	struct report r = { .type = type,
+			    .status = m->status,
+			    .error = m->error,
+			    .has_handover = m->has_handover,
+			    .handover = m->handover,
+			    .in_doubt = m->in_doubt,
+			    .guest_runs_here = m->guest_runs_here };
+
+	memcpy(r.handover_id, m->handover_id, sizeof(r.handover_id));
+	memcpy(r.connected, m->connected, sizeof(r.connected));
+	return r;
+}
+
 /* Queue a report of the state as it is now. Lock held: until it is released the report is the caller's, too. NULL: no memory. */
 static struct report *queue(struct migration *m, enum link_type type, uint64_t number)
 {
@@ -113,15 +128,8 @@ static struct report *queue(struct migration *m, enum link_type type, uint64_t n
 
 	if (!r) /* the state itself is kept: the next report tells it */
 		return NULL;
-	*r = (struct report){ .type = type,
-			      .number = number,
-			      .status = m->status,
-			      .error = m->error,
-			      .has_handover = m->has_handover,
-			      .handover = m->handover,
-			      .in_doubt = m->in_doubt };
-	memcpy(r->handover_id, m->handover_id, sizeof(r->handover_id));
-	memcpy(r->connected, m->connected, sizeof(r->connected));
+	*r = report_of(m, type);
+	r->number = number;
 	if (m->last)
 		m->last->next = r;
 	else

@@ -56,20 +56,13 @@ void report_now(struct migration *m, struct report *ret)
 {
 	LOCK_SCOPE(&m->lock);
 
-	*ret = (struct report){ .type = m->done ? LINK_DONE : LINK_STATE,
-				.status = m->status,
-				.error = m->error,
-				.has_handover = m->has_handover,
-				.handover = m->handover,
-				.in_doubt = m->in_doubt };
-	memcpy(ret->handover_id, m->handover_id, sizeof(ret->handover_id));
-	memcpy(ret->connected, m->connected, sizeof(ret->connected));
+	*ret = report_of(m, m->done ? LINK_DONE : LINK_STATE);
 }
 
 json_t *report_to_json(struct migration *m, struct report *r)
 {
 	char id[2 * ATTACH_ID_LEN + 1];
-	struct worker_outcome outcome = { .guest_runs_here = m->guest_runs_here };
+	struct worker_outcome outcome = { .guest_runs_here = r->guest_runs_here };
 	struct worker_pass pass = pass_describe(&r->pass);
 	struct worker_admit admit = { .ticket = (uint32_t)r->number };
 	struct migration_decision decision = decision_describe(&r->decision);

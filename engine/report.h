@@ -19,7 +19,11 @@ struct report {
 	struct decision decision;	/* DECISION */
 	struct pass_begin pass;		/* PASS */
 	char connected[CONNECTED_MAX];	/* STATE: the source's address, or empty */
+	bool guest_runs_here;		/* DONE */
 };
+
+/* The state as it is now. Lock held. */
+struct report report_of(const struct migration *m, enum link_type type);
 
 /* The oldest report; the caller frees it. NULL: none. */
 struct report *report_take(struct migration *m);
