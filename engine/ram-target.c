@@ -178,7 +178,7 @@ static int record_block(struct ram_target *t, uint64_t flags)
 		return in_fail(t->in, -EBADMSG, "section 'ram': field 'block': a page of '%s', which is shared "
 			       "memory here: x-ignore-shared must be on on both sides, and the VMMs must "
 			       "agree on what is shared", name);
-	t->last->named = true;
+	atomic_store_explicit(&t->last->named, true, memory_order_relaxed);
 	return 0;
 }
 

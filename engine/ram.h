@@ -3,6 +3,7 @@
 #ifndef MIGD_ENGINE_RAM_H
 #define MIGD_ENGINE_RAM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +27,7 @@ struct ram_file {
 	uint32_t flags;		/* enum attach_ram_flag */
 	bool ignored;		/* x-ignore-shared: both sides have it; neither sent, nor cleared, nor received */
 
-	bool named;		/* destination: there was a record of it */
+	atomic_bool named;	/* destination: there was a record of it; set by who reads the stream, or urgent pages */
 	bool handed;		/* destination: another VMM's memory, which it still uses: never written here */
 
 	struct dirty_map hints;	/* shared with the library: pages that need not be sent; source, bits NULL: none */
