@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "vmm/control.h"
+#include "vmm/io.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
 #include "vmm/poison.h"
@@ -80,6 +81,7 @@ static int run(const struct options *opt)
 		(void)fflush(NULL);
 		_exit(status);
 	}
+	io_stop(m.io); /* devices tell the library what they wrote */
 	migd_guest_free(m.guest);
 	m.guest = NULL;
 	m.vcpus = vcpus_free(m.vcpus);
