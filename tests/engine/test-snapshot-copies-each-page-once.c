@@ -305,11 +305,23 @@ static void odd_pages_are_refused(void **state)
 	world_free(w);
 }
 
+/* Of an image that is lost nobody looks at what still comes. */
+static int any_copies(void *opaque, struct ram_file *b, uint64_t page, uint64_t n, const uint8_t *data, struct merr *err)
+{
+	(void)opaque;
+	(void)b;
+	(void)page;
+	(void)n;
+	(void)data;
+	(void)err;
+	return 0;
+}
+
 /* Writes where the table of RAM has no block: the image is lost, and nobody is left waiting. */
 static void writes_elsewhere_are_told(void **state)
 {
 	struct world *w = world_new();
-	const struct snapshot_sink sink = { .copies = copies, .zeros = zeros, .opaque = w };
+	const struct snapshot_sink sink = { .copies = any_copies, .zeros = zeros, .opaque = w };
 	struct snapshot_memory *m = protect(w);
 	struct merr err = MERR_INIT;
 

@@ -7,6 +7,7 @@
 /* SOURCES: vm.c peer.c */
 /* LABELS: kvm */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,17 +22,31 @@
 
 static const uint8_t id[ATTACH_ID_LEN] = { 1, 2, 3 };
 
-/* What the device heard, a letter each: see the callbacks. Service thread, then the test behind a reply. */
+/* What the device heard, a letter each: see the callbacks. Written by the service thread. */
 static char heard[64];
+static pthread_mutex_t heard_lock = PTHREAD_MUTEX_INITIALIZER;
 static int load_result;
 static uint8_t *area;
 
 static void hear(char what)
 {
-	size_t len = strlen(heard);
+	size_t len;
 
-	assert_true(len < sizeof(heard) - 1);
-	heard[len] = what;
+	(void)pthread_mutex_lock(&heard_lock);
+	len = strlen(heard);
+	if (len < sizeof(heard) - 1)
+		heard[len] = what;
+	(void)pthread_mutex_unlock(&heard_lock);
+}
+
+static void assert_heard(const char *all)
+{
+	char copy[sizeof(heard)];
+
+	(void)pthread_mutex_lock(&heard_lock);
+	memcpy(copy, heard, sizeof(copy));
+	(void)pthread_mutex_unlock(&heard_lock);
+	assert_string_equal(copy, all);
 }
 
 static int setup(void *opaque)
@@ -226,7 +241,7 @@ static void test_the_source_in_turn(void **state)
 	MUST(&f, peer_handover(&f.peer, ATTACH_RETIRE, id, NULL));
 	peer_wait_state(&f.peer, HANDOVER_RETIRED);
 	end(&f);
-	assert_string_equal(heard, "sicM");
+	assert_heard("sicM");
 }
 
 static void test_the_source_goes_on(void **state)
@@ -238,19 +253,19 @@ static void test_the_source_goes_on(void **state)
 	assert_int_equal(ask_setup(&f, 0), 0);
 	MUST(&f, peer_handover(&f.peer, ATTACH_MIG_ABORT, id, NULL));
 	end(&f);
-	assert_string_equal(heard, "sS");
+	assert_heard("sS");
 
 	begin_source(&f);
 	assert_int_equal(ask_setup(&f, 0), 0);
 	peer_hang_up(&f.peer);
 	peer_wait_state(&f.peer, HANDOVER_RUNNING);
 	end(&f);
-	assert_string_equal(heard, "sS");
+	assert_heard("sS");
 
 	begin_source(&f); /* not set up: nothing to clean up */
 	MUST(&f, peer_handover(&f.peer, ATTACH_MIG_ABORT, id, NULL));
 	end(&f);
-	assert_string_equal(heard, "");
+	assert_heard("");
 }
 
 static void test_out_of_turn_on_the_source(void **state)
@@ -267,7 +282,7 @@ static void test_out_of_turn_on_the_source(void **state)
 	REFUSED(ask_read(&f, 0, true), "not stopped");
 	REFUSED(ask_read(&f, 7, false), "field 'index'");
 	REFUSED(ask_load(&f, 2, ATTACH_LIVE_START, 0), "not possible");
-	assert_string_equal(heard, "s");
+	assert_heard("s");
 	end(&f);
 }
 
@@ -283,7 +298,7 @@ static void test_the_target_in_turn(void **state)
 	MUST(&f, peer_handover(&f.peer, ATTACH_MIG_ABORT, id, NULL));
 	peer_wait_state(&f.peer, HANDOVER_DISCARDED);
 	end(&f);
-	assert_string_equal(heard, "bldD");
+	assert_heard("bldD");
 }
 
 static void test_the_target_runs(void **state)
@@ -301,7 +316,7 @@ static void test_the_target_runs(void **state)
 	MUST(&dst, peer_handover(&dst.peer, ATTACH_ACTIVATE, id, NULL));
 	end(&dst);
 	fixture_end(&src);
-	assert_string_equal(heard, "bdA");
+	assert_heard("bdA");
 }
 
 static void test_out_of_turn_on_the_target(void **state)
@@ -323,9 +338,9 @@ static void test_out_of_turn_on_the_target(void **state)
 	REFUSED(ask_load(&f, 2, ATTACH_LIVE_CHUNK, 5), "device 'large' instance 0: load");
 	assert_int_equal(ask_load(&f, 2, ATTACH_LIVE_END, 0), 0);
 	REFUSED(ask_load(&f, 2, ATTACH_LIVE_END, 0), "not being loaded");
-	assert_string_equal(heard, "bld");
+	assert_heard("bld");
 	end(&f);
-	assert_string_equal(heard, "bldD");
+	assert_heard("bldD");
 }
 
 int main(void)
