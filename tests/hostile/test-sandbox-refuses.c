@@ -150,6 +150,7 @@ CALL(reboot, syscall(SYS_reboot, 0, 0, 0, NULL))
 CALL(set_clock, syscall(SYS_clock_settime, -1, NULL))
 CALL(type_into_terminal, syscall(SYS_ioctl, -1, 0x5412 /* TIOCSTI */, NULL))
 CALL(kvm, syscall(SYS_ioctl, -1, 0xae01 /* KVM_CREATE_VM */, NULL))
+CALL(uffd_new, syscall(SYS_ioctl, -1, 0xaa00 /* USERFAULTFD_IOC_NEW */, 0))
 CALL(uffd_copy, syscall(SYS_ioctl, -1, 0xc028aa03 /* UFFDIO_COPY */, NULL))
 CALL(uffd_register, syscall(SYS_ioctl, -1, 0xc020aa00 /* UFFDIO_REGISTER */, NULL))
 CALL(dumpable, prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
@@ -203,7 +204,7 @@ static const struct row {
 	ROW(lease, ALL(KILLED)), ROW(mount, ALL(KILLED)), ROW(umount, ALL(KILLED)), ROW(fsopen, ALL(KILLED)),
 	ROW(pivot_root, ALL(KILLED)), ROW(chroot, ALL(KILLED)), ROW(module, ALL(KILLED)), ROW(kexec, ALL(KILLED)),
 	ROW(reboot, ALL(KILLED)), ROW(set_clock, ALL(KILLED)),
-	ROW(type_into_terminal, ALL(EPERM)), ROW(kvm, ALL(EPERM)), ROW(uffd_copy, ALL(KILLED)), ROW(uffd_register, ALL(KILLED)),
+	ROW(type_into_terminal, ALL(EPERM)), ROW(kvm, ALL(EPERM)), ROW(uffd_new, ALL(EPERM)), ROW(uffd_copy, ALL(KILLED)), ROW(uffd_register, ALL(KILLED)),
 	ROW(dumpable, { EPERM, KILLED, KILLED }), ROW(tracer, { EPERM, KILLED, KILLED }),
 	ROW(capset, ALL(KILLED)), ROW(setuid, ALL(KILLED)), ROW(setgroups, ALL(KILLED)), ROW(setrlimit, ALL(KILLED)),
 	ROW(prlimit_set, ALL(KILLED)), ROW(prlimit_other, ALL(KILLED)), ROW(priority_other, ALL(KILLED)),
