@@ -90,7 +90,8 @@ static void dismiss(struct visitor *v, const struct merr *err)
 	int pid = 0;
 	unsigned int uid = 0, gid;
 
-	(void)conn_peer(v->conn, &pid, &uid, &gid);
+	if (v->conn)
+		(void)conn_peer(v->conn, &pid, &uid, &gid);
 	log_event(LOG_EVENT_VMM_REFUSED, LOG_NOTICE, "a VMM was not attached pid=%d uid=%u: %s", pid, uid, merr_msg(err));
 	(void)visitor_free(v);
 	if (call)
@@ -244,7 +245,7 @@ static int answer_hello(struct guest *g, const struct conn_msg *m, struct merr *
 	return r < 0 ? merr_set_errno(err, r, "cannot answer HELLO") : 0;
 }
 
-/* V becomes the connection of a guest. On success V has no conn any more. */
+/* V becomes the connection of a guest. V has no conn any more then, nor if the guest's VMM left before it was answered. */
 static int admit(struct visitor *v, struct conn_msg *m, struct merr *err)
 {
 	struct attach_hello h;

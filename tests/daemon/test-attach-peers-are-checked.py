@@ -115,6 +115,20 @@ def test_many_silent_vmms(t):
     attached(daemon)
 
 
+def test_gone_after_hello(t):
+    """It says a proper HELLO and does not wait for the answer, again and again."""
+    daemon = t.daemon("a")
+    page = attach_peer.decision_page()
+    for n in range(500):
+        peer = Peer(daemon)
+        peer.send(HELLO, peer.hello_body(f"brief-{n}"), [page])
+        peer.close()
+    t.check(daemon.qmp.command("query-guests") is not None and daemon.running(), "the daemon lives")
+    wait_until(lambda: daemon.qmp.command("query-guests") == [], "they are forgotten")
+    t.check("did not take the answer" in daemon.log_text(), "one was gone before it was answered")
+    attached(daemon)
+
+
 def test_names_are_unique(t):
     daemon = t.daemon("a")
     first = attached(daemon)
