@@ -27,7 +27,7 @@ static int check_row(const struct ram *ram, const struct attach_ram_block *row, 
 	if (!row->name[0] || row->len == 0 || row->len % WIRE_PAGE_SIZE ||
 	    row->fd_offset % WIRE_PAGE_SIZE || !add_ok(row->fd_offset, row->len, &end))
 		return merr_set(err, -EBADMSG, "RAM block '%s': bad length or offset", row->name);
-	if (row->page_size < WIRE_PAGE_SIZE || row->page_size & (row->page_size - 1))
+	if (row->page_size < WIRE_PAGE_SIZE || row->page_size & (row->page_size - 1) || row->len % row->page_size)
 		return merr_set(err, -EBADMSG, "RAM block '%s': bad page size %" PRIu64, row->name,
 				row->page_size);
 	if (fstat(fd, &st) < 0)
