@@ -83,16 +83,24 @@ static struct visitor *visitor_free(struct visitor *v)
 	return NULL;
 }
 
-/* Send it away. ERR goes to the log, and to whoever asked for it by guest-attach. */
-static void dismiss(struct visitor *v, const struct merr *err)
+static void tell_refused(const struct visitor *v, const struct merr *err)
 {
-	struct qmp_call *call = v->call;
 	int pid = 0;
 	unsigned int uid = 0, gid;
 
 	if (v->conn)
 		(void)conn_peer(v->conn, &pid, &uid, &gid);
 	log_event(LOG_EVENT_VMM_REFUSED, LOG_NOTICE, "a VMM was not attached pid=%d uid=%u: %s", pid, uid, merr_msg(err));
+}
+
+/* Send it away. ERR goes to the log, and to whoever asked for it by guest-attach. */
+static void dismiss(struct visitor *v, const struct merr *err)
+{
+	struct qmp_call *call = v->call;
+
+	/* Without a connection it was a guest for a moment, and its end is told already. */
+	if (v->conn)
+		tell_refused(v, err);
 	(void)visitor_free(v);
 	if (call)
 		qmp_fail(call, err);
