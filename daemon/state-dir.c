@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -41,14 +40,17 @@ static int open_dir(int parent, const char *name, int *ret, struct merr *err)
 	return 0;
 }
 
+/* A lock of this process alone: one of the descriptor's would be kept by a worker that is just being started when this one dies. */
 static int take_lock(int dir, const char *path, int *ret, struct merr *err)
 {
+	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
 	*ret = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (*ret < 0)
 		return merr_set_errno(err, -errno, "cannot open '%s/lock'", path);
-	if (flock(*ret, LOCK_EX | LOCK_NB) == 0)
+	if (fcntl(*ret, F_SETLK, &all) == 0)
 		return 0;
-	if (errno == EWOULDBLOCK)
+	if (errno == EAGAIN || errno == EACCES)
 		return merr_set(err, -EBUSY,
 				"another migd uses the state directory '%s': stop it, or give this "
 				"one its own with "
