@@ -296,6 +296,9 @@ static void settle(struct target *t, struct settlement *s)
 			postcopy_target_lost(t);
 			return;
 		}
+		/* It may migrate on from here: who still asks is answered without its library. */
+		if (s->runs)
+			guest_link_done(&t->guest);
 		if ((s->runs || s->told) && s->deadline_ns == DEADLINE_NONE)
 			s->deadline_ns = clock_now_ns() + LINGER_NS;
 		w = settle_wait(t, s, silent_ns);
