@@ -383,6 +383,8 @@ void migration_finish(struct migration *m, enum migration_status status, const s
 		status = MIGRATION_STATUS_CANCELLED;
 	m->orphaned = false;
 	m->worker = worker_free(m->worker);
+	if (m->in_doubt)
+		migration_set_handover(m, m->handover_id, migration_phase(m), NULL, false);
 	(void)migration_set_status(m, status);
 	migration_retire(m);
 }
