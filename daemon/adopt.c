@@ -166,6 +166,11 @@ static int take_over(struct daemon *d, const struct journal *j, struct merr *err
 		settle_expect_adopt(m);
 		return 0;
 	}
+	if (j->outgoing && history_says_completed(d->history, j->id)) {
+		m->status = MIGRATION_STATUS_COMPLETED;
+		migration_retire(m);
+		return 0;
+	}
 	log_notice("the worker of a former daemon's migration is gone: %s guest='%s' mig=%s",
 		   merr_msg(&why), j->guest, j->id);
 	/* Whether the source was told LOADED is not known: somebody has to be there if it asks. */

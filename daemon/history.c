@@ -226,6 +226,16 @@ void history_resume(struct history *h, struct migration *m)
 	record_take_over(m, r);
 }
 
+bool history_says_completed(const struct history *h, const char *id)
+{
+	struct merr err = MERR_INIT;
+	struct record *r = NULL;
+	bool completed = read_record(h, id, &r, &err) == 0 && r->data.status == MIGRATION_STATUS_COMPLETED;
+
+	(void)record_free(r);
+	return completed;
+}
+
 /* ---- reading what there is ---- */
 
 /* The daemon that wrote it was killed, or the host: whoever went on with the migration did not know it. */

@@ -28,6 +28,8 @@ void history_save(struct history *h, struct migration *m);
 void history_end(struct history *h, struct migration *m);
 /* M was a former daemon's: so is its record, if there is one. */
 void history_resume(struct history *h, struct migration *m);
+/* What a former daemon wrote about migration ID is that it completed. */
+bool history_says_completed(const struct history *h, const char *id);
 
 struct history_filter {
 	const char *guest;	      /* NULL: all */

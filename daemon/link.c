@@ -22,6 +22,7 @@
 #include "daemon/decisions.h"
 #include "daemon/greet.h"
 #include "daemon/guest.h"
+#include "daemon/history.h"
 #include "daemon/json.h"
 #include "daemon/migration.h"
 #include "daemon/peer.h"
@@ -489,6 +490,9 @@ static int on_done(struct migration *m, json_t *body, struct merr *err)
 		end_by_outcome(m, o.guest_runs_here);
 		log_debug("migration is over guest='%s' mig=%s guest-runs-here=%d", m->guest->name,
 			  m->id, o.guest_runs_here);
+		/* The worker lets go of it then. */
+		if (m->record && !migration_running(m))
+			history_save(m->guest->daemon->history, m);
 		tell_worker(m, LINK_FINISHED, NULL, NULL, 0);
 		compared = m == g->migration && m->preflight_only && m->status == MIGRATION_STATUS_NONE;
 		settle_dismiss_worker(m);
