@@ -331,6 +331,43 @@ static void disk_notices_a_damaged_sector(void **state)
 	await_text("word of sector at 0x29");
 }
 
+static void start_soak(void)
+{
+	make("soak", 1,
+	     &(struct payload_param){ .working_set_bytes = WORKING_SET_BYTES, .arg = { 8 } });
+	bare_vm_add_disk(vm, 1 << 20);
+	bare_vm_start(vm);
+	bare_vm_await(vm,
+		      result->detail[0] >= 3 && result->detail[3] >= 3 && result->detail[4] > 0);
+	assert_no_failure();
+}
+
+static void soak_notices_a_damaged_page(void **state)
+{
+	(void)state;
+	start_soak();
+	bare_vm_pause(vm);
+	*(uint64_t *)bare_vm_memory(vm, PAYLOAD_WORK_GPA + 5 * 4096) += 1;
+	bare_vm_resume(vm);
+	await_text("head of page at 0x5");
+}
+
+static void soak_notices_a_damaged_block(void **state)
+{
+	(void)state;
+	start_soak();
+	bare_vm_await(vm, (bare_vm_damage_disk(vm, 5 * 4096 + 1600), result->failures > 0));
+	await_text("byte of disk at 0x5640");
+}
+
+static void soak_notices_kvmclock_going_back(void **state)
+{
+	(void)state;
+	start_soak();
+	bare_vm_set_clock(vm, 1000);
+	await_text("kvmclock went back, vCPU at 0x0");
+}
+
 static void disk_fails_where_there_is_none(void **state)
 {
 	(void)state;
@@ -410,6 +447,9 @@ int main(void)
 		VM_TEST(disk_writes_and_verifies),
 		VM_TEST(disk_notices_a_damaged_sector),
 		VM_TEST(disk_fails_where_there_is_none),
+		VM_TEST(soak_notices_a_damaged_page),
+		VM_TEST(soak_notices_a_damaged_block),
+		VM_TEST(soak_notices_kvmclock_going_back),
 		VM_TEST(poweroff_powers_off),
 		VM_TEST(reset_remembers_how_often),
 		VM_TEST(panic_ends_in_a_triple_fault),

@@ -22,29 +22,12 @@
  */
 #include "vmm/payloads/lib/cpu.h"
 #include "vmm/payloads/lib/irq.h"
+#include "vmm/payloads/lib/kvmclock.h"
 #include "vmm/payloads/lib/runtime.h"
 
 const char payload_name[] = "clock";
 
 #define SILENT_SECONDS 5
-
-/*
- * Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: the page that KVM keeps for one
- * vCPU.
- */
-#define MSR_KVM_SYSTEM_TIME 0x4b564d01
-#define SYSTEM_TIME_ENABLE  1
-
-struct system_time {
-	uint32_t version; /* odd while KVM changes the rest */
-	uint32_t pad;
-	uint64_t tsc_timestamp;
-	uint64_t nanoseconds;
-	uint32_t tsc_to_ns_mul;
-	int8_t tsc_shift;
-	uint8_t flags;
-	uint8_t pad2[2];
-};
 
 /* A timer as vCPU 0 sees it. */
 struct timer {
@@ -60,33 +43,6 @@ static struct timer timers[] = {
 	[TIMER_APIC] = { .lost = "no APIC timer interrupt, PIT ticks", .hz = 1000 },
 };
 
-/* A cache line each. */
-static __attribute__((aligned(64))) struct system_time system_times[PAYLOAD_MAX_VCPUS][2];
-
-static uint64_t scale(const volatile struct system_time *st, uint64_t tsc_delta)
-{
-	if (st->tsc_shift < 0)
-		tsc_delta >>= -st->tsc_shift;
-	else
-		tsc_delta <<= st->tsc_shift;
-	return (uint64_t)((unsigned __int128)tsc_delta * st->tsc_to_ns_mul >> 32);
-}
-
-static uint64_t kvmclock(unsigned int vcpu)
-{
-	const volatile struct system_time *st = &system_times[vcpu][0];
-	uint32_t version;
-	uint64_t ns;
-
-	do {
-		version = st->version;
-		barrier();
-		ns = st->nanoseconds + scale(st, rdtsc() - st->tsc_timestamp);
-		barrier();
-	} while ((version & 1) || version != st->version);
-	return ns;
-}
-
 static void note_longest(unsigned int detail, uint64_t ns)
 {
 	if (ns > result->detail[detail])
@@ -97,7 +53,7 @@ static void note_tick(unsigned int which)
 {
 	struct timer *t = &timers[which];
 	struct timer *other = &timers[!which];
-	uint64_t now = kvmclock(0);
+	uint64_t now = kvmclock_now(0);
 	uint64_t since = t->last_ns ? now - t->last_ns : 0;
 
 	result->detail[2 + which]++;
@@ -150,7 +106,7 @@ static void check_readings(unsigned int vcpu, const struct readings *last,
 	if (vcpu != 0)
 		return;
 	if (now->tsc > last->tsc)
-		note_longest(0, scale(&system_times[0][0], now->tsc - last->tsc));
+		note_longest(0, kvmclock_scale(now->tsc - last->tsc));
 	if (now->ns > last->ns)
 		note_longest(1, now->ns - last->ns);
 	result->detail[6] = now->ns;
@@ -161,8 +117,8 @@ void payload_main(unsigned int vcpu)
 	bool sleeps = payload_arg(0, 0) == 1;
 	struct readings last, now;
 
-	wrmsr(MSR_KVM_SYSTEM_TIME, (uint64_t)&system_times[vcpu][0] | SYSTEM_TIME_ENABLE);
-	last = (struct readings){ .tsc = rdtsc(), .ns = kvmclock(vcpu) };
+	kvmclock_open(vcpu);
+	last = (struct readings){ .tsc = rdtsc(), .ns = kvmclock_now(vcpu) };
 	start_timers(vcpu);
 	if (!sleeps)
 		interrupts_on();
@@ -171,7 +127,7 @@ void payload_main(unsigned int vcpu)
 			interrupt_wait();
 		else
 			payload_beat(vcpu);
-		now = (struct readings){ .tsc = rdtsc(), .ns = kvmclock(vcpu) };
+		now = (struct readings){ .tsc = rdtsc(), .ns = kvmclock_now(vcpu) };
 		check_readings(vcpu, &last, &now);
 	}
 }
