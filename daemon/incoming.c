@@ -94,6 +94,14 @@ void incoming_note_address(struct migration *m)
 			 m->id, addr_format(&m->listen_addr, text, sizeof(text)));
 }
 
+void incoming_forget_address(struct migration *m)
+{
+	/* What a client passed is the client's. */
+	if (m->has_listen_addr && m->addr.type != ADDR_FD)
+		sock_remove(&m->listen_addr);
+	m->has_listen_addr = false;
+}
+
 static void on_listening(void *opaque, int fd, const struct merr *err)
 {
 	struct migration *m = opaque;

@@ -29,4 +29,7 @@ void incoming_start(struct guest *g, const char *uri, const struct addr *addr, b
 /* M's listen_fd, as query-migrate shows it; also if that was passed. */
 void incoming_note_address(struct migration *m);
 
+/* Nobody is to come there any more: the file of a Unix socket that was made for M goes. */
+void incoming_forget_address(struct migration *m);
+
 #endif

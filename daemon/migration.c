@@ -25,6 +25,7 @@
 #include "daemon/foretell.h"
 #include "daemon/guest.h"
 #include "daemon/history.h"
+#include "daemon/incoming.h"
 #include "daemon/journal.h"
 #include "daemon/preflight.h"
 #include "daemon/publication.h"
@@ -195,8 +196,10 @@ void migration_release(struct migration *m)
 	m->stream_fd = close_fd(m->stream_fd);
 	m->direct_fd = close_fd(m->direct_fd);
 	m->library_fd = close_fd(m->library_fd);
+	/* Otherwise the next daemon goes on with it. */
+	if (!m->worker && !migration_running(m))
+		incoming_forget_address(m);
 	m->listen_fd = close_fd(m->listen_fd);
-	m->has_listen_addr = false;
 	m->publication = publication_done(m->publication, !is_written_for_nothing(m));
 	if (m->journaled)
 		journal_forget(m);

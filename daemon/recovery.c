@@ -189,6 +189,7 @@ static void on_listening(void *opaque, int fd, const struct merr *err)
 		err = &own;
 	}
 	if (fd >= 0) {
+		incoming_forget_address(m);
 		close_fd(m->listen_fd);
 		fdstore_drop("listen", m->id);
 		m->listen_fd = fd;

@@ -166,6 +166,14 @@ static int unlink_stale_socket(const struct addr *a, const struct sock_target *t
 	return unlink(a->path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+void sock_remove(const struct addr *a)
+{
+	struct stat st;
+
+	if (a->type == ADDR_UNIX && !a->abstract && lstat(a->path, &st) == 0 && S_ISSOCK(st.st_mode))
+		(void)unlink(a->path);
+}
+
 static void set_port(struct sock_target *t, unsigned int port)
 {
 	if (t->family == AF_INET)

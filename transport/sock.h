@@ -26,6 +26,9 @@ int sock_connect_result(const struct addr *a, int fd, struct merr *err);
 int sock_listen(const struct addr *a, const struct sock_target *targets, size_t n, int *ret_fd,
 		struct merr *err);
 
+/* Remove the file of a Unix socket that was listened on; other addresses have none. */
+void sock_remove(const struct addr *a);
+
 /* The address a listening socket really has: the port that 0 or a range became. */
 int sock_local_addr(int fd, struct addr *ret);
 /* The peer of a connected socket as text: "127.0.0.1:39022", "vsock:3:1025", "unix"; never fails. Returns BUF. */
