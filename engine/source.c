@@ -388,10 +388,13 @@ static void take_back(struct source *s)
 	report_error(s->m, status, &s->err);
 	/* The library has its guest back, and may begin another migration. */
 	guest_link_done(&s->guest);
+	/* It said itself that it failed. */
+	if (s->err.code == -EREMOTEIO)
+		return;
 	/* A target that waits for COMMIT is told, as is one that waits for another connection. */
 	if (s->stream_ended)
 		source_tell_abort(s);
-	else if (s->resumes && s->err.code != -EREMOTEIO)
+	else if (s->resumes)
 		source_tell_given_up(s);
 }
 

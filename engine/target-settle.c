@@ -24,6 +24,9 @@
 /* How long a worker waits for SETTLED after ACTIVE, or for an ASK once the guest was discarded. */
 #define LINGER_NS (3600 * NS_PER_SEC)
 
+/* The same where the source may have nothing to ask. */
+#define SHORT_LINGER_NS (60 * NS_PER_SEC)
+
 /* A source that has nothing to say for so long may have lost this connection and be trying another one. */
 #define SILENCE_MS 3000
 
@@ -319,4 +322,12 @@ bool target_settle(struct target *t, bool runs)
 
 	settle(t, &s);
 	return s.runs;
+}
+
+void target_settle_discarded(struct target *t)
+{
+	struct settlement s = { .told = true, .deadline_ns = clock_now_ns() + SHORT_LINGER_NS };
+
+	target_disconnect(t);
+	settle(t, &s);
 }

@@ -423,6 +423,13 @@ static void fail(struct target *t)
 	target_say_goodbye(t);
 }
 
+/* Whether the source may believe that the guest was loaded here: nothing but the connection is wrong, and all was on its way. */
+static bool source_may_ask(const struct target *t)
+{
+	return t->begun && t->hello.peer == PEER_MIGD && t->in && in_is_lost(t->in) && t->mark_ns != 0 &&
+	       reception_open(t->reception) && fd_wait(t->m->cancel_fd, POLLIN, -1, 0) < 0;
+}
+
 static int open_guest(struct target *t)
 {
 	int r;
@@ -482,7 +489,7 @@ static void succeed(struct target *t)
 void target_run(struct migration *m)
 {
 	struct target t = { .m = m };
-	bool fresh = m->start.mode == WORKER_MODE_FRESH, runs;
+	bool fresh = m->start.mode == WORKER_MODE_FRESH, runs, asked;
 	int r;
 
 	r = open_guest(&t);
@@ -496,8 +503,13 @@ void target_run(struct migration *m)
 		r = receive(&t);
 	else if (r == 0 && runs && !is_lazy(m))
 		succeed(&t);
+	asked = r < 0 && source_may_ask(&t);
 	if (r < 0)
 		fail(&t);
+	if (asked)
+		target_settle_discarded(&t);
+	else if (r < 0)
+		runs = false;
 	else if (!fresh && is_lazy(m))
 		runs = lazy_restore_succeed(&t);
 	else if (t.hello.peer == PEER_MIGD)

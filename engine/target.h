@@ -123,4 +123,10 @@ int target_call_activate(struct target *t, uint64_t *ret_us);
  */
 bool target_settle(struct target *t, bool runs);
 
+/*
+ * Discarded, for the connection was lost in the switchover: the source cannot know that it was not LOADED, and comes to say
+ * that it goes on. It is waited for, not for long.
+ */
+void target_settle_discarded(struct target *t);
+
 #endif

@@ -73,6 +73,22 @@ def test_loaded_lost_then_healed(t):
     wait_until(lambda: not src.daemon.workers(), "the source's worker ends")
 
 
+def test_package_lost_then_healed(t):
+    """The source cannot know that the target got too little to be LOADED: it comes back to tell, and neither side waits on."""
+    for action in "cut-before", "cut":
+        src, dst = t.pair(working_set="2M", name=action)
+        link = t.proxy(int(t.listen(dst).rpartition(":")[2]), rule=lambda d, n, c, a=action: a if n == "cmd-packaged" else None)
+        src.command("migrate", {"uri": link.uri})
+        wait_until(link.was_cut.is_set, "the link breaks at the package")
+        t.assert_failed(src)
+        link.heal()
+        t.assert_failed(dst)
+        for daemon in src.daemon, dst.daemon:
+            wait_until(lambda d=daemon: not d.workers(), f"the worker of {daemon.name} ends", 30)
+            daemon.kill()
+        t.assert_only_runs(src, dst)
+
+
 def test_loaded_lost_and_resolved(t):
     """An operator who knows need not wait for the link."""
     src, dst, _ = lose_loaded(t)
