@@ -151,6 +151,7 @@ static int take_offer(struct migd_guest_cpr *cpr, struct conn_msg *m, struct mer
 	struct attach_ram_offer offer;
 	int r;
 
+	cpr->seq = m->seq;
 	if (m->type != ATTACH_RAM_OFFER || m->reply_to)
 		return merr_set(err, -EBADMSG, "%s came instead of RAM_OFFER: is this a cpr channel?",
 				attach_type_name(m->type));
@@ -160,7 +161,6 @@ static int take_offer(struct migd_guest_cpr *cpr, struct conn_msg *m, struct mer
 	if (r < 0)
 		return r;
 	memcpy(cpr->handover_id, offer.handover_id, sizeof(cpr->handover_id));
-	cpr->seq = m->seq;
 	return 0;
 }
 
@@ -176,7 +176,8 @@ static int converse(struct migd_guest_cpr *cpr, int fd, struct merr *err)
 	r = fd_wait(conn_fd(cpr->conn), POLLIN, -1, clock_now_ns() + OFFER_TIMEOUT_NS);
 	if (r > 0)
 		r = conn_recv(cpr->conn, &m, err);
-	if (r <= 0 && !merr_is_set(err)) {
+	if (r == -ENOTCONN || (r <= 0 && !merr_is_set(err))) {
+		merr_clear(err);
 		cpr->conn = conn_free(cpr->conn);
 		return 0;
 	}
