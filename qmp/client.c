@@ -21,7 +21,6 @@ struct qmp_client {
 	uint64_t timeout_ns;	/* 0: none */
 	json_t *greeting;
 	json_t *events;		/* an array: kept ones, the oldest first */
-	uint64_t n_dropped_events;
 	uint64_t last_id;
 	struct qmp_parser parser;
 	uint8_t in[QMP_READ_BYTES];	/* [in_at, in_len) was not looked at yet */
@@ -180,12 +179,10 @@ static bool is_event(const json_t *object)
 /* Takes over EVENT. */
 static void keep_event(struct qmp_client *c, json_t *event)
 {
-	if (json_array_size(c->events) < QMP_CLIENT_MAX_EVENTS) {
+	if (json_array_size(c->events) < QMP_CLIENT_MAX_EVENTS)
 		(void)json_array_append_new(c->events, event);
-	} else {
-		c->n_dropped_events++;
+	else
 		json_decref(event);
-	}
 }
 
 static bool take_kept_event(struct qmp_client *c, json_t **ret)

@@ -3,7 +3,7 @@
  * A blocking QMP client: for migctl and tests.
  *
  * One thread. Events that arrive while an answer is awaited are kept (the oldest
- * QMP_CLIENT_MAX_EVENTS are, later ones are dropped and counted) and handed out by
+ * QMP_CLIENT_MAX_EVENTS are, later ones are dropped) and handed out by
  * qmp_client_next_event().
  */
 #ifndef MIGD_QMP_CLIENT_H
