@@ -185,6 +185,48 @@ static void what_is_no_qmp_server_is_said_to_be_none(void **state)
 		      -EREMOTEIO, "too many clients: there are 64 already");
 }
 
+static void what_makes_no_sense_is_no_answer(void **state)
+{
+	/* To another's request; then to this one, but neither a result nor an error. */
+	static const char *const lines[] = { GREETING, OK("1"), OK("99") "{\"id\": 2, \"error\": {\"class\": \"GenericError\"}}\r\n",
+					     "{\"id\": 3}\r\n", "{\"id\": 4, \"error\": 7}\r\n", NULL };
+	struct script s = { .lines = lines, .stay = true };
+	struct qmp_client *c = connect_to(&s);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct merr err = MERR_INIT;
+
+		assert_int_equal(qmp_client_execute(c, "x", NULL, NULL, &err), -EPROTO);
+		assert_non_null(strstr(merr_msg(&err), "the QMP server's answer makes no sense"));
+	}
+	end(&s, c);
+}
+
+/* A server that only tells does not fill the memory: what nobody asks for is counted, and goes. */
+static void events_beyond_the_limit_are_dropped(void **state)
+{
+	static const char event[] = "{\"event\": \"E\", \"timestamp\": {\"seconds\": 1, \"microseconds\": 0}}\r\n";
+	static char flood[(QMP_CLIENT_MAX_EVENTS + 20) * sizeof(event)];
+	const char *lines[] = { GREETING, OK("1"), flood, NULL };
+	struct script s = { .lines = lines, .stay = true };
+	struct qmp_client *c = connect_to(&s);
+	json_t *got;
+	unsigned int n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < QMP_CLIENT_MAX_EVENTS + 10; i++)
+		memcpy(flood + i * (sizeof(event) - 1), event, sizeof(event));
+	strcat(flood, OK("2"));
+	assert_int_equal(qmp_client_execute(c, "x", NULL, NULL, NULL), 0);
+	while (qmp_client_next_event(c, 0, &got, NULL) == 0) {
+		json_decref(got);
+		n++;
+	}
+	assert_int_equal(n, QMP_CLIENT_MAX_EVENTS);
+	end(&s, c);
+}
+
 static void descriptors_go_along(void **state)
 {
 	static const char *const lines[] = { GREETING, OK("1"), NULL };
@@ -243,6 +285,8 @@ int main(void)
 		cmocka_unit_test(a_silent_server_is_not_waited_for_longer_than_asked),
 		cmocka_unit_test(a_server_that_leaves_is_noticed),
 		cmocka_unit_test(what_is_no_qmp_server_is_said_to_be_none),
+		cmocka_unit_test(what_makes_no_sense_is_no_answer),
+		cmocka_unit_test(events_beyond_the_limit_are_dropped),
 		cmocka_unit_test(descriptors_go_along),
 		cmocka_unit_test(where_nobody_listens_is_said),
 	};
