@@ -238,11 +238,13 @@ static int sign(void *opaque, unsigned char *sig, size_t *ret_len, size_t max, c
 		*ret_len = needs;
 		return 1;
 	}
+	if (!h)
+		return 0;
 	if (len > TLS_TBS_MAX) {
 		(void)merr_set(h->err, -E2BIG, "TLS: a handshake of %zu bytes is to be signed; at most %d are", len, TLS_TBS_MAX);
 		return 0;
 	}
-	if (!h || h->tls->sign(h->tls->opaque, h->deadline_ns, &what, result, &n, h->err) < 0)
+	if (h->tls->sign(h->tls->opaque, h->deadline_ns, &what, result, &n, h->err) < 0)
 		return 0;
 	if (n > needs || n > max || n > sizeof(result)) {
 		(void)merr_set(h->err, -EBADMSG, "TLS: a signature of %zu bytes came for a key that makes %zu", n, needs);
