@@ -29,14 +29,16 @@ static EVP_PKEY *make_key(enum pki_key type)
 		return EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
 	case PKI_P384:
 		return EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-384");
-	default:
+	case PKI_ED25519:
 		return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	default:
+		return EVP_PKEY_Q_keygen(NULL, NULL, "ED448");
 	}
 }
 
 static const EVP_MD *digest_for(const EVP_PKEY *key)
 {
-	return EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256();
+	return EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448") ? NULL : EVP_sha256();
 }
 
 static void extend(X509 *x, X509 *issuer, int nid, const char *value)
@@ -74,11 +76,23 @@ static int write_crl(BIO *bio, const void *x)
 	return PEM_write_bio_X509_CRL(bio, x);
 }
 
+static void name_it(X509_NAME *name, const struct pki_wants *w)
+{
+	uint8_t unit[60];
+
+	if (!w->cn)
+		return;
+	memset(unit, 'u', sizeof(unit));
+	(void)X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const uint8_t *)"Example", -1, -1, 0);
+	for (unsigned int i = 0; i < w->n_units; i++)
+		assert_int_equal(X509_NAME_add_entry_by_txt(name, "OU", MBSTRING_UTF8, unit, sizeof(unit), -1, 0), 1);
+	(void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)w->cn, -1, -1, 0);
+}
+
 void pki_make(struct pki *p, const struct pki_wants *w)
 {
 	static long serial = 1;
 	const struct pki *issuer = w->ca ? w->ca : p;
-	X509_NAME *name;
 
 	p->key = make_key(w->type);
 	p->cert = X509_new();
@@ -88,9 +102,7 @@ void pki_make(struct pki *p, const struct pki_wants *w)
 	(void)X509_gmtime_adj(X509_getm_notBefore(p->cert), w->from_s);
 	(void)X509_gmtime_adj(X509_getm_notAfter(p->cert), w->to_s);
 	(void)X509_set_pubkey(p->cert, p->key);
-	name = X509_get_subject_name(p->cert);
-	(void)X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const uint8_t *)"Example", -1, -1, 0);
-	(void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)w->cn, -1, -1, 0);
+	name_it(X509_get_subject_name(p->cert), w);
 	(void)X509_set_issuer_name(p->cert, X509_get_subject_name(issuer->cert));
 	extend(p->cert, issuer->cert, NID_basic_constraints, w->ca ? "critical,CA:FALSE" : "critical,CA:TRUE");
 	extend(p->cert, issuer->cert, NID_key_usage,

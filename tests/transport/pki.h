@@ -13,12 +13,14 @@ enum pki_key {
 	PKI_P256,
 	PKI_P384,
 	PKI_ED25519,
+	PKI_ED448,
 };
 
 /* A certificate with its key; a CA if CA is NULL. Times are seconds from now. */
 struct pki_wants {
 	const struct pki *ca;
-	const char *cn;
+	const char *cn;		/* NULL: a subject without a name */
+	unsigned int n_units;	/* so many OUs of 60 bytes besides */
 	const char *san;	/* OpenSSL's syntax, or NULL */
 	const char *purpose;	/* extendedKeyUsage, or NULL */
 	enum pki_key type;

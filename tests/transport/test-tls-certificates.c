@@ -24,7 +24,7 @@
 #define DAY 86400L
 
 static struct {
-	struct pki ca, other_ca, server, client, early, late, stranger, for_clients, named;
+	struct pki ca, other_ca, server, client, early, late, stranger, for_clients, named, ed448;
 } the;
 
 static int make_all(void **state)
@@ -46,6 +46,7 @@ static int make_all(void **state)
 							.purpose = "clientAuth", .type = PKI_P256, .from_s = -DAY, .to_s = DAY });
 	pki_make(&the.named, &(struct pki_wants){ .ca = &the.ca, .cn = "host.example", .type = PKI_P256, .from_s = -DAY,
 						  .to_s = DAY });
+	pki_make(&the.ed448, &(struct pki_wants){ .ca = &the.ca, .cn = "ed448", .type = PKI_ED448, .from_s = -DAY, .to_s = DAY });
 	return 0;
 }
 
@@ -256,6 +257,33 @@ static void test_client_of_another_name_is_refused(void **state)
 	}
 }
 
+/* Nobody is authorized by half a name, which could be another's, or by none: not asked about at all. */
+static void test_client_without_a_whole_name_is_refused(void **state)
+{
+	static const struct pki_wants without[] = { { .cn = NULL }, { .cn = "long", .n_units = 20 } };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct pki_wants w = without[i];
+		struct side client, server;
+		struct pki odd;
+
+		w.ca = &the.ca;
+		w.purpose = "clientAuth";
+		w.type = PKI_P256;
+		w.from_s = -DAY;
+		w.to_s = DAY;
+		pki_make(&odd, &w);
+		side_x509(&client, false, &the.ca, &odd, "qemu.org");
+		side_x509(&server, true, &the.ca, &the.server, NULL);
+		server.dn_wanted = "";
+		sides_meet(&client, &server);
+		assert_string_equal(server.dn, "");
+		assert_refused(&client, &server, "the client's name is empty or too long", "");
+		pki_done(&odd);
+	}
+}
+
 static void test_clients_that_do_not_hold(void **state)
 {
 	const struct {
@@ -399,6 +427,34 @@ static void test_signature_that_does_not_come(void **state)
 	finish(&client, &server);
 }
 
+static int sign_too_much(void *opaque, uint64_t deadline_ns, const struct tls_to_sign *what, uint8_t *sig, size_t *ret_len,
+			 struct merr *err)
+{
+	(void)opaque;
+	(void)deadline_ns;
+	(void)what;
+	(void)err;
+	memset(sig, 'x', TLS_SIGNATURE_MAX);
+	*ret_len = TLS_SIGNATURE_MAX;
+	return 0;
+}
+
+static void test_signature_that_is_too_long(void **state)
+{
+	struct side client, server;
+
+	(void)state;
+	side_x509(&client, false, &the.ca, NULL, "qemu.org");
+	side_x509(&server, true, &the.ca, &the.server, NULL);
+	server.config.verify_peer = false;
+	server.config.sign = sign_too_much;
+	sides_meet(&client, &server);
+	assert_true(server.result < 0);
+	assert_string_equal(merr_msg(&server.err), "TLS: a signature of 1024 bytes came for a key that makes 256");
+	assert_true(client.result < 0);
+	finish(&client, &server);
+}
+
 static void test_no_version_in_common(void **state)
 {
 	struct side client, server;
@@ -442,6 +498,15 @@ static void assert_no_tls(struct side *s, const char *why)
 		fail_msg("'%s' is not about '%s'", merr_msg(&err), why);
 }
 
+static int admit(void *opaque, uint64_t deadline_ns, const char *dn, struct merr *err)
+{
+	(void)opaque;
+	(void)deadline_ns;
+	(void)dn;
+	(void)err;
+	return 0;
+}
+
 static void test_what_cannot_be_loaded(void **state)
 {
 	struct side s;
@@ -471,6 +536,12 @@ static void test_what_cannot_be_loaded(void **state)
 	side_x509(&s, true, &the.ca, &the.server, NULL);
 	s.config.min_version = "1.1";
 	assert_no_tls(&s, "TLS version '1.1'");
+	side_x509(&s, true, &the.ca, &the.ed448, NULL);
+	assert_no_tls(&s, "certificate 0: its key is none of RSA, EC and Ed25519");
+	side_x509(&s, true, &the.ca, &the.server, NULL);
+	s.config.verify_peer = false;
+	s.config.authorize = admit;
+	assert_no_tls(&s, "cannot be authorized whose certificates are not verified");
 }
 
 /* Of two certificates the peer gets one that it can use. */
@@ -500,12 +571,14 @@ int main(void)
 		cmocka_unit_test(test_client_without_certificate_where_none_is_wanted),
 		cmocka_unit_test(test_client_is_authorized_by_name),
 		cmocka_unit_test(test_client_of_another_name_is_refused),
+		cmocka_unit_test(test_client_without_a_whole_name_is_refused),
 		cmocka_unit_test(test_clients_that_do_not_hold),
 		cmocka_unit_test(test_servers_that_do_not_hold),
 		cmocka_unit_test(test_name_in_the_subject),
 		cmocka_unit_test(test_revoked),
 		cmocka_unit_test(test_authority_without_a_list),
 		cmocka_unit_test(test_signature_that_does_not_come),
+		cmocka_unit_test(test_signature_that_is_too_long),
 		cmocka_unit_test(test_no_version_in_common),
 		cmocka_unit_test(test_no_cipher_in_common),
 		cmocka_unit_test(test_what_cannot_be_loaded),
