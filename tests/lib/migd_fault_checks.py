@@ -21,7 +21,7 @@ from migd_process import SLOW, children, wait_until
 from migd_qmp import QmpError
 
 SETTLE_SECONDS = 90
-DOUBT_SECONDS = 45           # then an operator decides
+DOUBT_SECONDS = 20           # then an operator decides
 ENDED = ("none", "completed", "failed", "cancelled")
 UNTHROTTLED = 0.2            # of the beats a second that there were before; the throttle of these tests leaves 0.01
 OTHER = {"source": "target", "target": "source"}
@@ -192,11 +192,12 @@ def check_daemon(run, side, before):
             raise AssertionError(f"{daemon.label}: left in {folder}: {left}")
 
 
-def check_vmm(vmm, before):
+def check_vmm(vmm, before, n_workers):
+    """Each worker has a channel to it."""
     def left():
         with open(f"/proc/{vmm.pid}/maps") as f:
             maps = [line.split(None, 5)[5].strip() for line in f if DIRTY_MAP in line]
-        return surplus(vmm.fds(), before.fds[vmm.label]), maps, max(0, threads(vmm.pid) - before.vmm_threads)
+        return surplus(vmm.fds(), before.fds[vmm.label] + n_workers * ["socket"]), maps, max(0, threads(vmm.pid) - before.vmm_threads)
     try:
         wait_until(lambda: left() == ({}, [], 0), "", 20)
     except AssertionError:
@@ -213,7 +214,7 @@ def nothing_is_left(run, here, before):
         check_daemon(run, "target", before)
     check_daemon(run, "source", before)
     if here:
-        check_vmm(run.vmms[here], before)
+        check_vmm(run.vmms[here], before, len(workers_left(run)[here]))
 
 
 # ---- history ----

@@ -45,6 +45,10 @@ class Precopy:
         run.port = free_port()
         run.link = run.t.cleanup.enter_context(migd_fault_link.Link(run.port))
 
+    def env(self, run, who):
+        """What MIGD_FAULT has for one of run's WHO."""
+        return run.asked(who)
+
     def listen(self, run):
         return run.command("target", "migrate-incoming", {"uri": f"tcp:127.0.0.1:{run.port}", "exit-on-error": False})
 
@@ -99,13 +103,20 @@ class Cancelled(Precopy):
 
 
 class DaemonRestarts(Precopy):
-    """The source's daemon is succeeded in mid-migration; its successor is who gets to the point."""
+    """The source's daemon is succeeded in mid-migration."""
 
     before = ("stream.pass-sent", "source")
 
     def meanwhile(self, run, pid):
         run.kill_daemon("source")
-        run.succeed_daemon("source", env={"MIGD_FAULT": f"{run.point}={run.fault.action}"})
+        run.succeed_daemon("source", env=run.env("source"), ready=False)
+
+
+class DaemonSucceeds(DaemonRestarts):
+    """It is the successor that gets to the point, and not who was there first."""
+
+    def env(self, run, who):
+        return None if who == "source" and "source" not in run.orphans else run.asked(who)
 
 
 SCENARIOS = {
@@ -114,6 +125,7 @@ SCENARIOS = {
     "loaded-lost": LoadedLost(),
     "cancelled": Cancelled(),
     "daemon-restarts": DaemonRestarts(),
+    "daemon-succeeds": DaemonSucceeds(),
 }
 
 
@@ -130,7 +142,7 @@ PLACES = {
     "attach.channel-taken": [("precopy", "source"), ("precopy", "target")],
     **every("precopy", "source", "attach.memory-taken", "attach.begun", "attach.dirty-logging", "attach.state-saved"),
     **every("precopy", "target", "attach.memory-taken-there", "attach.begun-there", "attach.state-loaded"),
-    **every("daemon-restarts", "source", "attach.hello-answered"),
+    **every("daemon-succeeds", "source", "attach.hello-answered"),
 
     **every("precopy", "source-vmm", "library.opening", "library.memory-handed", "library.dirty-logging", "library.pausing",
            "library.paused", "library.state-saved", "library.releasing", "library.released", "library.retired"),
@@ -148,7 +160,8 @@ PLACES = {
     "link.done-received": [("precopy", "source"), ("precopy", "target")],
     "link.finished-received": [("precopy", "source"), ("precopy", "target")],
     **every("commit-lost", "source", "link.connect-asking", "link.connect-received"),
-    **every("daemon-restarts", "source", "link.adopt-sending", "link.adopt-received"),
+    **every("daemon-restarts", "source", "link.adopt-sending"),
+    **every("daemon-succeeds", "source", "link.adopt-received"),
 
     **every("precopy", "source", "stream.opened", "stream.setup-sent", "stream.pass-sent", "stream.pass-arrived",
            "stream.last-pass-sent", "stream.state-sent", "stream.ended"),

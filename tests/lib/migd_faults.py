@@ -109,12 +109,14 @@ class Run:
 
     def env(self, who):
         """The environment of one of WHO."""
-        asked = []
+        asked = [self.scenario.env(self, who)]
         if self.scenario.before and self.scenario.before[1] == who:
             asked.append(f"{self.scenario.before[0]}=stop")
-        if self.who == who:
-            asked.append(f"{self.point}={self.fault.action}")
+        asked = [a for a in asked if a]
         return {"MIGD_FAULT": ",".join(asked)} if asked else None
+
+    def asked(self, who):
+        return f"{self.point}={self.fault.action}" if self.who == who else None
 
     def pair(self, **options):
         """Daemons, a guest, a VMM that waits for it, and a link to where that will be found."""
@@ -142,15 +144,15 @@ class Run:
         self.daemons[side].kill()
         self.daemons[side].drop_session()
 
-    def succeed_daemon(self, side, env=None):
-        daemon = self.t.daemon(self.daemons[side].name, env=env)
+    def succeed_daemon(self, side, env=None, ready=True):
+        daemon = self.t.daemon(self.daemons[side].name, env=env, ready=ready)
         self._dead.discard(side)
         self.daemons[side] = daemon
         for vmm in self.vmms.values():
             if vmm and vmm.daemon.name == daemon.name:
                 vmm.daemon = daemon
         vmm = self.vmms[side]
-        if vmm and vmm.running() and not env:
+        if vmm and vmm.running() and ready:
             wait_until(lambda: daemon.guest(vmm.name) or not vmm.running(), f"{vmm.label} attaches again")
 
     def command(self, side, name, arguments=None):
@@ -185,7 +187,8 @@ class Run:
 
     def stoppable(self):
         """The pids of all that could be stopped at a point."""
-        pids = [vmm.pid for vmm in self.vmms.values() if vmm and vmm.running()]
+        # Not running(): two threads must not wait for the same child.
+        pids = [vmm.pid for vmm in self.vmms.values() if vmm and migd_process.is_running(vmm.pid)]
         for side, daemon in self.daemons.items():
             if side not in self._dead:
                 pids += [daemon.pid, *daemon.greeters()]
