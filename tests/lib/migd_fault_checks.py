@@ -197,7 +197,8 @@ def check_vmm(vmm, before, n_workers):
     def left():
         with open(f"/proc/{vmm.pid}/maps") as f:
             maps = [line.split(None, 5)[5].strip() for line in f if DIRTY_MAP in line]
-        return surplus(vmm.fds(), before.fds[vmm.label] + n_workers * ["socket"]), maps, max(0, threads(vmm.pid) - before.vmm_threads)
+        expected = before.fds[vmm.label] + n_workers * ["socket"]
+        return surplus(vmm.fds(), expected), maps, max(0, threads(vmm.pid) - before.vmm_threads)
     try:
         wait_until(lambda: left() == ({}, [], 0), "", 20)
     except AssertionError:
@@ -260,7 +261,7 @@ def migrate_once_more(run, here, tries=3):
             raise
         return migrate_once_more(run, here, tries - 1)
     lap = dst.mem.detail(1)
-    wait_until(lambda: dst.mem.detail(1) >= lap + 2, "the guest verifies memory and disk after another migration", 60, alive=[dst])
+    wait_until(lambda: dst.mem.detail(1) >= lap + 2, "the guest verifies all after another migration", 60, alive=[dst])
     return t.guest_ok(dst)
 
 

@@ -25,7 +25,7 @@ import migd_process
 import migd_qmp
 from migd_fault_kinds import KINDS
 from migd_fault_resources import RESOURCES
-from migd_process import SLOW, SOURCE_DIR, children, wait_until
+from migd_process import SLOW, SOURCE_DIR, wait_until
 from migd_qmp import QmpClosed, QmpError
 
 PARTS = (migd_fault_scenarios, migd_fault_streams, migd_fault_files)
@@ -37,7 +37,6 @@ ELSEWHERE = {name: "migration/test-cpr-transfer" for name in ("cpr.memory-descri
 
 # Whose environment has MIGD_FAULT: a daemon (its workers have it, too), or a VMM.
 WHO = ("source", "target", "source-vmm", "target-vmm")
-SIDES = ("source", "target")
 FOLDERS = ("attach", "base", "daemon", "engine", "guest", "qmp", "transport")
 REACH_SECONDS = 60
 ENDED = ("completed", "failed", "cancelled")
@@ -103,6 +102,7 @@ class Run:
         self.orphans = {}          # side: workers of a killed daemon
         self._dead = set()         # sides whose daemon was killed
         self._going = None
+        self._watching = None
         self._over = threading.Event()
 
     # Making it.
@@ -224,7 +224,8 @@ class Run:
             while not self._over.wait(0.02):
                 for pid in self.stopped():
                     self.go_on(pid)
-        threading.Thread(target=watch, daemon=True).start()
+        self._watching = threading.Thread(target=watch, daemon=True)
+        self._watching.start()
 
     # The cell.
 
@@ -262,6 +263,8 @@ class Run:
             return self.scenario.look_through(self, before)
         finally:
             self._over.set()
+            if self._watching:
+                self._watching.join()
 
 
 def play(t, point, scenario, who, fault):
