@@ -37,6 +37,7 @@ mtype source = HANDOVER_RUNNING;
 mtype target = HANDOVER_EMPTY;
 bool source_vmm = true, target_vmm = true;
 bool source_worker, target_worker;
+bool source_daemon_up = true, target_daemon_up = true;
 bool source_reaped, target_reaped;	/* that process has ended: it may be succeeded */
 bool source_host = true, target_host = true;
 bool missing = POSTCOPY;	/* memory, at the target */
@@ -96,10 +97,10 @@ inline disconnect()
 
 #define broken(mine) (!connected || connection != mine)
 
-/* The source connects, the target's worker listens. */
+/* The source's daemon connects, the target's worker listens: it needs no daemon. */
 inline connect(mine)
 {
-	d_step { target_worker && broken(mine) -> flush(to_target); flush(to_source); connected = true; connection = connection % 3 + 1; mine = connection }
+	d_step { source_daemon_up && target_worker && broken(mine) -> flush(to_target); flush(to_source); connected = true; connection = connection % 3 + 1; mine = connection }
 }
 
 /* A full channel never is: each side has little to say before it is answered. What is said into a broken one is lost. */
@@ -277,7 +278,8 @@ end_tell:	/* source_tell_abort(): the target must not wait for ever */
 			fi
 		:: broken(mine) -> goto end_tell
 		od;
-over:		atomic { disconnect(); source_worker = false }
+		/* Its outcome is for the daemon: the next one, if there is none (engine/control.c). */
+over:		atomic { source_daemon_up -> disconnect(); source_worker = false }
 	} unless { !source_worker -> source_reaped = true }
 }
 
@@ -390,7 +392,7 @@ end_settling:	do
 			:: m == WIRE_CMD_PRECOPY_RESUME || m == WIRE_CMD_PACKAGED -> disconnect()	/* too late */
 			fi
 		od;
-over:		atomic { disconnect(); target_worker = false }
+over:		atomic { target_daemon_up -> disconnect(); target_worker = false }
 	} unless { !target_worker -> target_reaped = true }
 }
 
@@ -398,19 +400,19 @@ over:		atomic { disconnect(); target_worker = false }
 
 active proctype source_daemon()
 {
-	atomic { source_worker = true; run source_side(false) }
+end_new: atomic { source_host && source_daemon_up -> source_worker = true; run source_side(false) }
 end:	do
-	:: atomic { source_reaped && source_host && source == HANDOVER_RELEASED && source_vmm ->
+	:: atomic { source_reaped && source_host && source_daemon_up && source == HANDOVER_RELEASED && source_vmm ->
 		source_reaped = false; source_worker = true; run source_side(true) }
 	od
 }
 
 active proctype target_daemon()
 {
-	atomic { target_worker = true; run target_side(false) }
+end_new: atomic { target_host && target_daemon_up -> target_worker = true; run target_side(false) }
 end:	do
 	/* Also of one that is decided: the source may not know, and asks. */
-	:: atomic { target_reaped && target_host && !target_settled && reached_loaded ->
+	:: atomic { target_reaped && target_host && target_daemon_up && !target_settled && reached_loaded ->
 		target_reaped = false; target_worker = true; run target_side(true) }
 	od
 }
@@ -423,6 +425,8 @@ end:	do
 	:: atomic { faults > 0 && connected -> faults--; disconnect() }
 	:: atomic { faults > 0 && source_worker -> faults--; source_worker = false; disconnect() }
 	:: atomic { faults > 0 && target_worker -> faults--; target_worker = false; disconnect() }
+	:: atomic { faults > 0 && source_daemon_up -> faults--; source_daemon_up = false }
+	:: atomic { faults > 0 && target_daemon_up -> faults--; target_daemon_up = false }
 	:: atomic { faults > 0 && source_vmm -> faults--; source_vmm = false }
 	:: atomic { faults > 0 && target_vmm -> faults--; target_vmm = false }
 #if HOSTS
@@ -432,24 +436,40 @@ end:	do
 	od
 }
 
+/* ---- the service manager: a daemon that died is followed by the next (daemon/adopt.c) ---- */
+
+active proctype source_restart()
+{
+end:	do
+	:: source_host && !source_daemon_up -> source_daemon_up = true
+	od
+}
+
+active proctype target_restart()
+{
+end:	do
+	:: target_host && !target_daemon_up -> target_daemon_up = true
+	od
+}
+
 /* ---- the operator: migrate-resolve, once the other side was made sure of ---- */
 
 active proctype operator()
 {
 end:	do
-	:: atomic { !target_host && source_vmm && source == HANDOVER_RELEASED -> operator_said_run = true;
+	:: atomic { !target_host && source_daemon_up && source_vmm && source == HANDOVER_RELEASED -> operator_said_run = true;
 		if
 		:: !source_worker -> move(source, HANDOVER_EV_RECLAIM)
 		:: else
 		fi }
-	:: atomic { !source_host && target_vmm && target == HANDOVER_LOADED ->
+	:: atomic { !source_host && target_daemon_up && target_vmm && target == HANDOVER_LOADED ->
 		if
 		:: !POSTCOPY -> move(target, HANDOVER_EV_ACTIVATE)
 		:: move(target, HANDOVER_EV_ABORT)
 		fi }
 	/* A source that has its guest back, and nobody left who tells the target so. */
 	:: atomic { source != HANDOVER_RELEASED && source != HANDOVER_PAUSED && source != HANDOVER_PRECOPY && !source_worker &&
-		target_vmm && target == HANDOVER_LOADED -> move(target, HANDOVER_EV_ABORT) }
+		target_daemon_up && target_vmm && target == HANDOVER_LOADED -> move(target, HANDOVER_EV_ABORT) }
 	od
 }
 
