@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -84,6 +85,16 @@ int fd_set_nonblock(int fd, bool on)
 int fd_set_cloexec(int fd, bool on)
 {
 	return change_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);
+}
+
+int fd_accept(int fd)
+{
+	/* cppcheck-suppress nullPointer ; nobody asks for the address, which is allowed */
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (conn >= 0)
+		return conn;
+	return errno == EINTR || errno == ECONNABORTED ? -EAGAIN : -errno;
 }
 
 int fd_dup(int fd)

@@ -17,6 +17,12 @@ int fd_pwrite_full(int fd, const void *buf, size_t len, uint64_t offset);
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 
+/*
+ * The next connection of the listening socket FD, close-on-exec and not blocking. -EAGAIN: there is none; or -errno, of which
+ * none but a look later helps: descriptors or memory are used up, and the connection still waits.
+ */
+int fd_accept(int fd);
+
 /* A close-on-exec duplicate, or -errno. */
 int fd_dup(int fd);
 

@@ -34,6 +34,7 @@
 
 #define HELLO_TIMEOUT_MS 5000U
 /* Connections that have not said HELLO yet; a VMM's takes a fraction of a millisecond. */
+#define ACCEPT_PAUSE_MS 200U
 #define VISITORS_MAX   128
 #define LOCKED_OUT_MAX 64
 /* For the library: how long a silent worker keeps a paused guest. */
@@ -63,6 +64,7 @@ struct door {
 	char *path; /* to be removed; NULL: the socket was passed */
 	int fd;
 	struct event *acceptable;
+	struct event *pause; /* no descriptor was free: not accepting for a while; else NULL */
 	TAILQ_HEAD(, visitor) visitors;
 	size_t n_visitors;
 	struct locked_out locked_out[LOCKED_OUT_MAX]; /* a ring; pid 0: free */
@@ -355,15 +357,35 @@ static void welcome(struct door *door, int fd, const char *id, const char *path,
 
 /* ---- the door ---- */
 
+static void on_pause_end(evutil_socket_t fd, short what, void *opaque)
+{
+	struct door *door = opaque;
+
+	(void)fd;
+	(void)what;
+	door->pause = timer_free(door->pause);
+	(void)event_add(door->acceptable, NULL);
+}
+
+/* The VMM goes on waiting, and would be reported again at once. */
+static void pause_accepting(struct door *door)
+{
+	door->pause = timer_start(door->daemon->base, ACCEPT_PAUSE_MS, on_pause_end, door);
+	if (door->pause)
+		(void)event_del(door->acceptable);
+}
+
 static void on_acceptable(evutil_socket_t listener, short what, void *opaque)
 {
 	struct door *door = opaque;
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = fd_accept(listener);
 
 	(void)what;
+	if (fd == -EAGAIN)
+		return;
 	if (fd < 0) {
-		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-			log_err("cannot accept a VMM: %s", strerror(errno));
+		log_err("cannot accept a VMM: %s", strerror(-fd));
+		pause_accepting(door);
 		return;
 	}
 	if (door->n_visitors >= VISITORS_MAX) {
@@ -426,6 +448,7 @@ struct door *door_close(struct door *door)
 	(void)merr_set(&err, -ECANCELED, "migd is ending");
 	while (!TAILQ_EMPTY(&door->visitors))
 		dismiss(TAILQ_FIRST(&door->visitors), &err);
+	(void)timer_free(door->pause);
 	(void)timer_free(door->acceptable);
 	close_fd(door->fd);
 	if (door->path)

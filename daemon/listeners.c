@@ -68,17 +68,17 @@ static void on_acceptable(evutil_socket_t fd, short what, void *opaque)
 {
 	struct listener *l = opaque;
 	struct arrivals *as = l->all->arrivals;
-	int conn = -1;
+	int conn = 0;
 
 	(void)what;
 	for (int i = 0; i < ACCEPT_MAX && arrivals_ready(as); i++) {
-		conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		conn = fd_accept(fd);
 		if (conn < 0)
 			break;
 		arrivals_add(as, conn, &l->counts);
 	}
-	if (conn < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-		log_warning("a shared port waits: %s uri='%s'", strerror(errno), l->uri);
+	if (conn < 0 && conn != -EAGAIN) {
+		log_warning("a shared port waits: %s uri='%s'", strerror(-conn), l->uri);
 		pause_accepting(l);
 	} else if (!arrivals_ready(as)) {
 		(void)event_del(l->acceptable);
@@ -343,7 +343,7 @@ static int open_option(struct listeners *ls, const char *uri, json_t *kept, stru
 
 	if (r == 0)
 		r = listener_new(ls, uri, &given, &l, err);
-	if (r < 0)
+	if (r != 0)
 		return merr_prefix(err, "[daemon] listen (option '--listen')");
 	l->by_option = true;
 	if (take_stored(l))
@@ -528,7 +528,7 @@ void cmd_host_listen(struct qmp_call *call, const struct host_listen_args *args)
 	r = address_parse_listen(args->has_uri ? args->uri : NULL, args->has_addr ? &args->addr : NULL, &addr, text, &err);
 	if (r == 0)
 		r = listener_new(d->listeners, text, &addr, &l, &err);
-	if (r < 0) {
+	if (r != 0) {
 		qmp_fail(call, &err);
 		return;
 	}

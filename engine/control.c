@@ -128,7 +128,7 @@ static void introduce(struct control *c)
 
 static void adopt(struct control *c)
 {
-	int fd = accept4(c->m->adopt_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = fd_accept(c->m->adopt_fd);
 
 	if (fd < 0)
 		return;

@@ -280,7 +280,7 @@ static void accept_all(struct reception *r)
 {
 	int fd;
 
-	while ((fd = accept4(r->m->stream_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+	while ((fd = fd_accept(r->m->stream_fd)) >= 0)
 		welcome(r, fd);
 }
 

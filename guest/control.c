@@ -293,7 +293,7 @@ void control_done(struct migd_guest *g)
 
 void control_acceptable(struct migd_guest *g)
 {
-	int fd = accept4(g->control.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = fd_accept(g->control.listen_fd);
 
 	if (fd < 0)
 		return;

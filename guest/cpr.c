@@ -202,7 +202,9 @@ static int receive(struct migd_guest_cpr *cpr, int timeout_ms, struct merr *err)
 		r = fd_wait(cpr->listen_fd, POLLIN, -1, deadline_ns);
 		if (r < 0)
 			return merr_set_errno(err, r, "waiting for guest memory at '%s'", cpr->path);
-		fd = accept4(cpr->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		fd = fd_accept(cpr->listen_fd);
+		if (fd < 0 && fd != -EAGAIN)
+			return merr_set_errno(err, fd, "waiting for guest memory at '%s'", cpr->path);
 		r = fd < 0 ? 0 : converse(cpr, fd, err);
 	} while (r == 0);
 	close_listener(cpr);

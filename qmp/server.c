@@ -155,11 +155,11 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 
 	(void)what;
 	for (int i = 0; i < ACCEPT_AT_ONCE && fd >= 0; i++) {
-		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		fd = fd_accept(listen_fd);
 		if (fd >= 0)
 			(void)add_session(l->server, fd, l->guest, l->read_only, NULL);
 	}
-	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+	if (fd < 0 && fd != -EAGAIN) {
 		(void)event_del(l->acceptable);
 		(void)event_add(l->retry, &rest);
 	}
