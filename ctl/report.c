@@ -37,24 +37,33 @@ static int report_html(const json_t *record, FILE *out, struct merr *err)
 	return 0;
 }
 
+static int write_to(const json_t *record, const char *path, FILE *out, struct merr *err)
+{
+	int r = report_html(record, out, err);
+
+	if (r == 0 && (fflush(out) != 0 || ferror(out)))
+		r = merr_set(err, -EIO, "cannot write '%s': is the disk full?", path);
+	return r;
+}
+
 static int write_page(const json_t *record, const char *path, struct merr *err)
 {
-	FILE *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+	FILE *file;
 	int r;
 
-	if (!out) {
+	if (strcmp(path, "-") == 0)
+		return write_to(record, path, stdout, err) < 0 ? CTL_FAILED : CTL_OK;
+	file = fopen(path, "we");
+	if (!file) {
 		merr_set_errno(err, -errno, "cannot write '%s'", path);
 		return CTL_FAILED;
 	}
-	r = report_html(record, out, err);
-	if (r == 0 && (fflush(out) != 0 || ferror(out)))
-		r = merr_set(err, -EIO, "cannot write '%s': is the disk full?", path);
-	if (out != stdout) {
-		(void)fclose(out);
-		if (r == 0)
-			printf("%s\n", path);
-	}
-	return r < 0 ? CTL_FAILED : CTL_OK;
+	r = write_to(record, path, file, err);
+	(void)fclose(file);
+	if (r < 0)
+		return CTL_FAILED;
+	printf("%s\n", path);
+	return CTL_OK;
 }
 
 /* "migration-ID.html", by the first digits of the id. */

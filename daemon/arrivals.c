@@ -109,8 +109,8 @@ static struct arrival *excess_of(const struct arrivals *as, const struct origin 
 /* ---- the end of one ---- */
 
 static const char *const refusals[HOST_REFUSAL__MAX] = {
-	[HOST_REFUSAL_UNNAMED] = "it does not say which guest it is for. A QEMU cannot: give that guest a port of its own "
-				 "(migrate-incoming with tcp:HOST:PORT). A migd does if migrate's address has ',guest=NAME'",
+	[HOST_REFUSAL_UNNAMED] = ("it does not say which guest it is for. A QEMU cannot: give that guest a port of its own "
+				  "(migrate-incoming with tcp:HOST:PORT). A migd does if migrate's address has ',guest=NAME'"),
 	[HOST_REFUSAL_MALFORMED] = "it begins with something that is no migration",
 	[HOST_REFUSAL_TOO_LONG] = "its greeting is too long, or in too many pieces",
 	[HOST_REFUSAL_TOO_LATE] = "it did not say in time which guest it is for",

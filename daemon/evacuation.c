@@ -106,7 +106,7 @@ static bool is_open(const struct leaver *l)
 
 static bool goes_away(const struct migration *m)
 {
-	return migration_running(m) && m->direction == WORKER_DIRECTION_OUTGOING && !m->preflight_only;
+	return m && migration_running(m) && m->direction == WORKER_DIRECTION_OUTGOING && !m->preflight_only;
 }
 
 /* It is at home here: it runs, or is stopped, and has neither left nor to arrive. */

@@ -212,7 +212,7 @@ static int describe_vcpus(const struct attach_dirty_query_reply *rep, struct dir
 	_cleanup_free_ struct attach_vcpu_dirty *rows = NULL;
 	int r = take_vcpus(rep, &rows, err);
 
-	if (r < 0)
+	if (r != 0)
 		return r;
 	info->vcpu_dirty_rate = calloc(rep->n ? rep->n : 1, sizeof(*info->vcpu_dirty_rate));
 	if (!info->vcpu_dirty_rate)

@@ -61,8 +61,8 @@ void cmd_query_migrationthreads(struct qmp_call *call, const struct query_migrat
 	if (!g)
 		return;
 	if (has_threads(g->migration)) {
-		for (unsigned int id = STATS_CHANNELS_MAX; r == 0 && id-- > 0;)
-			r = append_channel(list, g->migration->stats, id);
+		for (unsigned int n = STATS_CHANNELS_MAX; r == 0 && n > 0; n--)
+			r = append_channel(list, g->migration->stats, n - 1);
 		if (r == 0)
 			r = append_main(list, g->migration->stats);
 	}

@@ -256,7 +256,7 @@ static void conclude(struct history *h, const char *id, struct merr *err)
 
 static void load_one(struct history *h, const char *id)
 {
-	struct migration_history_entry entry;
+	struct migration_history_entry entry = { 0 };
 	_cleanup_free_ char *text = NULL;
 	struct merr err = MERR_INIT;
 	int r = state_dir_record_read(h->daemon->state, id, RECORD_HEAD_MAX, true, &text, &err);

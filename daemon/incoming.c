@@ -136,7 +136,7 @@ static int prepare(struct guest *g, const char *uri, const struct addr *addr, st
 
 	if (r == 0)
 		r = migration_new(g, WORKER_DIRECTION_INCOMING, uri, addr, ret, err);
-	if (r < 0 || !addr_is_network(addr))
+	if (r != 0 || !addr_is_network(addr))
 		return r;
 	r = tls_prepare(*ret, err);
 	if (r == 0) {
@@ -154,7 +154,7 @@ void incoming_start(struct guest *g, const char *uri, const struct addr *addr, b
 	struct merr err = MERR_INIT;
 	struct migration *m = NULL;
 
-	if (prepare(g, uri, addr, &m, &err) < 0) {
+	if (prepare(g, uri, addr, &m, &err) != 0) {
 		fn(opaque, &err);
 		return;
 	}

@@ -27,11 +27,12 @@ struct entry {
 
 static void __attribute__((format(printf, 2, 3))) add(struct entry *e, const char *fmt, ...)
 {
-	char *text = e->text[e->n];
+	char *text;
 	va_list ap;
 
 	if (e->n == FIELDS_MAX)
 		return;
+	text = e->text[e->n];
 	va_start(ap, fmt);
 	(void)vsnprintf(text, FIELD_CAP, fmt, ap);
 	va_end(ap);

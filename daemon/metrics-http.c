@@ -158,10 +158,8 @@ static void answer(struct connection *c, const struct request *request)
 
 /* ---- connections ---- */
 
-static void connection_free(struct connection *c)
+static void connection_free(struct metrics_http *h, struct connection *c)
 {
-	struct metrics_http *h = c->http;
-
 	if (c->bev)
 		bufferevent_free(c->bev);
 	(void)timer_free(c->deadline);
@@ -173,9 +171,11 @@ static void connection_free(struct connection *c)
 
 static void on_deadline(evutil_socket_t fd, short what, void *opaque)
 {
+	struct connection *c = opaque;
+
 	(void)fd;
 	(void)what;
-	connection_free(opaque);
+	connection_free(c->http, c);
 }
 
 static void on_readable(struct bufferevent *bev, void *opaque)
@@ -195,14 +195,16 @@ static void on_written(struct bufferevent *bev, void *opaque)
 
 	(void)bev;
 	if (c->answered)
-		connection_free(c);
+		connection_free(c->http, c);
 }
 
 static void on_end(struct bufferevent *bev, short what, void *opaque)
 {
+	struct connection *c = opaque;
+
 	(void)bev;
 	(void)what;
-	connection_free(opaque);
+	connection_free(c->http, c);
 }
 
 static void on_accepted(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from, int len, void *opaque)
@@ -226,7 +228,7 @@ static void on_accepted(struct evconnlistener *listener, evutil_socket_t fd, str
 	if (!c->bev)
 		close_fd(fd);
 	if (!c->bev || !c->deadline) {
-		connection_free(c);
+		connection_free(h, c);
 		return;
 	}
 	bufferevent_setcb(c->bev, on_readable, on_written, on_end, c);
@@ -374,7 +376,7 @@ struct metrics_http *metrics_http_free(struct metrics_http *h)
 	h->listener = NULL;
 	(void)timer_free(h->rest);
 	while (!TAILQ_EMPTY(&h->connections))
-		connection_free(TAILQ_FIRST(&h->connections));
+		connection_free(h, TAILQ_FIRST(&h->connections));
 	if (h->path)
 		(void)unlink(h->path);
 	free(h->path);

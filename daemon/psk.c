@@ -95,7 +95,7 @@ int psk_load(const struct tls_creds_psk_properties *p, struct cred_files *files,
 
 	if (r == 0)
 		r = tls_creds_new(OBJECT_TYPE_TLS_CREDS_PSK, TLS_CREDS_COMMON(p), &c, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	client = c->endpoint == TLS_CREDS_ENDPOINT_CLIENT;
 	if (!client && p->has_username)

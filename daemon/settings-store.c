@@ -21,7 +21,7 @@ static void file_name(const char *guest, char ret[2 * ATTACH_STR_MAX + 1])
 {
 	size_t i;
 
-	for (i = 0; guest[i] && i < ATTACH_STR_MAX; i++)
+	for (i = 0; i < ATTACH_STR_MAX && guest[i]; i++)
 		(void)snprintf(ret + 2 * i, 3, "%02x", (unsigned int)(unsigned char)guest[i]);
 	ret[2 * i] = '\0';
 }

@@ -426,7 +426,7 @@ int guest_state_feed(struct guest_link *g, const struct guest_section *begin, ui
 int guest_state_feed_end(struct guest_link *g, bool ram_only, uint64_t *ret_us, struct merr *err)
 {
 	struct attach_state_feed_end req = { .ram_only = ram_only };
-	struct attach_state_load_reply rep;
+	struct attach_state_load_reply rep = { 0 };
 	int r = REQUEST(g, STATE_FEED_END, state_feed_end, &req, state_load_reply, &rep, err);
 
 	if (r == 0)
@@ -532,7 +532,7 @@ int guest_begin(struct guest_link *g, struct merr *err)
 
 int guest_abort(struct guest_link *g, enum handover_state *ret, struct merr *err)
 {
-	struct attach_handover_reply rep;
+	struct attach_handover_reply rep = { 0 };
 	int r = MOVE(g, MIG_ABORT, &rep, err);
 
 	if (r == 0 && ret)
@@ -558,7 +558,7 @@ int guest_release(struct guest_link *g, struct merr *err)
 
 int guest_activate(struct guest_link *g, uint64_t *ret_us, struct merr *err)
 {
-	struct attach_handover_reply rep;
+	struct attach_handover_reply rep = { 0 };
 	int r = MOVE(g, ACTIVATE, &rep, err);
 
 	if (r == 0 && ret_us)

@@ -106,7 +106,7 @@ int live_setup(struct live_section *s, struct merr *err)
 int live_pending(struct live_section *s, bool exact, uint64_t *ret_bytes, struct merr *err)
 {
 	struct attach_live_pending req = { .index = s->index, .exact = exact };
-	struct attach_live_pending_reply rep;
+	struct attach_live_pending_reply rep = { 0 };
 	int r;
 
 	r = REQUEST(s, LIVE_PENDING, live_pending, &req, live_pending_reply, &rep, err);
@@ -118,7 +118,7 @@ int live_pending(struct live_section *s, bool exact, uint64_t *ret_bytes, struct
 int live_read(struct live_section *s, bool complete, uint32_t *ret_len, bool *ret_more, struct merr *err)
 {
 	struct attach_live_read req = { .index = s->index, .complete = complete };
-	struct attach_live_read_reply rep;
+	struct attach_live_read_reply rep = { 0 };
 	int r;
 
 	r = REQUEST(s, LIVE_READ, live_read, &req, live_read_reply, &rep, err);

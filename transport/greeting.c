@@ -286,6 +286,7 @@ static enum greeting_verdict unwrap(struct rcur c, uint8_t msg[GREETING_HELLO_MA
 {
 	enum greeting_verdict v = GREETING_MORE;
 	size_t n = 0, len, here;
+	const uint8_t *part;
 	uint8_t type, major;
 
 	while (v == GREETING_MORE && c.left >= RECORD_HEADER_LEN) {
@@ -296,7 +297,10 @@ static enum greeting_verdict unwrap(struct rcur c, uint8_t msg[GREETING_HELLO_MA
 		if (type != RECORD_HANDSHAKE || major != 3 || len == 0 || len > RECORD_MAX)
 			return GREETING_GARBAGE;
 		here = min_u64(min_u64(len, c.left), GREETING_HELLO_MAX - n);
-		memcpy(msg + n, rcur_bytes(&c, here), here);
+		part = rcur_bytes(&c, here);
+		if (!part)
+			return GREETING_GARBAGE;
+		memcpy(msg + n, part, here);
 		n += here;
 		v = check_message(msg, n, ret_len);
 		if (here < len)

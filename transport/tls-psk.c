@@ -36,7 +36,7 @@ static unsigned int on_server(SSL *ssl, const char *identity, unsigned char *key
 	(void)ssl;
 	if (k)
 		return give(k, key, max);
-	for (i = 0; identity[i] && i < sizeof(shown) - 1; i++)
+	for (i = 0; i < sizeof(shown) - 1 && identity[i]; i++)
 		shown[i] = isprint((unsigned char)identity[i]) ? identity[i] : '?';
 	shown[i] = '\0';
 	(void)merr_set(h->err, -EACCES, "TLS: the client's key is called '%s', and there is none of that name here", shown);

@@ -26,7 +26,7 @@ static void announce(const struct options *opt)
 /* Load the boot source, make the vCPUs, attach. */
 static int start(struct machine *m)
 {
-	struct boot_entry entry, *enter = m->opt->incoming || m->opt->ram_only ? NULL : &entry;
+	struct boot_entry entry = { 0 }, *enter = m->opt->incoming || m->opt->ram_only ? NULL : &entry;
 	int r = vcpus_new(m, m->opt->n_cpus, &m->vcpus);
 	if (r == 0 && enter)
 		r = boot_load(m, enter);

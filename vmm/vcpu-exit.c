@@ -45,12 +45,12 @@ static void handle_io(struct vcpu *v)
 static void handle_mmio(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
-	uint64_t value = 0;
 	if (run->mmio.is_write) {
+		uint64_t value = 0;
 		memcpy(&value, run->mmio.data, MIN(run->mmio.len, sizeof(value)));
 		bus_write(&v->machine->mmio, run->mmio.phys_addr, run->mmio.len, value);
 	} else {
-		value = bus_read(&v->machine->mmio, run->mmio.phys_addr, run->mmio.len);
+		uint64_t value = bus_read(&v->machine->mmio, run->mmio.phys_addr, run->mmio.len);
 		memcpy(run->mmio.data, &value, sizeof(value));
 	}
 }

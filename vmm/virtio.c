@@ -22,11 +22,15 @@ static uint32_t n_queues(const struct virtio *v)
 	return v->ops->n_queues ? v->ops->n_queues : 1;
 }
 
+/* One that there is. */
+static struct virtqueue *queue_at(struct virtio *v, uint32_t index)
+{
+	return index == 0 ? &v->queue : &v->more[index - 1];
+}
+
 struct virtqueue *virtio_queue(struct virtio *v, uint32_t index)
 {
-	if (index == 0)
-		return &v->queue;
-	return index < n_queues(v) ? &v->more[index - 1] : NULL;
+	return index < n_queues(v) ? queue_at(v, index) : NULL;
 }
 
 static bool is_live(const struct virtio *v, const struct virtqueue *q)
@@ -71,7 +75,7 @@ static void kicked(void *opaque, uint32_t events)
 {
 	struct virtio *v = opaque;
 	struct device *dev = v->dev;
-	struct virtqueue *q = virtio_queue(v, v->ops->serve_queue);
+	struct virtqueue *q = queue_at(v, v->ops->serve_queue);
 	(void)events;
 	(void)!read(v->kick.fd, &(uint64_t){ 0 }, sizeof(uint64_t));
 	(void)pthread_mutex_lock(&dev->lock);
@@ -110,7 +114,7 @@ static void fill_locked(struct virtio *v, struct virtqueue *q, const void *data,
 void virtio_fill(struct virtio *v, uint32_t index, const void *data, size_t len)
 {
 	(void)pthread_mutex_lock(&v->dev->lock);
-	fill_locked(v, virtio_queue(v, index), data, len);
+	fill_locked(v, queue_at(v, index), data, len);
 	(void)pthread_mutex_unlock(&v->dev->lock);
 }
 
@@ -146,7 +150,7 @@ void virtio_reset(struct device *dev)
 	while (v->serving)
 		(void)pthread_cond_wait(&v->idle, &dev->lock);
 	for (uint32_t i = 0; i < n_queues(v); i++)
-		*virtio_queue(v, i) = (struct virtqueue){ 0 };
+		*queue_at(v, i) = (struct virtqueue){ 0 };
 	v->driver_features = 0;
 	v->device_features_sel = v->driver_features_sel = v->queue_sel = 0;
 	v->interrupt_status = 0;

@@ -102,31 +102,36 @@ bool virtqueue_is_sane(const struct virtqueue *q)
 	       q->next_avail <= UINT16_MAX && q->next_used <= UINT16_MAX;
 }
 
-static size_t copy_front(struct iovec *iov, unsigned int n, uint8_t *to, const uint8_t *from,
-			 size_t len)
+/* Take at most LEN bytes off the front of IOV; *ret_len: as many. They stay where they are. */
+static uint8_t *take_front(struct iovec *iov, size_t len, size_t *ret_len)
 {
-	size_t done = 0;
-	for (unsigned int i = 0; i < n && done < len; i++) {
-		size_t part = MIN(iov[i].iov_len, len - done);
-		if (part && to)
-			memcpy(to + done, iov[i].iov_base, part);
-		else if (part)
-			memcpy(iov[i].iov_base, from + done, part);
-		iov[i].iov_base = (uint8_t *)iov[i].iov_base + part;
-		iov[i].iov_len -= part;
-		done += part;
-	}
-	return done;
+	uint8_t *front = iov->iov_base;
+	*ret_len = MIN(iov->iov_len, len);
+	iov->iov_base = front + *ret_len;
+	iov->iov_len -= *ret_len;
+	return front;
 }
 
 size_t iov_read_front(struct iovec *iov, unsigned int n, void *data, size_t len)
 {
-	return copy_front(iov, n, data, NULL, len);
+	size_t done = 0, part;
+	for (unsigned int i = 0; i < n && done < len; i++, done += part) {
+		const uint8_t *from = take_front(&iov[i], len - done, &part);
+		if (part)
+			memcpy((uint8_t *)data + done, from, part);
+	}
+	return done;
 }
 
 size_t iov_write_front(struct iovec *iov, unsigned int n, const void *data, size_t len)
 {
-	return copy_front(iov, n, NULL, data, len);
+	size_t done = 0, part;
+	for (unsigned int i = 0; i < n && done < len; i++, done += part) {
+		uint8_t *to = take_front(&iov[i], len - done, &part);
+		if (part)
+			memcpy(to, (const uint8_t *)data + done, part);
+	}
+	return done;
 }
 
 size_t iov_len(const struct iovec *iov, unsigned int n)
