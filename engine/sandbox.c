@@ -141,21 +141,21 @@ static int add_conditions(scmp_filter_ctx ctx, const struct profile *p)
 	} rules[] = {
 		{ COMMON, EPERM, SCMP_SYS(openat), 0, {} },
 		/* terminals' ioctls have no more than 16 bits */
-		{ COMMON, EPERM, SCMP_SYS(ioctl), 1, { SCMP_A1(SCMP_CMP_LE, UINT16_MAX) } },
+		{ COMMON, EPERM, SCMP_SYS(ioctl), 1, { SCMP_A1(SCMP_CMP_LE, UINT16_MAX, 0) } },
 		{ CHANNEL, 0, SCMP_SYS(mmap), 1, { SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) } },
 		{ CHANNEL, 0, SCMP_SYS(mprotect), 1, { SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) } },
-		{ CHANNEL, 0, SCMP_SYS(tgkill), 1, { SCMP_A0(SCMP_CMP_EQ, self) } },
+		{ CHANNEL, 0, SCMP_SYS(tgkill), 1, { SCMP_A0(SCMP_CMP_EQ, self, 0) } },
 		{ CHANNEL, EPERM, SCMP_SYS(sched_getaffinity), 0, {} },
 		/* its flags cannot be seen: the C library uses clone() then */
 		{ MIGRATION, ENOSYS, SCMP_SYS(clone3), 0, {} },
 		{ MIGRATION, 0, SCMP_SYS(clone), 1,
 		  { SCMP_A0(SCMP_CMP_MASKED_EQ, THREAD_FLAGS | NAMESPACE_FLAGS, THREAD_FLAGS) } },
 		/* a thread's name; the reading of one's own limits (transport/zero-copy.c); base/short-slice.c */
-		{ MIGRATION, 0, SCMP_SYS(prctl), 1, { SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME) } },
-		{ MIGRATION, EPERM, SCMP_SYS(prctl), 1, { SCMP_A0(SCMP_CMP_NE, PR_SET_NAME) } },
-		{ MIGRATION, 0, SCMP_SYS(prlimit64), 2, { SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0) } },
-		{ MIGRATION, 0, SCMP_SYS(getpriority), 2, { SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS), SCMP_A1(SCMP_CMP_EQ, 0) } },
-		{ MIGRATION, 0, SCMP_SYS(sched_setattr), 1, { SCMP_A0(SCMP_CMP_EQ, 0) } },
+		{ MIGRATION, 0, SCMP_SYS(prctl), 1, { SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0) } },
+		{ MIGRATION, EPERM, SCMP_SYS(prctl), 1, { SCMP_A0(SCMP_CMP_NE, PR_SET_NAME, 0) } },
+		{ MIGRATION, 0, SCMP_SYS(prlimit64), 2, { SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0) } },
+		{ MIGRATION, 0, SCMP_SYS(getpriority), 2, { SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS, 0), SCMP_A1(SCMP_CMP_EQ, 0, 0) } },
+		{ MIGRATION, 0, SCMP_SYS(sched_setattr), 1, { SCMP_A0(SCMP_CMP_EQ, 0, 0) } },
 	};
 	int r = 0;
 
