@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "daemon/address.h"
+#include "schema-json.h"
 
 #define CHANNELS_MAX 4
 
@@ -82,6 +83,10 @@ static void try_all(const char *uri, const struct migration_channel *channels, s
 	if (r == 0 && addr_is_network(&a) && address_describe(&a, &described) == 0)
 		socket_address_done(&described);
 	check(r, &a, &err);
+	if (uri)
+		check(address_parse_listen(uri, NULL, &a, text, &err), &a, &err);
+	else if (channels[0].addr.transport == MIGRATION_ADDRESS_TYPE_SOCKET)
+		check(address_parse_listen(NULL, &channels[0].addr.u.socket, &a, text, &err), &a, &err);
 	if (address_parse_cpr(channels, n, path, &err) == 0)
 		ASSERT_ENDS(path);
 }
@@ -117,4 +122,63 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	json_decref(list);
 	free(uri);
 	return 0;
+}
+
+static const struct grammar_row rows[] = {
+	{ 'S', "tcp:<H>:<P><O*>" },
+	{ 'S', "unix:<X><O*>" },
+	{ 'S', "vsock:<P>:<P>" },
+	{ 'S', "fd:<P>" },
+	{ 'S', "exec:<X>" },
+	{ 'S', "file:<X>,offset=<P>" },
+	{ 'S', "file:<X><O*>" },
+	{ 'H', "" },
+	{ 'H', "a.b" },
+	{ 'H', "127.0.0.1" },
+	{ 'H', "[::1]" },
+	{ 'H', "[::1" },
+	{ 'P', "0" },
+	{ 'P', "4444" },
+	{ 'P', "65536" },
+	{ 'P', "-1" },
+	{ 'P', "http" },
+	{ 'P', "0x1000" },
+	{ 'P', "1M" },
+	{ 'P', "any" },
+	{ 'X', "/a" },
+	{ 'X', "a<ff>" },
+	{ 'X', "/dev/fdset/1" },
+	{ 'X', "" },
+	{ 'O', ",to=<P>" },
+	{ 'O', ",ipv4<W>" },
+	{ 'O', ",ipv6<W>" },
+	{ 'O', ",keep-alive<W>" },
+	{ 'O', ",keep-alive-count=<P>" },
+	{ 'O', ",keep-alive-idle=<P>" },
+	{ 'O', ",numeric<W>" },
+	{ 'O', ",mptcp<W>" },
+	{ 'O', ",source-address=<H>" },
+	{ 'O', ",source-interface=<X>" },
+	{ 'O', ",guest=<X>" },
+	{ 'O', ",guest=" },
+	{ 'O', ",abstract<W>,tight<W>" },
+	{ 'O', ",,none" },
+	{ 'W', "" },
+	{ 'W', "=on" },
+	{ 'W', "=off" },
+	{ 'W', "=x" },
+	{ 0, NULL },
+};
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	uint8_t text[GRAMMAR_PIECE_MAX];
+	struct wcur w = wcur_of(text, sizeof(text));
+
+	if (fuzz_random(&seed) % 4)
+		return grammar_mutate(rows, 'S', 'O', 0, data, size, max_size, seed);
+	wcur_u8(&w, '[');
+	fuzz_json_text(&migration_channel_type, &seed, &w);
+	wcur_u8(&w, ']');
+	return fuzz_splice(data, size, max_size, 0, size, &w);
 }

@@ -2,10 +2,13 @@
 /*
  * What a daemon and a worker say to a VMM's library: a real VM and guest, whose service thread is
  * this one. The input's first byte: 1: it is an incoming guest, 2: HELLO is answered and a
- * migration channel opened first, 4: messages are an old VMM's, to one that waits for its memory.
+ * migration channel opened first, 4: messages are an old VMM's, to one that waits for its memory,
+ * 8: CONFIG_CHECK and STATE_LOAD bring what a source of the same kind says, changed at the places
+ * (be16 offset, u8 by what) that are their bodies.
  */
 /* LIBS: migd_guest migd_attach migd_schema migd_base */
 /* LABELS: kvm */
+/* TIMEOUT: 900 */
 #include <assert.h>
 #include <linux/kvm.h>
 #include <poll.h>
@@ -16,6 +19,7 @@
 #include <migd/live.h>
 
 #include "attach/codec.h"
+#include "base/buf.h"
 #include "guest/dispatch.h"
 #include "messages.h"
 
@@ -25,44 +29,58 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct fuzz_message_type types[] = { FUZZ_ATTACH_TYPES };
 
-/* Made once. */
+/* Made once; but the VM, once state was loaded into it. */
 static struct {
 	int kvm, vm, vcpu, listener, ram_fd;
 	struct kvm_run *run;
+	size_t run_len;
 	void *ram;
 	char dir[32], path[64];
 } host;
 
+struct said;
+
 /* The other side's ends. */
 struct peer {
 	struct conn *daemon, *worker;
+	struct said *said; /* noted here, unless NULL */
 	uint32_t seq;
 };
 
 /* ---- the host ---- */
 
-static void make_vm(void)
+static void need_kvm(void)
 {
-	struct kvm_userspace_memory_region slot = { .memory_size = RAM_LEN };
-	size_t len;
-
 	host.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (host.kvm < 0) {
 		(void)printf("SKIP: /dev/kvm cannot be opened: %s\n", strerror(errno));
 		exit(77);
 	}
-	host.vm = ioctl(host.kvm, KVM_CREATE_VM, 0);
-	len = (size_t)ioctl(host.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	host.run_len = (size_t)ioctl(host.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	host.ram_fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	assert(host.vm >= 0 && ftruncate(host.ram_fd, RAM_LEN) == 0);
+	assert(ftruncate(host.ram_fd, RAM_LEN) == 0);
 	host.ram = mmap(NULL, RAM_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, host.ram_fd, 0);
+}
+
+static void make_vm(void)
+{
+	struct kvm_userspace_memory_region slot = { .memory_size = RAM_LEN };
+
 	slot.userspace_addr = (uint64_t)(uintptr_t)host.ram;
-	assert(ioctl(host.vm, KVM_SET_TSS_ADDR, 0xfffbd000) == 0 &&
+	host.vm = ioctl(host.kvm, KVM_CREATE_VM, 0);
+	assert(host.vm >= 0 && ioctl(host.vm, KVM_SET_TSS_ADDR, 0xfffbd000) == 0 &&
 	       ioctl(host.vm, KVM_CREATE_IRQCHIP, 0) == 0 &&
 	       ioctl(host.vm, KVM_SET_USER_MEMORY_REGION, &slot) == 0);
 	host.vcpu = ioctl(host.vm, KVM_CREATE_VCPU, 0);
 	assert(host.vcpu >= 0);
-	host.run = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, host.vcpu, 0);
+	host.run = mmap(NULL, host.run_len, PROT_READ | PROT_WRITE, MAP_SHARED, host.vcpu, 0);
+}
+
+static void end_vm(void)
+{
+	(void)munmap(host.run, host.run_len);
+	(void)close(host.vcpu);
+	(void)close(host.vm);
 }
 
 static void remove_dir(void)
@@ -75,6 +93,7 @@ static void make_host(void)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
+	need_kvm();
 	make_vm();
 	strcpy(host.dir, "/tmp/migd-fuzz-XXXXXX");
 	assert(mkdtemp(host.dir));
@@ -226,13 +245,39 @@ static bool is_readable(const struct conn *c)
 	return c && fd_wait(conn_fd(c), POLLIN, -1, 0) > 0;
 }
 
-static void drain(struct conn *c)
+/* What a library said of its guest. */
+struct said {
+	struct buf description, state;
+};
+
+static void note(struct said *said, struct conn_msg *m)
+{
+	struct attach_state_save_reply saved;
+	struct attach_config config;
+	uint8_t *bytes;
+
+	if (m->error || !m->reply_to)
+		return;
+	if (m->type == ATTACH_CONFIG_GET && attach_config_decode(&m->body, &config, NULL) == 0)
+		buf_add(&said->description, config.config.data, config.config.len);
+	if (m->type != ATTACH_STATE_SAVE || attach_state_save_reply_decode(&m->body, &saved, NULL) < 0)
+		return;
+	bytes = malloc(saved.len ? saved.len : 1);
+	assert(bytes && m->n_fds == 1 && fd_pread_full(m->fds[0], bytes, saved.len, 0) == 0);
+	buf_add(&said->state, bytes, saved.len);
+	free(bytes);
+}
+
+static void drain(struct conn *c, struct said *said)
 {
 	struct merr err = MERR_INIT;
 	struct conn_msg m;
 
-	while (c && conn_recv(c, &m, &err) > 0)
+	while (c && conn_recv(c, &m, &err) > 0) {
+		if (said)
+			note(said, &m);
 		conn_msg_done(&m);
+	}
 	merr_clear(&err);
 }
 
@@ -254,8 +299,8 @@ static void serve(struct migd_guest *g, struct peer *p)
 	throttle_tick(g, now);
 	dirty_limit_tick(g, now);
 	dirty_rate_tick(g, now);
-	drain(p->daemon);
-	drain(p->worker);
+	drain(p->daemon, NULL);
+	drain(p->worker, p->said);
 }
 
 /* ---- the conversation ---- */
@@ -281,24 +326,92 @@ static void greet(struct migd_guest *g, struct peer *p)
 	serve(g, p);
 }
 
-static void converse(struct migd_guest *g, struct rcur in, bool greeted)
+static void hang_up(struct migd_guest *g, struct peer *p)
 {
-	struct peer p = { .daemon = conn_new(accept4(host.listener, NULL, NULL, SOCK_CLOEXEC)) };
-	struct fuzz_message m = { 0 };
+	p->worker = conn_free(p->worker);
+	serve(g, p);
+	p->daemon = conn_free(p->daemon);
+	serve(g, p);
+}
 
-	assert(p.daemon);
+static void begin(struct peer *p)
+{
+	*p = (struct peer){ .daemon = conn_new(accept4(host.listener, NULL, NULL, SOCK_CLOEXEC)) };
+	assert(p->daemon);
+}
+
+/* A source, up to its state. */
+static void ask_source(struct said *ret)
+{
+	static const uint8_t id[ATTACH_ID_LEN] = { 1 }, pause[ATTACH_ID_LEN + 4] = { 1, [ATTACH_ID_LEN] = 100 };
+	static const struct {
+		uint16_t type;
+		const void *body;
+		size_t len;
+	} steps[] = {
+		{ ATTACH_HANDOVER_BEGIN, id, sizeof(id) },
+		{ ATTACH_CONFIG_GET, NULL, 0 },
+		{ ATTACH_MIG_PAUSE, pause, sizeof(pause) },
+		{ ATTACH_STATE_SAVE, "\5\0\0", 4 },
+	};
+	struct migd_guest *g = make_guest(false);
+	struct peer p;
+
+	begin(&p);
+	p.said = ret;
+	greet(g, &p);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		(void)conn_send(p.worker, steps[i].type, steps[i].body, steps[i].len, NULL, 0, NULL);
+		serve(g, &p);
+	}
+	assert(ret->description.len && ret->state.len);
+	hang_up(g, &p);
+	migd_guest_free(g);
+}
+
+/* M brings WHAT, changed as M's body says; a blob has its length first. */
+static void bring(struct fuzz_message *m, const struct buf *what, bool as_blob, struct buf *body)
+{
+	uint8_t head[8];
+	uint16_t at;
+
+	for (struct rcur c = m->body; c.left >= 3;) {
+		at = rcur_be16(&c);
+		what->data[at % what->len] ^= rcur_u8(&c);
+	}
+	if (as_blob) {
+		store_le32(head, (uint32_t)what->len);
+		buf_add(body, head, 4);
+		buf_add(body, what->data, what->len);
+	} else {
+		store_le64(head, what->len);
+		buf_add(body, head, 8);
+		m->kept = rcur_of(what->data, what->len);
+		m->fds = FUZZ_FD_BODY << 4 | 1;
+	}
+	m->body = rcur_of(body->data, body->len);
+}
+
+static void converse(struct migd_guest *g, struct rcur in, bool greeted, struct said *said)
+{
+	struct fuzz_message m = { 0 };
+	struct peer p;
+
+	begin(&p);
 	if (greeted)
 		greet(g, &p);
 	while (fuzz_message_next(&in, &m)) {
 		struct conn *to = m.how & FUZZ_SECOND && p.worker ? p.worker : p.daemon;
+		struct buf body = { 0 };
 
+		if (said && (m.type == ATTACH_CONFIG_CHECK || m.type == ATTACH_STATE_LOAD))
+			bring(&m, m.type == ATTACH_STATE_LOAD ? &said->state : &said->description,
+			      m.type == ATTACH_CONFIG_CHECK, &body);
 		fuzz_message_send(conn_fd(to), &m, ++p.seq, 1, 0);
 		serve(g, &p);
+		buf_done(&body);
 	}
-	p.worker = conn_free(p.worker);
-	serve(g, &p);
-	p.daemon = conn_free(p.daemon);
-	serve(g, &p);
+	hang_up(g, &p);
 }
 
 /* ---- memory that comes from another VMM ---- */
@@ -326,6 +439,7 @@ static void offer(struct rcur in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct said said = { 0 };
 	struct migd_guest *g;
 
 	if (!host.run)
@@ -336,9 +450,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		offer(rcur_of(data + 1, size - 1));
 		return 0;
 	}
+	if (data[0] & 8)
+		ask_source(&said);
 	g = make_guest(data[0] & 1);
-	converse(g, rcur_of(data + 1, size - 1), data[0] & 2);
+	converse(g, rcur_of(data + 1, size - 1), data[0] & 2, data[0] & 8 ? &said : NULL);
 	migd_guest_free(g);
+	buf_done(&said.description);
+	buf_done(&said.state);
+	if (data[0] & 8) {
+		end_vm();
+		make_vm();
+	}
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a target says to a source of post-copy: requests for pages, and bitmaps of what it has. The input is a return path from
- * its first message on, over a real socket; its first byte says how often requests are taken from the queue.
+ * What a target says to a source: in the opening (4), or in post-copy: requests for pages, and bitmaps of what it has. The input is
+ * a return path from its first message on, over a real socket; its first byte says how often requests are taken from the queue.
  *
  * Whatever comes, what is queued are whole pages within their block.
  */
@@ -15,6 +15,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "engine/opening.h"
 #include "engine/page-requests.h"
 #include "engine/recv-bitmap.h"
 #include "grammar.h"
@@ -110,6 +111,22 @@ static void converse(struct in *in, unsigned int answers)
 		answer(&q);
 }
 
+static void open_stream(struct in *in, struct chan *chan, struct merr *err)
+{
+	static const uint8_t id[ATTACH_ID_LEN] = { 1 };
+	const struct configuration configuration = { .has_uuid = true };
+	struct opening o = { .handover_id = id, .guest = "vm", .configuration = &configuration, .offers = HELLO_FEATURES_ALL };
+	static struct stats_page stats;
+	struct rate rate;
+	struct out *out;
+
+	if (rate_init(&rate) < 0 || !(out = out_new(chan, &rate, &stats, -1)))
+		abort();
+	if (opening_send(out, in, &o, err) == 0 && (o.features & ~HELLO_FEATURES_ALL || o.peer == PEER_NONE))
+		abort();
+	out_free(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct merr err = MERR_INIT;
@@ -128,7 +145,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	in = in_new(chan, NULL, &err);
 	if (!in)
 		abort();
-	converse(in, data[0] & 3);
+	if (data[0] & 4)
+		open_stream(in, chan, &err);
+	else
+		converse(in, data[0] & 3);
 	(void)in_free(in);
 	(void)chan_free(chan);
 	(void)close(fds[1]);
@@ -143,6 +163,13 @@ static const struct grammar_row rows[] = {
 	{ 'M', "<00 05><=2 B><00 00 00 00 00 00 00 90><#144><01 23 45 67 89 ab cd ef>" },
 	{ 'M', "<00 05><=2 B><00 00 00 00 00 00 00 08><#8><01 23 45 67 89 ab cd ef>" },
 	{ 'M', "<00 05><=2 B><#8><#8><#8>" },
+	{ 'M', "<4d 01><00 0a><00 01><#8>" },
+	{ 'M', "<4d 01><00 0a><00 01><00 00 00 00 00 00 00 03>" },
+	{ 'M', "<00 02><00 04>migd" },
+	{ 'M', "<00 02><00 04><#4>" },
+	{ 'M', "<00 01><00 04><#4>" },
+	{ 'M', "<00 07><00 00>" },
+	{ 'M', "<4d 03><=2 N>" },
 	{ 'M', "<#2><=2 B>" },
 	{ 'Q', "<00 00 00 00 00 00><10 00><00 00 10 00><=1 N>" },
 	{ 'Q', "<00 00 00 00 00 20 00 00><00 20 00 00><=1 N>" },
