@@ -65,10 +65,10 @@ const char *merr_msg(const struct merr *err);
 void merr_clear(struct merr *err);
 
 /*
- * The static analyzer looks at one file at a time and would follow a failure on as a success: it is told here that these
- * return the code they got, a negative one.
+ * Static analyzers look at one file at a time and would follow a failure on as a success: they are told here that these
+ * return the code they got, a negative one. MIGD_ANALYZED: gcc's (the preset "analyze"), cppcheck.
  */
-#ifdef __clang_analyzer__
+#if defined(__clang_analyzer__) || defined(MIGD_ANALYZED)
 static inline int merr_negative(int code)
 {
 	return code < 0 ? code : -1;
