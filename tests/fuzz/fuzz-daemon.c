@@ -49,7 +49,7 @@ static void write_journal(const struct fuzz_host *h, unsigned int how)
 	int n;
 
 	if (how & FILE_URI)
-		(void)snprintf(uri, sizeof(uri), "file:%s/image", h->dir);
+		fuzz_path(uri, sizeof(uri), "file:%s/image", h->dir);
 	n = snprintf(text, sizeof(text),
 		     "{\"version\": 1, \"id\": \"" FUZZ_ID
 		     "\", \"guest\": \"vm\", \"outgoing\": %s, \"exit-on-error\": false, "
@@ -66,7 +66,7 @@ static int listen_as_worker(const struct fuzz_host *h)
 	struct sockaddr_un addr;
 	char path[128];
 
-	(void)snprintf(path, sizeof(path), "%s/workers/" FUZZ_ID ".sock", h->state);
+	fuzz_path(path, sizeof(path), "%s/workers/" FUZZ_ID ".sock", h->state);
 	fuzz_address(path, &addr);
 	assert(bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, 1) == 0);
 	return fd;

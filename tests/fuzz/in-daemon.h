@@ -5,10 +5,10 @@
 #define MIGD_TESTS_FUZZ_IN_DAEMON_H
 
 #include <assert.h>
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,21 +47,32 @@ static inline void fuzz_set(struct fuzz_host *h, const char *section, const char
 	}
 }
 
+/* A path of this program's own: there is room for it. */
+__attribute__((format(printf, 3, 4))) static inline void fuzz_path(char *to, size_t size,
+								   const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(to, size, format, args);
+	va_end(args);
+	assert(n >= 0 && (size_t)n < size);
+}
+
+static inline int fuzz_remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	if (at->level > 0)
+		(void)remove(path);
+	return 0;
+}
+
+/* What PATH has in it; not PATH. */
 static inline void fuzz_empty(const char *path)
 {
-	char inner[512];
-	DIR *dir = opendir(path);
-	struct dirent *e;
-
-	while (dir && (e = readdir(dir))) {
-		(void)snprintf(inner, sizeof(inner), "%s/%s", path, e->d_name);
-		if (e->d_name[0] != '.' && unlink(inner) < 0 && errno == EISDIR) {
-			fuzz_empty(inner);
-			(void)rmdir(inner);
-		}
-	}
-	if (dir)
-		(void)closedir(dir);
+	(void)nftw(path, fuzz_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static struct fuzz_host fuzz_host;
@@ -78,7 +89,7 @@ static inline struct fuzz_host *fuzz_host_clean(void)
 	static const char *const folders[] = { "", "/migrations", "/settings", "/workers",
 					       "/records" };
 	struct fuzz_host *h = &fuzz_host;
-	char path[64];
+	char path[sizeof(h->state) + 16];
 
 	if (!h->dir[0]) {
 		log_init("fuzz", LOG_TARGET_NONE, LOG_DEBUG);
@@ -86,15 +97,15 @@ static inline struct fuzz_host *fuzz_host_clean(void)
 		strcpy(h->dir, "/tmp/migd-fuzz-XXXXXX");
 		assert(mkdtemp(h->dir));
 		(void)atexit(fuzz_host_remove);
-		(void)snprintf(h->state, sizeof(h->state), "%s/state", h->dir);
-		(void)snprintf(h->attach, sizeof(h->attach), "%s/attach", h->dir);
-		(void)snprintf(h->qmp, sizeof(h->qmp), "%s/qmp", h->dir);
+		fuzz_path(h->state, sizeof(h->state), "%s/state", h->dir);
+		fuzz_path(h->attach, sizeof(h->attach), "%s/attach", h->dir);
+		fuzz_path(h->qmp, sizeof(h->qmp), "%s/qmp", h->dir);
 		fuzz_set(h, "daemon", "state-dir", h->state);
 		fuzz_set(h, "attach", "socket", h->attach);
 		fuzz_set(h, "qmp", "socket", h->qmp);
 	}
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
-		(void)snprintf(path, sizeof(path), "%s%s", h->state, folders[i]);
+		fuzz_path(path, sizeof(path), "%s%s", h->state, folders[i]);
 		(void)mkdir(path, 0700);
 		if (i > 0)
 			fuzz_empty(path);
@@ -108,7 +119,7 @@ static inline void fuzz_file(const struct fuzz_host *h, const char *name, const 
 	char path[128];
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", h->state, name);
+	fuzz_path(path, sizeof(path), "%s/%s", h->state, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 || fd_write_full(fd, text, len) < 0)
 		abort();
@@ -147,7 +158,7 @@ static inline void fuzz_daemon_turn(struct daemon *d)
 static inline void fuzz_address(const char *path, struct sockaddr_un *ret)
 {
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "%s", path);
+	fuzz_path(ret->sun_path, sizeof(ret->sun_path), "%s", path);
 }
 
 static inline int fuzz_connect(const char *path)
