@@ -9,15 +9,15 @@ import migdtest
 
 
 def test_file(t):
-    migd_fault_table.each_point_once("file", most=10)
+    migd_fault_table.each_point_once("file", most=4)
 
 
 def test_snapshot(t):
-    migd_fault_table.each_point_once("snapshot", most=3)
+    migd_fault_table.each_point_once("snapshot", most=1)
 
 
 def test_lazy(t):
-    migd_fault_table.each_point_once("lazy", most=3)
+    migd_fault_table.each_point_once("lazy", most=2)
 
 
 migdtest.main()

@@ -9,15 +9,15 @@ import migdtest
 
 
 def test_postcopy(t):
-    migd_fault_table.each_point_once("postcopy", most=12)
+    migd_fault_table.each_point_once("postcopy", most=4)
 
 
 def test_resume(t):
-    migd_fault_table.each_point_once("resume", most=3)
+    migd_fault_table.each_point_once("resume", most=2)
 
 
 def test_multifd(t):
-    migd_fault_table.each_point_once("multifd", most=3)
+    migd_fault_table.each_point_once("multifd", most=2)
 
 
 migdtest.main()
