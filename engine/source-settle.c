@@ -80,7 +80,12 @@ static enum answer ask(struct source *s, uint16_t command)
 	source_command(s, command);
 	FAULT_POINT("handover.asked");
 	in_timeout(s->in, ANSWER_TIMEOUT_MS);
-	if (rp_read(s->in, &m) < 0 || rp_check_id(s->in, &m, s->m->handover_id) < 0)
+	if (rp_read(s->in, &m) < 0)
+		return ANSWER_NONE;
+	/* A target that failed is not waiting to be told. Whether it runs, only an answer with the handover's id says. */
+	if (m.type == WIRE_RP_ERROR && command == WIRE_CMD_ABORT)
+		return ANSWER_NOT_ACTIVE;
+	if (rp_check_id(s->in, &m, s->m->handover_id) < 0)
 		return ANSWER_NONE;
 	switch (m.type) {
 	case WIRE_RP_ACTIVE:

@@ -74,11 +74,20 @@ def test_loaded_lost_then_healed(t):
 
 
 def test_package_lost_then_healed(t):
-    """The source cannot know that the target got too little to be LOADED: it comes back to tell, and neither side waits on."""
-    for action in "cut-before", "cut":
-        src, dst = t.pair(working_set="2M", name=action)
+    """
+    The source cannot know that the target got too little to be LOADED: it comes back to tell, and neither side waits on; nor
+    does a target that waits for its source to go on with pre-copy (reconnect-timeout).
+    """
+    for action, patience_ms in ("cut-before", 0), ("cut", 0), ("mute", 30000):
+        src, dst = t.pair(working_set="2M", name=f"{action}-{patience_ms}")
+        for vmm in src, dst:
+            vmm.set(reconnect_timeout=patience_ms)
         link = t.proxy(int(t.listen(dst).rpartition(":")[2]), rule=lambda d, n, c, a=action: a if n == "cmd-packaged" else None)
         src.command("migrate", {"uri": link.uri})
+        wait_until(lambda: ("out", "cmd-packaged") in link.seen, "the package is sent")
+        if action == "mute":
+            wait_until(lambda: src.migration()["status"] == "device", "all of it is")
+            link.cut()
         wait_until(link.was_cut.is_set, "the link breaks at the package")
         t.assert_failed(src)
         link.heal()
