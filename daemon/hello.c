@@ -16,6 +16,7 @@
 #include "attach/conn.h"
 #include "attach/handover.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -34,9 +35,12 @@
 
 #define HELLO_TIMEOUT_MS 5000U
 /* Connections that have not said HELLO yet; a VMM's takes a fraction of a millisecond. */
-#define ACCEPT_PAUSE_MS 200U
 #define VISITORS_MAX   128
 #define LOCKED_OUT_MAX 64
+/* Without a descriptor for the next one. */
+#define ACCEPT_PAUSE_MS 200U
+/* Of listening at the start, 20 ms apart. */
+#define LISTEN_TRIES 25
 /* For the library: how long a silent worker keeps a paused guest. */
 #define LEASE_MS        10000
 #define ATTACH_FEATURES 0 /* none are defined yet */
@@ -397,10 +401,22 @@ static void on_acceptable(evutil_socket_t listener, short what, void *opaque)
 	welcome(door, fd, "", NULL, NULL);
 }
 
+/*
+ * The socket of a daemon that was killed while it started a worker is open in that one until its exec. Only at the start: whoever
+ * listens there for good is the reason why this daemon does not come up.
+ */
 static int listen_at(struct door *door, const struct config_attach *c, struct merr *err)
 {
-	int r = listen_unix(c->socket, SOCK_SEQPACKET, c->socket_mode, c->socket_group, &door->fd, err);
+	const struct timespec moment = { .tv_nsec = 20 * NS_PER_MS };
+	int r, tries = LISTEN_TRIES;
 
+	for (;;) {
+		r = listen_unix(c->socket, SOCK_SEQPACKET, c->socket_mode, c->socket_group, &door->fd, err);
+		if (r != -EADDRINUSE || --tries == 0)
+			break;
+		merr_clear(err);
+		(void)nanosleep(&moment, NULL);
+	}
 	if (r < 0)
 		return r;
 	door->path = strdup(c->socket);
