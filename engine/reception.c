@@ -3,6 +3,7 @@
 #include "engine/reception.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,14 +17,10 @@
 #include "base/log.h"
 #include "engine/credentials.h"
 #include "engine/migration.h"
-#include "engine/multifd-packet.h"
 #include "engine/return-path.h"
-#include "engine/urgent-channel.h"
-#include "engine/wire.h"
 #include "transport/greeting.h"
 
 #define EVENTS_PER_CALL 16
-#define MAGIC_LEN 4
 
 enum progress {
 	PROGRESS_HANDSHAKE = 0,
@@ -37,6 +34,7 @@ struct visitor {
 	struct chan *chan;
 	enum progress progress;
 	bool greeted;		/* the preamble was read */
+	bool encrypted;
 	enum arrival kind;	/* PROGRESS_KNOWN */
 	uint64_t deadline_ns;
 };
@@ -156,39 +154,26 @@ static bool look_past_preamble(struct reception *r, struct visitor *v)
 	return res == 0;
 }
 
-/* What N bytes begin, and how many of them must be there. */
-static enum arrival kind_of(const uint8_t *head, ssize_t n, ssize_t *ret_needs)
+/* No more bytes will come. */
+static bool has_closed(const struct visitor *v)
 {
-	uint32_t magic = n >= MAGIC_LEN ? load_be32(head) : 0;
+	struct pollfd p = { .fd = chan_fd(v->chan), .events = POLLRDHUP };
 
-	*ret_needs = MAGIC_LEN;
-	if (magic == WIRE_MULTIFD_MAGIC) {
-		*ret_needs = MULTIFD_HELLO_LEN;
-		return ARRIVAL_MULTIFD;
-	}
-	if (magic == WIRE_PREEMPT_MAGIC) {
-		*ret_needs = URGENT_HELLO_LEN;
-		return ARRIVAL_URGENT;
-	}
-	/* A QEMU that recovers post-copy begins with a command (WIRE.md 7.5): no magic has this first byte. */
-	if (n > 0 && head[0] == WIRE_COMMAND)
-		*ret_needs = 1;
-	return ARRIVAL_MAIN;
+	return poll(&p, 1, 0) > 0;
 }
 
 /* The first bytes, or what can be said without them. */
 static void look(struct reception *r, struct visitor *v)
 {
-	uint8_t head[MULTIFD_HELLO_LEN];
+	uint8_t head[ARRIVAL_HEAD_LEN];
 	ssize_t n, needs;
 
-	_Static_assert(sizeof(head) >= URGENT_HELLO_LEN, "any hello fits");
 	do {
 		n = chan_peek(v->chan, head, sizeof(head));
-		v->kind = kind_of(head, n, &needs);
-		if (n == -EAGAIN || (n > 0 && n < needs))
+		v->kind = arrival_kind(head, n, v->encrypted, &needs);
+		if (n == -EAGAIN || (n > 0 && n < needs && !has_closed(v)))
 			return;
-		if (v->greeted || n < MAGIC_LEN || load_be32(head) != GREETING_MAGIC)
+		if (v->greeted || n < ARRIVAL_MAGIC_LEN || load_be32(head) != GREETING_MAGIC)
 			break;
 		if (!look_past_preamble(r, v))
 			return;
@@ -203,7 +188,8 @@ static void greet(const struct reception *r, struct visitor *v)
 	char text[128];
 
 	v->progress = PROGRESS_HEAD;
-	if (chan_describe(v->chan, text, sizeof(text))[0])
+	v->encrypted = chan_describe(v->chan, text, sizeof(text))[0] != '\0';
+	if (v->encrypted)
 		log_info("connection is encrypted: %s mig=%s", text, r->m->start.id);
 }
 

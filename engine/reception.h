@@ -4,8 +4,8 @@
  * the first byte on the main one comes only after the others are connected (WIRE.md 5.1), and none may hold up another.
  *
  *     accept, or passed on > handshake > preamble, if any
- *         > first four bytes: the magic of multifd, or of the urgent channel, and then the rest of its hello; or else the
- *           main stream
+ *         > first bytes: a hello of multifd, or of the urgent channel; or else the main stream, which has to go on
+ *           behind its header (engine/arrival.h)
  *
  * Those that come by the host's shared port were accepted by the daemon, and say which guest they are for
  * (transport/greeting.h). A preamble is read here, on whatever way it comes: it has to name the guest that waits.
@@ -20,6 +20,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "engine/arrival.h"
 #include "transport/chan.h"
 
 struct migration;
@@ -32,12 +33,6 @@ struct reception;
 
 /* At most so many connections wait here: the channels of one migration, and as many others. */
 #define RECEPTION_MAX 512U
-
-enum arrival {
-	ARRIVAL_MAIN = 1,	/* or anything else: the opening will tell */
-	ARRIVAL_MULTIFD,	/* its hello is there to be read: engine/multifd-packet.h */
-	ARRIVAL_URGENT,		/* a migd's; its hello, too: engine/urgent-channel.h */
-};
 
 /* Told about a connection that is dropped. WHY may be changed. */
 typedef void (*reception_refuse_fn)(void *opaque, struct merr *why);
