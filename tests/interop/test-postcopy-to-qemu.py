@@ -41,7 +41,7 @@ def switch(t, src, dst, uri="tcp:127.0.0.1:0", **parameters):
     src.set(max_bandwidth=1 << 20, **parameters)
     src.command("migrate", {"uri": dst.listen(uri)})
     src.command("migrate-start-postcopy")
-    wait_until(lambda: src.migration()["status"] in ("postcopy-active", "completed"), "the guest runs in QEMU", alive=[src, dst])
+    wait_until(lambda: src.migration()["status"] in ("postcopy-active", "completed"), "the guest runs in QEMU", alive=[src.daemon, dst])
 
 
 def touch(dst, start, length):

@@ -196,12 +196,12 @@ class Daemon(Process):
     def qmp(self):
         """This test's session with it."""
         if self._qmp is None:
-            self._qmp = migd_qmp.Qmp(self.qmp_path, timeout=20 * SLOW, record=self.record)
+            self._qmp = migd_qmp.Qmp(self.qmp_path, timeout=60 * SLOW, record=self.record)
         return self._qmp
 
     def connect(self, negotiate=True):
         """Another session."""
-        return migd_qmp.Qmp(self.qmp_path, negotiate=negotiate, timeout=20 * SLOW, record=self.record)
+        return migd_qmp.Qmp(self.qmp_path, negotiate=negotiate, timeout=60 * SLOW, record=self.record)
 
     def guest(self, name):
         """This guest's entry in query-guests, or None."""
@@ -266,7 +266,8 @@ class Vmm(Process):
         def is_attached():
             entry = self.daemon.guest(self.name)
             return entry and entry["attached"] and entry["pid"] == self.pid
-        wait_until(is_attached, f"guest {self.name} is attached to {self.daemon.name}", alive=[self, self.daemon])
+        # KVM may take its time for a VM's memory while guests of other tests use every CPU.
+        wait_until(is_attached, f"guest {self.name} is attached to {self.daemon.name}", 90, alive=[self, self.daemon])
 
     @property
     def mem(self):
