@@ -72,8 +72,7 @@ def test_commands_and_history(t):
     tty.type("\x1b[A" * 7 + "\r")  # the next shell knows them: exit, the secret's and the hidden line are not there
     tty.expect(r"there is no command|\r\nn\r\n|Usage|return")
     tty.expect(PROMPT)
-    tty.type("\x04")
-    t.check(tty.wait() == 0, "Ctrl-D leaves, too")
+    t.check(tty.leave() == 0, "Ctrl-D leaves, too")
 
 
 def test_history_is_bounded(t):

@@ -63,6 +63,14 @@ class Terminal:
             if time.monotonic() > deadline or not self._read(0.1):
                 raise AssertionError(f"the terminal does not show {pattern!r}, but {self.plain()!r}")
 
+    def leave(self, timeout=30):
+        """Ctrl-D, until it ends: one that comes while the terminal is not the editor's is lost. Its exit status."""
+        for _ in range(timeout):
+            self.type("\x04")
+            with contextlib.suppress(AssertionError):
+                return self.wait(1)
+        return self.wait(1)
+
     def wait(self, timeout=30):
         """Its exit status, once it ended by itself."""
         deadline = time.monotonic() + timeout * SLOW
