@@ -16,7 +16,6 @@
 #include "attach/conn.h"
 #include "attach/handover.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -39,8 +38,6 @@
 #define LOCKED_OUT_MAX 64
 /* Without a descriptor for the next one. */
 #define ACCEPT_PAUSE_MS 200U
-/* Of listening at the start, 20 ms apart. */
-#define LISTEN_TRIES 25
 /* For the library: how long a silent worker keeps a paused guest. */
 #define LEASE_MS        10000
 #define ATTACH_FEATURES 0 /* none are defined yet */
@@ -401,22 +398,10 @@ static void on_acceptable(evutil_socket_t listener, short what, void *opaque)
 	welcome(door, fd, "", NULL, NULL);
 }
 
-/*
- * The socket of a daemon that was killed while it started a worker is open in that one until its exec. Only at the start: whoever
- * listens there for good is the reason why this daemon does not come up.
- */
 static int listen_at(struct door *door, const struct config_attach *c, struct merr *err)
 {
-	const struct timespec moment = { .tv_nsec = 20 * NS_PER_MS };
-	int r, tries = LISTEN_TRIES;
+	int r = listen_unix(c->socket, SOCK_SEQPACKET, c->socket_mode, c->socket_group, &door->fd, err);
 
-	for (;;) {
-		r = listen_unix(c->socket, SOCK_SEQPACKET, c->socket_mode, c->socket_group, &door->fd, err);
-		if (r != -EADDRINUSE || --tries == 0)
-			break;
-		merr_clear(err);
-		(void)nanosleep(&moment, NULL);
-	}
 	if (r < 0)
 		return r;
 	door->path = strdup(c->socket);

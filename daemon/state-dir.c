@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -25,6 +27,9 @@
 /* A journal holds a name, two addresses and numbers. */
 #define FILE_MAX_BYTES (4 << 20)
 #define WORKER_BACKLOG    4
+
+/* 20 ms apart. */
+#define LOCK_TRIES 25
 
 static int open_dir(int parent, const char *name, int *ret, struct merr *err)
 {
@@ -40,23 +45,37 @@ static int open_dir(int parent, const char *name, int *ret, struct merr *err)
 	return 0;
 }
 
-/* A lock of this process alone: one of the descriptor's would be kept by a worker that is just being started when this one dies. */
+/*
+ * A daemon that was killed while it started a worker: that one has the lock, and all the sockets, until its exec. Whoever has it
+ * for longer is another daemon.
+ */
+static int wait_lock(int fd)
+{
+	const struct timespec moment = { .tv_nsec = 20 * NS_PER_MS };
+
+	for (int left = LOCK_TRIES; flock(fd, LOCK_EX | LOCK_NB) < 0; left--) {
+		if (errno != EWOULDBLOCK || left == 1)
+			return -errno;
+		(void)nanosleep(&moment, NULL);
+	}
+	return 0;
+}
+
 static int take_lock(int dir, const char *path, int *ret, struct merr *err)
 {
-	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int r;
 
 	*ret = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (*ret < 0)
 		return merr_set_errno(err, -errno, "cannot open '%s/lock'", path);
-	if (fcntl(*ret, F_SETLK, &all) == 0)
-		return 0;
-	if (errno == EAGAIN || errno == EACCES)
+	r = wait_lock(*ret);
+	if (r == -EWOULDBLOCK)
 		return merr_set(err, -EBUSY,
 				"another migd uses the state directory '%s': stop it, or give this "
 				"one its own with "
 				"--state-dir",
 				path);
-	return merr_set_errno(err, -errno, "cannot lock '%s/lock'", path);
+	return r < 0 ? merr_set_errno(err, r, "cannot lock '%s/lock'", path) : 0;
 }
 
 int state_dir_open(const char *path, struct state_dir **ret, struct merr *err)
