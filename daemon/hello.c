@@ -91,8 +91,7 @@ static void tell_refused(const struct visitor *v, const struct merr *err)
 	int pid = 0;
 	unsigned int uid = 0, gid;
 
-	if (v->conn)
-		(void)conn_peer(v->conn, &pid, &uid, &gid);
+	(void)conn_peer(v->conn, &pid, &uid, &gid);
 	log_event(LOG_EVENT_VMM_REFUSED, LOG_NOTICE, "a VMM was not attached pid=%d uid=%u: %s", pid, uid, merr_msg(err));
 }
 

@@ -75,17 +75,6 @@ def test_bad_messages(t):
     t.check(daemon.qmp.command("query-guests") == [], "somebody got in")
 
 
-def test_vmm_that_leaves_before_it_is_answered(t):
-    daemon = t.daemon("a")
-    for _ in range(20):
-        peer = Peer(daemon)
-        peer.send(HELLO, peer.hello_body(), [attach_peer.decision_page()])
-        peer.close()
-    wait_until(lambda: "did not take the answer to HELLO" in daemon.log_text(), "one left before", alive=[daemon])
-    wait_until(lambda: daemon.qmp.command("query-guests") == [], "none of them is a guest", alive=[daemon])
-    attached(daemon, "bystander")
-
-
 def test_bad_message_of_a_guest(t):
     daemon = t.daemon("a")
     daemon.qmp.command("query-guests")
