@@ -64,9 +64,12 @@ class Terminal:
                 raise AssertionError(f"the terminal does not show {pattern!r}, but {self.plain()!r}")
 
     def leave(self, timeout=30):
-        """Ctrl-D, until it ends: one that comes while the terminal is not the editor's is lost. Its exit status."""
+        """Ctrl-D, until it ends: one that comes while the terminal is not the editor's is lost. Its exit status.
+
+        Ctrl-U before it: Readline takes a Ctrl-D that follows another for a mistake of one who deletes.
+        """
         for _ in range(timeout):
-            self.type("\x04")
+            self.type("\x15\x04")
             with contextlib.suppress(AssertionError):
                 return self.wait(1)
         return self.wait(1)
