@@ -19,8 +19,8 @@ from migd_process import wait_until
 from migd_qmp import QmpClosed, QmpError
 
 DISK_BYTES = 1 << 20
-# A lap over its 64 blocks takes a twentieth of a second; 8 pages of memory are checked with each.
-GUEST = {"payload": "disk", "args": {3: 8}}
+# A lap over its 64 blocks takes a tenth of a second, most of which it sleeps; 8 pages of memory are checked with each.
+GUEST = {"payload": "disk", "args": {3: 8, 4: 4}}
 RECONNECT_MS = 3000
 
 

@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays cells of the fault matrix one after the other, and prints what came of them as a table: points down, faults across."""
 
+import concurrent.futures
 import os
+import re
+import subprocess
+import sys
 import time
 import traceback
 
 import migd_faults
 import migdtest
 from migd_faults import FAULTS, NotReached
+from migd_process import SOURCE_DIR
+
+
+def row_name(row):
+    """POINT@WHO, and which migration if there are several."""
+    point, scenario, who = row
+    several = sum(w == who for _, w in migd_faults.PLACES[point]) > 1
+    return f"{point}@{who}" + (f".{scenario}" if several else "")
 
 
 def play_one(row, fault, tries=3):
@@ -15,12 +27,11 @@ def play_one(row, fault, tries=3):
     What the table says about a cell; the logs are printed if it failed. A migration may end on the way to the point, as where the
     library got no answer from KVM in ten seconds: then it is tried again.
     """
-    point, scenario, who = row
-    name = f"{point}@{who}/{fault.name}"
+    name = f"{row_name(row)}/{fault.name}"
     t = migdtest.Test(name)
     began = time.monotonic()
     try:
-        word = migd_faults.play(t, point, scenario, who, fault)
+        word = migd_faults.play(t, *row, fault)
     except NotReached as e:
         if tries > 1:
             print(f"{name}: {e}, once more")
@@ -36,17 +47,39 @@ def play_one(row, fault, tries=3):
     return word
 
 
-def play(cells, path=None):
-    """Play [(row, fault)]; the table goes to the output, and to the file `path` as it grows."""
+def play(cells):
+    """Play [(row, fault)], and print their table."""
     words = {}
     try:
         for row, fault in cells:
-            words[row, fault.name] = play_one(row, fault)
-            if path:
-                save(words, path)
+            words[row_name(row), fault.name] = play_one(row, fault)
     finally:
         print(table(words))
-    failed = [f"{row[0]}@{row[2]}/{fault}: {word}" for (row, fault), word in words.items() if word.startswith("FAIL")]
+    judge(words)
+
+
+def play_apart(name, chosen):
+    """The words of a row's cells which the regular expression chooses: played by a process of its own, which says them."""
+    program = os.path.join(SOURCE_DIR, "tests", "faults", "test-fault-matrix-whole.py")
+    env = {**os.environ, "MIGD_FAULT_MATRIX": chosen, "MIGD_FAULT_ROW": name}
+    done = subprocess.run([sys.executable, program], env=env, capture_output=True, text=True, errors="replace", check=False)
+    print(done.stdout, done.stderr, sep="", end="", flush=True)
+    return {(name, fault): word for fault, word in re.findall(rf"^{re.escape(name)}/(\S+): (.*) \([\d.]+ s\)$", done.stdout, re.M)}
+
+
+def play_rows(names, chosen, jobs, path):
+    """Play so many rows at a time; the table goes to the output, and to a file as it grows."""
+    words = {}
+    with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
+        for future in concurrent.futures.as_completed([executor.submit(play_apart, name, chosen) for name in names]):
+            words.update(future.result())
+            save(words, path)
+    print(table(words))
+    judge(words)
+
+
+def judge(words):
+    failed = [f"{row}/{fault}: {word}" for (row, fault), word in words.items() if word.startswith("FAIL")]
     if failed:
         raise AssertionError(f"{len(failed)} of {len(words)} cells failed:\n" + "\n".join(failed))
 
@@ -56,7 +89,7 @@ def table(words):
     names = [f.name for f in FAULTS if any(fault == f.name for _, fault in words)]
     lines = [["point", *names]]
     for row in dict.fromkeys(row for row, _ in words):
-        lines.append([f"{row[0]}@{row[2]}", *(words.get((row, name), "").split("  ")[0] for name in names)])
+        lines.append([row, *(words.get((row, name), "").split("  ")[0] for name in names)])
     lines[1:] = [[cell if not cell.startswith("FAIL") else "FAIL" for cell in line] for line in lines[1:]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names) + 1)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines)
