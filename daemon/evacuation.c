@@ -16,6 +16,7 @@
 #include "daemon/cancel.h"
 #include "daemon/daemon.h"
 #include "daemon/evacuation-plan.h"
+#include "daemon/evacuation-state.h"
 #include "daemon/guest.h"
 #include "daemon/json.h"
 #include "daemon/migration.h"
@@ -29,80 +30,20 @@
 #include "schema/events.h"
 
 /* In the state directory; no guest's: those are hex digits. */
-#define STORE_NAME    "evacuation"
-#define STORE_VERSION 1
+#define STORE_NAME "evacuation"
 
 /* Beside being told of changes: VMMs that do not come back, for one, are no change. */
 #define LOOK_AGAIN_MS 1000U
 /* A VMM attaches again to a new daemon within a few seconds. */
 #define MISSING_NS (30 * NS_PER_SEC)
 
-/* One guest. Its strings are `shown`'s. */
-struct leaver {
-	struct evacuation_guest shown; /* by name */
-	int destination; /* index; -1: none yet */
-	uint64_t tried;  /* destinations, by bit */
-	char id[ID_TEXT_LEN]; /* of its migration */
-	bool restored; /* a former daemon began it: which migration is seen from the guest's */
-	uint64_t missing_ns; /* since when its VMM is; 0: it is not */
-};
-
 struct evacuation {
 	struct daemon *daemon;
-	struct evacuation_plan plan;
-	enum evacuation_status status;
-	struct leaver *leavers; /* by name */
-	size_t n;
-	struct evacuation_load load;
+	struct evacuation_state at;
 	struct event *timer;
 	bool soon;    /* the timer is for now */
 	bool changed; /* since it was saved */
 };
-
-/* ---- guests ---- */
-
-static int compare_names(const void *key, const void *member)
-{
-	return strcmp(key, ((const struct leaver *)member)->shown.guest);
-}
-
-static struct leaver *find(const struct evacuation *e, const char *name)
-{
-	return e->n ? bsearch(name, e->leavers, e->n, sizeof(*e->leavers), compare_names) : NULL;
-}
-
-/* It is kept in order; others move. -ENOMEM. */
-static int add(struct evacuation *e, const char *name, uint64_t memory)
-{
-	struct leaver *more = reallocarray(e->leavers, e->n + 1, sizeof(*more));
-	char *copy = strdup(name);
-	size_t at = 0;
-
-	if (more)
-		e->leavers = more;
-	if (!more || !copy) {
-		free(copy);
-		return -ENOMEM;
-	}
-	while (at < e->n && strcmp(e->leavers[at].shown.guest, name) < 0)
-		at++;
-	memmove(&e->leavers[at + 1], &e->leavers[at], (e->n - at) * sizeof(*more));
-	e->leavers[at] = (struct leaver){
-		.shown = { .guest = copy, .state = EVACUATION_GUEST_STATE_WAITING, .memory = memory }, .destination = -1
-	};
-	e->n++;
-	return 0;
-}
-
-static bool is_active(const struct evacuation *e)
-{
-	return e->status == EVACUATION_STATUS_RUNNING || e->status == EVACUATION_STATUS_CANCELLING;
-}
-
-static bool is_open(const struct leaver *l)
-{
-	return l->shown.state == EVACUATION_GUEST_STATE_WAITING || l->shown.state == EVACUATION_GUEST_STATE_MIGRATING;
-}
 
 static bool goes_away(const struct migration *m)
 {
@@ -118,47 +59,10 @@ static bool is_here(const struct guest *g)
 
 /* ---- told, kept ---- */
 
-static void get_totals(const struct evacuation *e, struct evacuation_totals *ret)
-{
-	*ret = (struct evacuation_totals){ .status = e->status, .total = (uint32_t)e->n };
-	for (size_t i = 0; i < e->n; i++) {
-		const struct evacuation_guest *g = &e->leavers[i].shown;
-
-		ret->memory += g->memory;
-		ret->waiting += g->state == EVACUATION_GUEST_STATE_WAITING;
-		ret->migrating += g->state == EVACUATION_GUEST_STATE_MIGRATING;
-		ret->completed += g->state == EVACUATION_GUEST_STATE_COMPLETED;
-		ret->memory_moved += g->state == EVACUATION_GUEST_STATE_COMPLETED ? g->memory : 0;
-	}
-	ret->stayed = ret->total - ret->waiting - ret->migrating - ret->completed;
-}
-
-/* Borrows all: to be read only, and freed by free(ret->guests). */
-static int get_info(const struct evacuation *e, struct evacuation_info *ret)
-{
-	*ret = (struct evacuation_info){ .guests = calloc(e->n + 1, sizeof(*ret->guests)), .n_guests = e->n };
-	if (!ret->guests)
-		return -ENOMEM;
-	get_totals(e, &ret->totals);
-	for (size_t i = 0; i < e->n; i++)
-		ret->guests[i] = e->leavers[i].shown;
-	return 0;
-}
-
-static json_t *info_to_json(const struct evacuation *e)
-{
-	struct evacuation_info info;
-	json_t *o = get_info(e, &info) == 0 ? evacuation_info_to_json(&info) : NULL;
-
-	free(info.guests);
-	return o;
-}
-
 static void save(struct evacuation *e, bool durable)
 {
 	struct merr err = MERR_INIT;
-	_cleanup_json_ json_t *o = json_pack("{s:i, s:o, s:o}", "version", STORE_VERSION, "plan",
-					     evacuation_plan_to_json(&e->plan), "info", info_to_json(e));
+	_cleanup_json_ json_t *o = evacuation_state_save(&e->at);
 
 	e->changed = false;
 	if (!o)
@@ -171,8 +75,8 @@ static void set_status(struct evacuation *e, enum evacuation_status status)
 {
 	struct evacuation_totals t;
 
-	e->status = status;
-	get_totals(e, &t);
+	e->at.status = status;
+	evacuation_state_totals(&e->at, &t);
 	log_notice("evacuation %s: %u guests, %u have gone, %u stay", evacuation_status_str(status), t.total, t.completed,
 		   t.stayed);
 	save(e, true);
@@ -198,42 +102,18 @@ static void set_state(struct evacuation *e, struct leaver *l, enum evacuation_gu
 
 /* ---- destinations ---- */
 
-static void leave_destination(struct evacuation *e, struct leaver *l)
-{
-	if (l->destination < 0)
-		return;
-	e->load.guests[l->destination]--;
-	e->load.memory[l->destination] -= l->shown.memory;
-	l->destination = -1;
-}
-
-static int take_destination(struct evacuation *e, struct leaver *l, int destination)
-{
-	char *copy = strdup(e->plan.destinations[destination].uri);
-
-	if (!copy)
-		return -ENOMEM;
-	free(l->shown.destination);
-	l->shown.destination = copy;
-	l->shown.has_destination = true;
-	l->destination = destination;
-	e->load.guests[destination]++;
-	e->load.memory[destination] += l->shown.memory;
-	return 0;
-}
-
 static int place(struct evacuation *e, struct leaver *l)
 {
-	int r = evacuation_plan_place(&e->plan, &e->load, l->shown.guest, l->shown.memory, l->tried);
+	int r = evacuation_plan_place(&e->at.plan, &e->at.load, l->shown.guest, l->shown.memory, l->tried);
 
-	return r < 0 ? r : take_destination(e, l, r);
+	return r < 0 ? r : leaver_take_destination(&e->at, l, r);
 }
 
 /* ---- one guest ---- */
 
 static int begin_migration(struct evacuation *e, const struct leaver *l, struct guest *g, struct merr *err)
 {
-	const struct evacuation_plan *p = &e->plan;
+	const struct evacuation_plan *p = &e->at.plan;
 	char uri[ADDR_FORMATTED_MAX];
 	struct addr addr;
 	int r = addr_parse_uri(l->shown.destination, &addr, err);
@@ -244,16 +124,17 @@ static int begin_migration(struct evacuation *e, const struct leaver *l, struct 
 		r = addr_parse_uri(uri, &addr, err);
 	if (r == 0)
 		r = address_check(g, &addr, err);
-	return r < 0 ? r : outgoing_start(g, NULL,
-					  &(struct outgoing){
-						  .uri = uri,
-						  .addr = &addr,
-						  .priority = p->has_priority ? (int)p->priority : 0,
-						  .strategy = p->has_strategy ? p->strategy : MIGRATION_STRATEGY_PRECOPY,
-						  .deadline_ms = p->has_deadline ? p->deadline : 0,
-						  .start_remote = !p->has_start_remote || p->start_remote,
-					  },
-					  err);
+	return r < 0 ? r
+		     : outgoing_start(g, NULL,
+				      &(struct outgoing){
+					      .uri = uri,
+					      .addr = &addr,
+					      .priority = p->has_priority ? (int)p->priority : 0,
+					      .strategy = p->has_strategy ? p->strategy : MIGRATION_STRATEGY_PRECOPY,
+					      .deadline_ms = p->has_deadline ? p->deadline : 0,
+					      .start_remote = !p->has_start_remote || p->start_remote,
+				      },
+				      err);
 }
 
 static void follow(struct evacuation *e, struct leaver *l, const struct migration *m)
@@ -276,7 +157,7 @@ static void begin(struct evacuation *e, struct leaver *l, struct guest *g)
 	}
 	r = begin_migration(e, l, g, &err);
 	if (r < 0) {
-		leave_destination(e, l);
+		leaver_leave_destination(&e->at, l);
 		set_state(e, l, EVACUATION_GUEST_STATE_FAILED, merr_msg(&err));
 		return;
 	}
@@ -288,15 +169,15 @@ static void begin(struct evacuation *e, struct leaver *l, struct guest *g)
 /* Another destination, if there is one and it may be tried. */
 static void on_failed(struct evacuation *e, struct leaver *l, struct guest *g)
 {
-	uint32_t retries = e->plan.has_retries ? e->plan.retries : 1;
+	uint32_t retries = e->at.plan.has_retries ? e->at.plan.retries : 1;
 	const char *why = merr_msg(&g->migration->error);
 	bool again;
 
 	if (l->destination >= 0)
 		l->tried |= UINT64_C(1) << l->destination;
-	leave_destination(e, l);
+	leaver_leave_destination(&e->at, l);
 	l->id[0] = '\0';
-	again = e->status == EVACUATION_STATUS_RUNNING && l->shown.tries <= retries && guest_attached(g) && place(e, l) == 0;
+	again = e->at.status == EVACUATION_STATUS_RUNNING && l->shown.tries <= retries && guest_attached(g) && place(e, l) == 0;
 	set_state(e, l, again ? EVACUATION_GUEST_STATE_WAITING : EVACUATION_GUEST_STATE_FAILED, why);
 	if (again)
 		begin(e, l, g);
@@ -310,7 +191,7 @@ static void on_ended(struct evacuation *e, struct leaver *l, struct guest *g)
 		set_state(e, l, EVACUATION_GUEST_STATE_COMPLETED, NULL);
 		break;
 	case MIGRATION_STATUS_CANCELLED:
-		leave_destination(e, l);
+		leaver_leave_destination(&e->at, l);
 		set_state(e, l, EVACUATION_GUEST_STATE_CANCELLED, "its migration was cancelled");
 		break;
 	default:
@@ -327,7 +208,7 @@ static void on_missing(struct evacuation *e, struct leaver *l)
 		l->missing_ns = now;
 	if (now - l->missing_ns < MISSING_NS)
 		return;
-	leave_destination(e, l);
+	leaver_leave_destination(&e->at, l);
 	set_state(e, l, EVACUATION_GUEST_STATE_GONE, "its VMM is not attached any more");
 }
 
@@ -347,8 +228,8 @@ static void look_at(struct evacuation *e, struct leaver *l, struct guest *g)
 		set_state(e, l, EVACUATION_GUEST_STATE_COMPLETED, NULL);
 	} else if (!g || !guest_attached(g)) {
 		on_missing(e, l);
-	} else if (e->status == EVACUATION_STATUS_CANCELLING) {
-		leave_destination(e, l);
+	} else if (e->at.status == EVACUATION_STATUS_CANCELLING) {
+		leaver_leave_destination(&e->at, l);
 		set_state(e, l, EVACUATION_GUEST_STATE_CANCELLED, "the evacuation was cancelled");
 	} else {
 		begin(e, l, g);
@@ -361,21 +242,21 @@ static void look_for_later(struct evacuation *e)
 {
 	struct guest *g;
 
-	if (!e->plan.has_later || !e->plan.later || e->status != EVACUATION_STATUS_RUNNING)
+	if (!e->at.plan.has_later || !e->at.plan.later || e->at.status != EVACUATION_STATUS_RUNNING)
 		return;
 	TAILQ_FOREACH(g, &e->daemon->registry->guests, entry)
-		if (is_here(g) && !find(e, g->name) && add(e, g->name, g->ram_bytes) == 0)
-			e->changed = true;
+	if (is_here(g) && !evacuation_state_find(&e->at, g->name) && evacuation_state_add(&e->at, g->name, g->ram_bytes) == 0)
+		e->changed = true;
 }
 
 static void conclude(struct evacuation *e)
 {
 	struct evacuation_totals t;
 
-	get_totals(e, &t);
+	evacuation_state_totals(&e->at, &t);
 	if (t.waiting || t.migrating)
 		return;
-	if (e->status == EVACUATION_STATUS_CANCELLING)
+	if (e->at.status == EVACUATION_STATUS_CANCELLING)
 		set_status(e, EVACUATION_STATUS_CANCELLED);
 	else
 		set_status(e, t.completed == t.total ? EVACUATION_STATUS_COMPLETED : EVACUATION_STATUS_INCOMPLETE);
@@ -390,19 +271,19 @@ static void look(struct evacuation *e)
 
 	look_for_later(e);
 	for (g = TAILQ_FIRST(&e->daemon->registry->guests); g; g = next) {
-		struct leaver *l = find(e, g->name);
+		struct leaver *l = evacuation_state_find(&e->at, g->name);
 
 		next = TAILQ_NEXT(g, entry);
-		if (l && is_open(l))
+		if (l && leaver_open(l))
 			look_at(e, l, g);
 	}
-	for (size_t i = 0; i < e->n; i++)
-		if (is_open(&e->leavers[i]) && !registry_find(e->daemon->registry, e->leavers[i].shown.guest))
-			look_at(e, &e->leavers[i], NULL);
+	for (size_t i = 0; i < e->at.n; i++)
+		if (leaver_open(&e->at.leavers[i]) && !registry_find(e->daemon->registry, e->at.leavers[i].shown.guest))
+			look_at(e, &e->at.leavers[i], NULL);
 	conclude(e);
 	if (e->changed)
 		save(e, false);
-	if (is_active(e))
+	if (evacuation_state_active(&e->at))
 		schedule(e, false);
 }
 
@@ -414,7 +295,7 @@ static void on_look(evutil_socket_t fd, short what, void *opaque)
 	(void)what;
 	e->timer = timer_free(e->timer);
 	e->soon = false;
-	if (is_active(e))
+	if (evacuation_state_active(&e->at))
 		look(e);
 }
 
@@ -429,24 +310,11 @@ static void schedule(struct evacuation *e, bool soon)
 
 void evacuation_review(struct daemon *d)
 {
-	if (d->evacuation && is_active(d->evacuation))
+	if (d->evacuation && evacuation_state_active(&d->evacuation->at))
 		schedule(d->evacuation, true);
 }
 
 /* ---- begun ---- */
-
-static void forget(struct evacuation *e)
-{
-	for (size_t i = 0; i < e->n; i++)
-		evacuation_guest_done(&e->leavers[i].shown);
-	free(e->leavers);
-	evacuation_plan_done(&e->plan);
-	e->leavers = NULL;
-	e->n = 0;
-	e->plan = (struct evacuation_plan){ 0 };
-	e->load = (struct evacuation_load){ 0 };
-	e->status = EVACUATION_STATUS_NONE;
-}
 
 static bool lists(char **names, size_t n, const char *name)
 {
@@ -470,14 +338,14 @@ static int check_named(const struct evacuation *e, const struct evacuation_plan 
 
 static int collect(struct evacuation *e, struct merr *err)
 {
-	const struct evacuation_plan *p = &e->plan;
+	const struct evacuation_plan *p = &e->at.plan;
 	const struct guest *g;
 	int r = 0;
 
 	TAILQ_FOREACH(g, &e->daemon->registry->guests, entry)
-		if (r == 0 && is_here(g) && (!p->has_guests || lists(p->guests, p->n_guests, g->name)) &&
-		    !lists(p->except, p->n_except, g->name))
-			r = add(e, g->name, g->ram_bytes);
+	if (r == 0 && is_here(g) && (!p->has_guests || lists(p->guests, p->n_guests, g->name)) &&
+	    !lists(p->except, p->n_except, g->name))
+		r = evacuation_state_add(&e->at, g->name, g->ram_bytes);
 	return r < 0 ? merr_set(err, r, "out of memory") : 0;
 }
 
@@ -493,22 +361,24 @@ static int compare_sizes(const void *a, const void *b)
 /* The largest first; those whose migration is under way go where they go. */
 static int begin_all(struct evacuation *e)
 {
-	_cleanup_free_ struct leaver **order = calloc(e->n + 1, sizeof(*order));
+	_cleanup_free_ struct leaver **order = calloc(e->at.n + 1, sizeof(*order));
 
 	if (!order)
 		return -ENOMEM;
-	for (size_t i = 0; i < e->n; i++)
-		order[i] = &e->leavers[i];
-	qsort(order, e->n, sizeof(*order), compare_sizes);
-	for (size_t i = 0; i < e->n; i++)
+	for (size_t i = 0; i < e->at.n; i++)
+		order[i] = &e->at.leavers[i];
+	qsort(order, e->at.n, sizeof(*order), compare_sizes);
+	for (size_t i = 0; i < e->at.n; i++)
 		look_at(e, order[i], registry_find(e->daemon->registry, order[i]->shown.guest));
 	return 0;
 }
 
 static int start(struct evacuation *e, const struct evacuation_plan *p, struct merr *err)
 {
-	int r = is_active(e) ? merr_set(err, -EBUSY, "An evacuation is under way; query-evacuation shows it, evacuate-cancel ends it") :
-			       evacuation_plan_verify(p, err);
+	int r = evacuation_state_active(&e->at) ? merr_set(err, -EBUSY,
+							   "An evacuation is under way; query-evacuation shows it, "
+							   "evacuate-cancel ends it")
+						: evacuation_plan_verify(p, err);
 
 	if (r == 0 && p->has_priority)
 		r = priority_check(p->priority, err);
@@ -516,13 +386,13 @@ static int start(struct evacuation *e, const struct evacuation_plan *p, struct m
 		r = check_named(e, p, err);
 	if (r < 0)
 		return r;
-	forget(e);
-	if (evacuation_plan_copy(&e->plan, p) < 0)
+	evacuation_state_clear(&e->at);
+	if (evacuation_plan_copy(&e->at.plan, p) < 0)
 		r = merr_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = collect(e, err);
 	if (r < 0) {
-		forget(e);
+		evacuation_state_clear(&e->at);
 		return r;
 	}
 	set_status(e, EVACUATION_STATUS_RUNNING);
@@ -539,13 +409,14 @@ static int cancel(struct evacuation *e, bool running, struct merr *err)
 	struct merr late = MERR_INIT;
 	struct guest *g;
 
-	if (e->status != EVACUATION_STATUS_RUNNING)
-		return merr_set(err, -EINVAL, "There is no evacuation to be cancelled (status %s)", evacuation_status_str(e->status));
+	if (e->at.status != EVACUATION_STATUS_RUNNING)
+		return merr_set(err, -EINVAL, "There is no evacuation to be cancelled (status %s)",
+				evacuation_status_str(e->at.status));
 	set_status(e, EVACUATION_STATUS_CANCELLING);
-	for (size_t i = 0; i < e->n; i++) {
-		if (!is_open(&e->leavers[i]))
+	for (size_t i = 0; i < e->at.n; i++) {
+		if (!leaver_open(&e->at.leavers[i]))
 			continue;
-		g = registry_find(e->daemon->registry, e->leavers[i].shown.guest);
+		g = registry_find(e->daemon->registry, e->at.leavers[i].shown.guest);
 		if (!g || !goes_away(g->migration) || (!running && !g->migration->waits))
 			continue;
 		merr_clear(&late);
@@ -558,55 +429,6 @@ static int cancel(struct evacuation *e, bool running, struct merr *err)
 
 /* ---- a former daemon's ---- */
 
-static int restore_guests(struct evacuation *e, const struct evacuation_info *info)
-{
-	for (size_t i = 0; i < info->n_guests; i++) {
-		const struct evacuation_guest *g = &info->guests[i];
-		struct leaver *l;
-		int d;
-
-		if (add(e, g->guest, g->memory) < 0 || !(l = find(e, g->guest)))
-			return -ENOMEM;
-		l->restored = true;
-		l->shown.state = g->state;
-		l->shown.tries = g->tries;
-		l->shown.error = g->has_error ? strdup(g->error) : NULL;
-		l->shown.has_error = l->shown.error != NULL;
-		d = g->has_destination ? evacuation_plan_find(&e->plan, g->destination) : -1;
-		if (d < 0)
-			continue;
-		if (take_destination(e, l, d) < 0)
-			return -ENOMEM;
-		if (!is_open(l) && g->state != EVACUATION_GUEST_STATE_COMPLETED)
-			leave_destination(e, l);
-	}
-	return 0;
-}
-
-static int restore(struct evacuation *e, json_t *o, struct merr *err)
-{
-	struct evacuation_info info = { 0 };
-	json_t *plan, *said;
-	json_error_t why;
-	int version, r;
-
-	if (json_unpack_ex(o, &why, 0, "{s:i, s:o, s:o}", "version", &version, "plan", &plan, "info", &said) < 0)
-		return merr_set(err, -EBADMSG, "%s", why.text);
-	if (version != STORE_VERSION)
-		return merr_set(err, -ENOTSUP, "version %d is not known to this migd, which writes %d", version, STORE_VERSION);
-	r = evacuation_plan_from_json(plan, &e->plan, err);
-	if (r == 0)
-		r = evacuation_plan_verify(&e->plan, err);
-	if (r == 0)
-		r = evacuation_info_from_json(said, &info, err);
-	if (r == 0)
-		r = restore_guests(e, &info);
-	if (r == 0)
-		e->status = info.totals.status;
-	evacuation_info_done(&info);
-	return r;
-}
-
 static void load(struct evacuation *e)
 {
 	_cleanup_json_ json_t *o = NULL;
@@ -616,12 +438,12 @@ static void load(struct evacuation *e)
 	if (r == -ENOENT)
 		return;
 	if (r == 0)
-		r = restore(e, o, &err);
+		r = evacuation_state_restore(&e->at, o, &err);
 	if (r < 0) {
 		log_err("ignoring the evacuation that a former daemon kept (settings/" STORE_NAME "): %s", merr_msg(&err));
-		forget(e);
-	} else if (is_active(e)) {
-		log_notice("going on with a former daemon's evacuation of %zu guests", e->n);
+		evacuation_state_clear(&e->at);
+	} else if (evacuation_state_active(&e->at)) {
+		log_notice("going on with a former daemon's evacuation of %zu guests", e->at.n);
 		schedule(e, false);
 	}
 }
@@ -633,7 +455,7 @@ struct evacuation *evacuation_new(struct daemon *d)
 	if (!e)
 		return NULL;
 	e->daemon = d;
-	e->status = EVACUATION_STATUS_NONE;
+	evacuation_state_clear(&e->at);
 	load(e);
 	return e;
 }
@@ -643,7 +465,7 @@ struct evacuation *evacuation_free(struct evacuation *e)
 	if (!e)
 		return NULL;
 	(void)timer_free(e->timer);
-	forget(e);
+	evacuation_state_clear(&e->at);
 	free(e);
 	return NULL;
 }
@@ -675,7 +497,7 @@ void cmd_evacuate_cancel(struct qmp_call *call, const struct evacuate_cancel_arg
 void cmd_query_evacuation(struct qmp_call *call, const struct query_evacuation_args *args)
 {
 	const struct daemon *d = qmp_call_opaque(call);
-	json_t *o = info_to_json(d->evacuation);
+	json_t *o = evacuation_state_info(&d->evacuation->at);
 	struct merr err = MERR_INIT;
 
 	(void)args;
