@@ -90,7 +90,11 @@ def resolve(run):
     for side in run.vmms:
         if status_of(run, side)[1]:
             outcome = "run" if side == "source" and not runs and not was_activated(run) else "discard"
-            run.vmms[side].command("migrate-resolve", {"outcome": outcome, "fenced": True})
+            try:
+                run.vmms[side].command("migrate-resolve", {"outcome": outcome, "fenced": True})
+            except QmpError:
+                if status_of(run, side)[1]:  # the peers agreed meanwhile, otherwise
+                    raise
 
 
 def settle(run):

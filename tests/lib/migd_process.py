@@ -70,7 +70,7 @@ def is_running(pid):
         return False
 
 
-def wait_until(condition, what, timeout=20, every=0.01, alive=()):
+def wait_until(condition, what, timeout=60, every=0.01, alive=()):
     """Wait for a true condition() and return its value. `alive`: processes without which waiting is pointless."""
     deadline = time.monotonic() + timeout * SLOW
     while True:
