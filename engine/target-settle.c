@@ -291,7 +291,7 @@ static void settle(struct target *t, struct settlement *s)
 	guest_link_no_cancel(&t->guest);
 	if (t->chan)
 		chan_set_cancel(t->chan, -1);
-	else if (!s->runs)
+	else if (!s->runs && !s->told)
 		report_handover(t->m, HANDOVER_LOADED, true);
 	for (;;) {
 		/* Until all pages are here the connection, and those that follow, are theirs. */
