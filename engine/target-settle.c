@@ -144,6 +144,7 @@ static enum talk answer_ask(struct target *t, struct settlement *s)
 		return TALK_BROKEN;
 	s->runs = v == VERDICT_RUNS;
 	if (s->runs) {
+		report_handover(t->m, HANDOVER_RUNNING, false);
 		r = rp_send_id_be64(t->chan, WIRE_RP_ACTIVE, t->guest.id, 0);
 		return r == 0 ? TALK_GOES_ON : TALK_BROKEN;
 	}
@@ -251,6 +252,7 @@ static void check_vmm(struct target *t, struct settlement *s)
 		return;
 	if (decide(t) == VERDICT_RUNS) {
 		s->runs = true;
+		report_handover(t->m, HANDOVER_RUNNING, false);
 		return;
 	}
 	s->told = true;
