@@ -21,7 +21,8 @@ static int read_groups(int fd, struct qmp_peer *p)
 {
 	socklen_t size = 0;
 
-	/* Without room the kernel says how much it takes; there are none if it takes no room. */
+	/* There are none if they take no room. */
+	/* cppcheck-suppress nullPointer ; without room the kernel says how much it takes */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0)
 		return 0;
 	if (errno != ERANGE)
