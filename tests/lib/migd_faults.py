@@ -39,6 +39,7 @@ ELSEWHERE = {name: "migration/test-cpr-transfer" for name in ("cpr.memory-descri
 WHO = ("source", "target", "source-vmm", "target-vmm")
 FOLDERS = ("attach", "base", "daemon", "engine", "guest", "qmp", "transport")
 REACH_SECONDS = 60
+OVER_SECONDS = 5  # for what comes after the end: a worker that says so, and its daemon that hears it
 ENDED = ("completed", "failed", "cancelled")
 STOPPED = ("T", "t")
 
@@ -205,9 +206,11 @@ class Run:
 
     def await_stop(self, point):
         """The pid of who is stopped at the point."""
-        deadline = time.monotonic() + REACH_SECONDS * SLOW
+        deadline, over = time.monotonic() + REACH_SECONDS * SLOW, False
         while not (pids := self.stopped()):
-            if time.monotonic() > deadline or (not self._going.is_alive() and self.scenario.is_over(self)):
+            if not over and not self._going.is_alive() and self.scenario.is_over(self):
+                deadline, over = time.monotonic() + OVER_SECONDS * SLOW, True
+            if time.monotonic() > deadline:
                 raise NotReached(f"{point} was not reached")
             time.sleep(0.005)
         return pids[0]
