@@ -70,10 +70,13 @@ def play_apart(name, chosen):
 def play_rows(names, chosen, jobs, path):
     """Play so many rows at a time; the table goes to the output, and to a file as it grows."""
     words = {}
-    with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
+    executor = concurrent.futures.ThreadPoolExecutor(jobs)
+    try:
         for future in concurrent.futures.as_completed([executor.submit(play_apart, name, chosen) for name in names]):
             words.update(future.result())
             save(words, path)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)  # a test that is ended ends its children
     print(table(words))
     judge(words)
 
