@@ -100,20 +100,6 @@ static int parse_uint(const struct schema_type *type, const struct schema_member
 	return 0;
 }
 
-static int parse_enum(const struct schema_type *type, const char *text, json_t **ret, struct merr *err)
-{
-	char all[256] = "";
-	unsigned int ignored;
-
-	if (schema_enum_parse(type, text, &ignored) == 0) {
-		*ret = json_string(text);
-		return 0;
-	}
-	for (uint32_t i = 1; i < type->n_words; i++)
-		(void)snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 1 ? ", " : "", type->words[i]);
-	return merr_set(err, -EINVAL, "'%.*s' is not one of: %s", QUOTED_MAX, text, all);
-}
-
 static int parse_str(const char *text, json_t **ret, struct merr *err)
 {
 	if (strchr(text, '\n') || (strchr(text, '"') && strchr(text, '\'')))
@@ -136,9 +122,6 @@ int config_value_parse(const struct schema_type *type, const struct schema_membe
 		break;
 	case SCHEMA_UINT:
 		r = parse_uint(type, key, text, ret, err);
-		break;
-	case SCHEMA_ENUM:
-		r = parse_enum(key->type, text, ret, err);
 		break;
 	case SCHEMA_STR:
 		r = parse_str(text, ret, err);
