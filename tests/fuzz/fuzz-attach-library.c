@@ -4,7 +4,8 @@
  * this one. The input's first byte: 1: it is an incoming guest, 2: HELLO is answered and a
  * migration channel opened first, 4: messages are an old VMM's, to one that waits for its memory,
  * 8: CONFIG_CHECK and STATE_LOAD bring what a source of the same kind says, changed at the places
- * (be16 offset, u8 by what) that are their bodies.
+ * (be16 offset, u8 by what) that are their bodies; an offset with the highest bit set is a kind of
+ * record, within which the offset (be16) that follows is.
  */
 /* LIBS: migd_guest migd_attach migd_schema migd_base */
 /* LABELS: kvm */
@@ -24,6 +25,7 @@
 #include "messages.h"
 
 #define RAM_LEN (256 * KIB)
+#define N_VCPUS 2
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -31,8 +33,8 @@ static const struct fuzz_message_type types[] = { FUZZ_ATTACH_TYPES };
 
 /* Made once; but the VM, once state was loaded into it. */
 static struct {
-	int kvm, vm, vcpu, listener, ram_fd;
-	struct kvm_run *run;
+	int kvm, vm, vcpu[N_VCPUS], listener, ram_fd;
+	struct kvm_run *run[N_VCPUS];
 	size_t run_len;
 	void *ram;
 	char dir[32], path[64];
@@ -71,15 +73,19 @@ static void make_vm(void)
 	assert(host.vm >= 0 && ioctl(host.vm, KVM_SET_TSS_ADDR, 0xfffbd000) == 0 &&
 	       ioctl(host.vm, KVM_CREATE_IRQCHIP, 0) == 0 &&
 	       ioctl(host.vm, KVM_SET_USER_MEMORY_REGION, &slot) == 0);
-	host.vcpu = ioctl(host.vm, KVM_CREATE_VCPU, 0);
-	assert(host.vcpu >= 0);
-	host.run = mmap(NULL, host.run_len, PROT_READ | PROT_WRITE, MAP_SHARED, host.vcpu, 0);
+	for (int i = 0; i < N_VCPUS; i++) {
+		host.vcpu[i] = ioctl(host.vm, KVM_CREATE_VCPU, i);
+		assert(host.vcpu[i] >= 0);
+		host.run[i] = mmap(NULL, host.run_len, PROT_READ | PROT_WRITE, MAP_SHARED, host.vcpu[i], 0);
+	}
 }
 
 static void end_vm(void)
 {
-	(void)munmap(host.run, host.run_len);
-	(void)close(host.vcpu);
+	for (int i = 0; i < N_VCPUS; i++) {
+		(void)munmap(host.run[i], host.run_len);
+		(void)close(host.vcpu[i]);
+	}
 	(void)close(host.vm);
 }
 
@@ -206,11 +212,13 @@ static void add_all(struct migd_guest *g)
 
 	assert(migd_guest_set_kvm(g, &kvm) == 0 && migd_guest_add_ram(g, &ram) == 0 &&
 	       migd_guest_add_ram_slot(g, 0, 0, 0, 0, RAM_LEN) == 0 &&
-	       migd_guest_register_device(g, &device) == 0 && migd_guest_add_live(g, &live) == 0 &&
-	       migd_guest_add_vcpu(g, 0, host.vcpu, host.run, &vcpu) == 0);
-	/* Its thread is none: as if it had parked. */
-	vcpu->parked = true;
-	g->gate.n_parked = 1;
+	       migd_guest_register_device(g, &device) == 0 && migd_guest_add_live(g, &live) == 0);
+	/* Their threads are none: as if they had parked. */
+	for (int i = 0; i < N_VCPUS; i++) {
+		assert(migd_guest_add_vcpu(g, i, host.vcpu[i], host.run[i], &vcpu) == 0);
+		vcpu->parked = true;
+	}
+	g->gate.n_parked = N_VCPUS;
 }
 
 static struct migd_guest *make_guest(bool incoming)
@@ -369,14 +377,31 @@ static void ask_source(struct said *ret)
 	migd_guest_free(g);
 }
 
+/* Where the next change is to be: a description's layout is that of guest/config.h. */
+static size_t next_place(struct rcur *c, const struct buf *what)
+{
+	size_t at = rcur_be16(c), kind = at & 0x7fff, len;
+
+	if (!(at & 0x8000))
+		return at;
+	for (at = 8; what->len - at >= 12; at += 12 + len) {
+		if (load_be16(what->data + at) == kind)
+			return at + rcur_be16(c);
+		len = load_be32(what->data + at + 8);
+		if (len > what->len - at - 12)
+			break;
+	}
+	return rcur_be16(c);
+}
+
 /* M brings WHAT, changed as M's body says; a blob has its length first. */
 static void bring(struct fuzz_message *m, const struct buf *what, bool as_blob, struct buf *body)
 {
 	uint8_t head[8];
-	uint16_t at;
+	size_t at;
 
 	for (struct rcur c = m->body; c.left >= 3;) {
-		at = rcur_be16(&c);
+		at = next_place(&c, what);
 		what->data[at % what->len] ^= rcur_u8(&c);
 	}
 	if (as_blob) {
@@ -442,7 +467,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct said said = { 0 };
 	struct migd_guest *g;
 
-	if (!host.run)
+	if (!host.run[0])
 		make_host();
 	if (size == 0)
 		return 0;

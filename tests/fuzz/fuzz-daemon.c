@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What VMMs and workers say to a daemon, which has taken over a migration of a guest "vm" and is
- * connected to its worker. Each message is the VMM's, or (FUZZ_SECOND) the worker's. The input's
+ * connected to its worker. Each message is the VMM's, or (FUZZ_SECOND) the worker's. A HELLO with
+ * FUZZ_SECOND is another VMM's, on a connection of its own; what follows comes on that. The input's
  * first byte: 1: the migration is incoming, 2: into a file, 4: the VMM said HELLO already, 8: the
  * worker said ADOPT already.
  */
@@ -37,8 +38,8 @@ static const struct fuzz_message_type types[] = {
 struct peers {
 	struct daemon *d;
 	int listener;
-	struct conn *vmm, *worker;
-	uint32_t seq, asked; /* the last request of the daemon's */
+	struct conn *vmm, *worker, *former; /* the last VMM before this one */
+	uint32_t seq, asked;                /* the last request of the daemon's */
 };
 
 /* ---- before ---- */
@@ -171,7 +172,17 @@ static void look(struct peers *p)
 		guest_info_done(&info);
 }
 
-static void converse(struct peers *p, struct rcur in, unsigned int how)
+static struct conn *next_vmm(struct peers *p, const struct fuzz_host *h)
+{
+	(void)conn_free(p->former);
+	p->former = p->vmm;
+	p->vmm = conn_new(fuzz_connect(h->attach));
+	assert(p->vmm);
+	turn(p);
+	return p->vmm;
+}
+
+static void converse(struct peers *p, const struct fuzz_host *h, struct rcur in, unsigned int how)
 {
 	struct fuzz_message m = { 0 };
 
@@ -182,7 +193,9 @@ static void converse(struct peers *p, struct rcur in, unsigned int how)
 		say_adopt(p, how);
 	turn(p);
 	while (fuzz_message_next(&in, &m)) {
-		struct conn *to = m.how & FUZZ_SECOND ? p->worker : p->vmm;
+		struct conn *to = !(m.how & FUZZ_SECOND)   ? p->vmm
+				  : m.type == ATTACH_HELLO ? next_vmm(p, h)
+							   : p->worker;
 
 		if (m.how & FUZZ_REPLY && to == p->vmm)
 			ask(p, m.type);
@@ -204,7 +217,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	p.listener = listen_as_worker(h);
 	p.d = fuzz_daemon_start(h);
 	p.vmm = conn_new(fuzz_connect(h->attach));
-	converse(&p, rcur_of(data + 1, size - 1), data[0]);
+	converse(&p, h, rcur_of(data + 1, size - 1), data[0]);
+	p.former = conn_free(p.former);
 	p.vmm = conn_free(p.vmm);
 	turn(&p);
 	p.worker = conn_free(p.worker);

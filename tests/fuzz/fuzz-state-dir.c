@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a former daemon left in the state directory: one file, by the input's first line a journal,
- * the settings of a guest or of the host, or a migration's record. A daemon starts with it, a VMM
- * comes back, and all is asked for.
+ * the settings of a guest or of the host, a migration's record, a worker's socket; or several, with
+ * a line "--" between them. A daemon starts with it, a VMM comes back, and all is asked for.
  */
 /* LIBS: migd_daemon */
 #include "attach/codec.h"
@@ -18,15 +18,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#define OTHER_ID "ffeeddccbbaa99887766554433221100"
+
 /* A guest's file is called by the hexadecimal digits of its name: "vm". */
 static const struct kind {
 	const char *word, *file;
 	const struct schema_type *type; /* of its largest part */
 } kinds[] = {
 	{ "journal", "migrations/" FUZZ_ID ".json", NULL },
+	{ "other-journal", "migrations/" OTHER_ID ".json", NULL },
+	{ "worker", "workers/" OTHER_ID ".sock", NULL },
 	{ "settings", "settings/766d", &migration_parameters_type },
 	{ "host", "settings/host", &host_parameters_type },
 	{ "record", "records/" FUZZ_ID ".json", &migration_record_type },
+	{ "other-record", "records/" OTHER_ID ".json", &migration_record_type },
 };
 
 static const struct kind *find_kind(const uint8_t *word, size_t len)
@@ -138,24 +143,44 @@ static char *fill_in(const uint8_t *text, size_t len, size_t *ret_len)
 	return out;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* False: it is none, or one that does not stay here. */
+static bool put_file(const struct fuzz_host *h, const uint8_t *data, size_t size)
 {
-	struct fuzz_host *h = fuzz_host_clean();
 	const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
 	const struct kind *kind = end ? find_kind(data, (size_t)(end - data)) : NULL;
+	bool stays = false;
 	size_t len;
 	char *text;
 
 	if (!kind)
-		return 0;
+		return false;
 	text = fill_in(end + 1, size - (size_t)(end + 1 - data), &len);
-	if (stays_here(text, len)) {
+	stays = stays_here(text, len);
+	if (stays)
 		fuzz_file(h, kind->file, text, len);
-		run_daemon(h);
-		if (kind->type == &migration_record_type)
-			check_record(text);
-	}
+	if (stays && kind->type == &migration_record_type)
+		check_record(text);
 	free(text);
+	return stays;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const char between[] = "\n--\n";
+	struct fuzz_host *h = fuzz_host_clean();
+	const uint8_t *end = data + size, *next;
+
+	/* So that records have to go. */
+	fuzz_set(h, "history", "max-records", "1");
+	fuzz_set(h, "history", "max-age", "87600");
+	for (;; data = next + strlen(between)) {
+		next = memmem(data, (size_t)(end - data), between, strlen(between));
+		if (!put_file(h, data, (size_t)((next ? next : end) - data)))
+			return 0;
+		if (!next)
+			break;
+	}
+	run_daemon(h);
 	return 0;
 }
 

@@ -21,22 +21,24 @@
 #include "grammar.h"
 
 #define BLOCK_BYTES (1 * MIB)
+/* As small as a VMM's can be: that of captured streams, which the first byte's highest bit says that it is. */
+#define WHOLE_BYTES (16 * MIB)
 /* What a socketpair takes without a reader. */
 #define INPUT_MAX 65536
 #define PIECES_MAX 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct ram ram;
+static struct ram small, whole;
+static struct stats_page stats;
 
-static void ram_once(void)
+static struct ram *ram_once(struct ram *ram, uint64_t len)
 {
-	struct attach_ram_block row = { .name = "ram", .len = BLOCK_BYTES, .page_size = 4096 };
+	struct attach_ram_block row = { .name = "ram", .len = len, .page_size = 4096 };
 
-	if (ram.n_blocks)
-		return;
-	if (ram_add(&ram, &row, fd_memfd("fuzz", BLOCK_BYTES), NULL) < 0 || ram_target_init(&ram) < 0)
+	if (!ram->n_blocks && (ram_add(ram, &row, fd_memfd("fuzz", len), NULL) < 0 || ram_target_init(ram) < 0))
 		abort();
+	return ram;
 }
 
 /* The next section's head; a command of no meaning here may come before it. */
@@ -71,16 +73,30 @@ static void parse_sections(struct in *in, struct ram_target *t, const struct sec
 	handlers_done(&hs);
 }
 
-/* From the magic on, as a QEMU sends it. */
+/* What describes the stream (WIRE.md 1.2), which nobody reads, and nothing behind it. */
+static void parse_end(struct in *in)
+{
+	if (in_peek(in) == WIRE_EOF) {
+		(void)in_u8(in);
+		if (in_peek(in) == WIRE_VMDESCRIPTION) {
+			(void)in_u8(in);
+			(void)in_skip(in, in_be32(in));
+		}
+	}
+	(void)in_at_end(in);
+}
+
+/* From the magic on, as a QEMU or a migd sends it. */
 static void parse_qemu(struct in *in, struct chan *chan, struct ram_target *t)
 {
 	struct configuration ours = { .has_uuid = true };
 	struct hello hello;
 
-	if (opening_receive(in, chan, true, HELLO_FEATURES_ALL, &hello) < 0 || hello.peer == PEER_MIGD ||
+	if (opening_receive(in, chan, true, HELLO_FEATURES_ALL, &hello) < 0 ||
 	    configuration_check(in, &hello.configuration, &ours) < 0)
 		return;
-	parse_sections(in, t, &hello.head);
+	parse_sections(in, t, hello.peer == PEER_MIGD ? NULL : &hello.head);
+	parse_end(in);
 }
 
 enum { SHARED = 1, HUGE_SIZES = 2, POISON = 4, MARKS = 8, HANDED = 16 };
@@ -97,19 +113,19 @@ static void parse_ram(unsigned int settings, struct ram_target *t, struct chan *
 		(void)close(fds[1]);
 		t->guest = &guest;
 	}
-	ram.ignore_shared = ram.blocks[0].ignored = settings & SHARED;
-	ram.postcopy = t->page_sizes = settings & HUGE_SIZES;
+	small.ignore_shared = small.blocks[0].ignored = settings & SHARED;
+	small.postcopy = t->page_sizes = settings & HUGE_SIZES;
 	t->marks = settings & MARKS ? chan : NULL;
 	t->handed = settings & HANDED;
 	if (ram_target_receive(t, true) == 0)
 		(void)ram_target_receive(t, false);
-	ram.ignore_shared = ram.blocks[0].ignored = ram.postcopy = false;
+	small.ignore_shared = small.blocks[0].ignored = small.postcopy = false;
 	guest_link_done(&guest);
 }
 
-static void parse(unsigned int which, struct in *in, struct chan *chan)
+static void parse(unsigned int which, struct ram *ram, struct in *in, struct chan *chan)
 {
-	struct ram_target t = { .ram = &ram, .in = in, .runs = which & 4 };
+	struct ram_target t = { .ram = ram, .in = in, .runs = which & 4 };
 	struct hello hello;
 
 	switch (which & 3) {
@@ -129,6 +145,7 @@ static void parse(unsigned int which, struct in *in, struct chan *chan)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	bool is_whole = size && data[0] & 0x80 && (data[0] & 7) == 5;
 	struct merr err = MERR_INIT;
 	struct chan *chan;
 	struct in *in;
@@ -137,7 +154,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 2 || size > INPUT_MAX)
 		return 0;
-	ram_once();
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
 		abort();
 	/* Not too many: each takes room in the socket, which nobody reads meanwhile. */
@@ -147,10 +163,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 	(void)shutdown(fds[1], SHUT_WR);
 	chan = chan_new(fds[0], -1);
-	in = in_new(chan, NULL, &err);
+	in = in_new(chan, &stats, &err);
 	if (!in)
 		abort();
-	parse(data[0] & 7, in, chan);
+	parse(data[0] & 7, is_whole ? ram_once(&whole, WHOLE_BYTES) : ram_once(&small, BLOCK_BYTES), in, chan);
 	/* Whatever is wrong, it says where. */
 	if (in_error(in) && !strstr(err.msg, "stream offset"))
 		abort();

@@ -22,6 +22,19 @@ struct item {
 
 STAILQ_HEAD(items, item);
 
+/* Linked both ways: by pointers to elements, and as TAILQ does. */
+struct knot {
+	uint8_t n;
+	struct knot *next, *prev;
+	TAILQ_ENTRY(knot) link;
+};
+
+struct chain {
+	struct knot *first, *last;
+};
+
+TAILQ_HEAD(knots, knot);
+
 struct point {
 	uint16_t x, y;
 };
@@ -41,6 +54,8 @@ struct shapes {
 	struct point old;
 	struct items queue;
 	uint32_t extra;
+	struct chain chain;
+	struct knots knots;
 	/* What is pointed to. */
 	uint8_t blob_bytes[9];
 	uint64_t bit_words[2];
@@ -72,6 +87,62 @@ static const struct migd_vmstate extra_vmstate = {
 	.fields = (const struct migd_vmstate_field[]){ MIGD_VMS_FIELD_U32(struct shapes, extra), MIGD_VMS_FIELD_END },
 };
 
+/* On the wire a sum is in two halves. */
+struct halves {
+	struct shapes *parent;
+	uint16_t high, low;
+};
+
+static int halves_save(void *opaque, struct migd_vmstate_error *err)
+{
+	struct halves *h = opaque;
+
+	(void)err;
+	h->high = (uint16_t)(h->parent->extra >> 16);
+	h->low = (uint16_t)h->parent->extra;
+	return 0;
+}
+
+static int halves_load(void *opaque, uint32_t version, struct migd_vmstate_error *err)
+{
+	struct halves *h = opaque;
+
+	(void)version;
+	(void)err;
+	h->parent->extra = (uint32_t)h->high << 16 | h->low;
+	return 0;
+}
+
+static const struct migd_vmstate halves_vmstate = {
+	.name = "halves", .version = 1, .pre_save = halves_save, .post_load = halves_load,
+	.fields = (const struct migd_vmstate_field[]){
+		MIGD_VMS_FIELD_U16(struct halves, high), MIGD_VMS_FIELD_U16(struct halves, low), MIGD_VMS_FIELD_END },
+};
+
+static const struct migd_vmstate knot_vmstate = {
+	.name = "knot", .version = 1,
+	.fields = (const struct migd_vmstate_field[]){ MIGD_VMS_FIELD_U8(struct knot, n), MIGD_VMS_FIELD_END },
+};
+
+static const struct migd_vmstate_queue chain_queue =
+	MIGD_VMS_QUEUE_DOUBLE(struct chain, first, last, struct knot, next, prev, NULL);
+static const struct migd_vmstate_queue knots_queue =
+	MIGD_VMS_QUEUE_TAILQ(struct knots, tqh_first, tqh_last, struct knot, link.tqe_next, link.tqe_prev, NULL);
+
+static bool has_chain(void *opaque)
+{
+	return ((struct shapes *)opaque)->chain.first != NULL;
+}
+
+static const struct migd_vmstate chain_vmstate = {
+	.name = "shapes/chain", .version = 1, .needed = has_chain,
+	.fields = (const struct migd_vmstate_field[]){
+		MIGD_VMS_FIELD_QUEUE(struct shapes, chain, struct chain, &chain_queue, 3, &knot_vmstate),
+		MIGD_VMS_FIELD_QUEUE(struct shapes, knots, struct knots, &knots_queue, 3, &knot_vmstate),
+		MIGD_VMS_FIELD_TMP(struct shapes, struct halves, &halves_vmstate),
+		MIGD_VMS_FIELD_END },
+};
+
 static bool few(void *opaque, uint32_t version)
 {
 	(void)version;
@@ -98,7 +169,7 @@ static const struct migd_vmstate shapes_vmstate = {
 		MIGD_VMS_FIELD_QUEUE(struct shapes, queue, struct items, &items_queue, 3, &item_vmstate),
 		MIGD_VMS_FIELD_UNUSED(2),
 		MIGD_VMS_FIELD_END },
-	.subsections = (const struct migd_vmstate *const[]){ &extra_vmstate, NULL },
+	.subsections = (const struct migd_vmstate *const[]){ &extra_vmstate, &chain_vmstate, NULL },
 };
 
 static void shapes_init(struct shapes *s)
@@ -107,12 +178,22 @@ static void shapes_init(struct shapes *s)
 	s->blob = s->blob_bytes;
 	s->more_bits = s->bit_words;
 	s->some[1] = &s->point;
+	TAILQ_INIT(&s->knots);
 }
 
 static void shapes_done(struct shapes *s)
 {
+	struct knot *k;
 	struct item *i;
 
+	while ((k = s->chain.first)) {
+		s->chain.first = k->next;
+		free(k);
+	}
+	while ((k = TAILQ_FIRST(&s->knots))) {
+		TAILQ_REMOVE(&s->knots, k, link);
+		free(k);
+	}
 	while ((i = s->queue.stqh_first)) {
 		s->queue.stqh_first = i->link.stqe_next;
 		free(i);
@@ -237,6 +318,7 @@ static void sections(const uint8_t *data, size_t len, size_t step)
 	struct rcur in = rcur_of(data, len);
 	struct state_feed *f = NULL;
 	uint32_t instance, version;
+	size_t needs = 0;
 	uint8_t lump[600];
 	struct shapes s;
 	struct guest_device devices[] = {
@@ -257,6 +339,10 @@ static void sections(const uint8_t *data, size_t len, size_t step)
 		if (r == 0)
 			r = feed_section(f, &in, step);
 	}
+	/* However it went, nothing more belongs to a section that is over, and none begins within another. */
+	if ((r == 0 && state_feed_bytes(f, &(struct rcur){ 0 }, &needs, NULL) == 0) || state_feed_begin(f, "none", 0, 1, 0, NULL) == 0)
+		abort();
+	(void)state_feed_end(f, len & 1, NULL);
 	f = state_feed_free(f);
 	shapes_done(&s);
 }

@@ -133,9 +133,10 @@ static inline int fuzz_fd_decision(void)
 
 static inline int fuzz_fd_body(const struct rcur *body)
 {
-	int fd = memfd_create("fuzz", MFD_CLOEXEC);
+	int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd < 0 || fd_pwrite_full(fd, body->p, body->left, 0) < 0)
+	if (fd < 0 || fd_pwrite_full(fd, body->p, body->left, 0) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
 		abort();
 	return fd;
 }
