@@ -70,6 +70,7 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 		return r;
 	(void)snprintf(m->id, sizeof(m->id), "%s", j->id);
 	(void)snprintf(m->handover_id, sizeof(m->handover_id), "%s", j->handover_id);
+	m->return_path = addr.type != ADDR_FILE && addr.type != ADDR_EXEC;
 	m->exit_on_error = j->exit_on_error;
 	m->allow_weak_handover = j->allow_weak_handover;
 	m->priority = j->priority;

@@ -455,6 +455,9 @@ static enum source_end settle_only(struct source *s)
 		return SOURCE_LOST;
 	}
 	memcpy(s->guest.id, s->m->handover_id, sizeof(s->guest.id));
+	/* Nobody could be asked, nor needs to: the guest was given away when the stream was whole. Another program may yet run it. */
+	if (!migration_has_return_path(s->m) && !cpr_is_exec(s))
+		return source_retire(s);
 	r = postcopy_succeed_source(s);
 	if (r < 0)
 		return SOURCE_LOST;

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "engine/cpr.h"
 #include "engine/stream-commit.h"
@@ -185,6 +186,7 @@ static enum source_end commit_to_nobody(struct source *s, struct blackout *b)
 		return SOURCE_REVOKED;
 	}
 	report_handover(s->m, HANDOVER_RELEASED, false);
+	FAULT_POINT("file.released");
 	return pass_on(s, b);
 }
 

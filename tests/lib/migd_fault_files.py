@@ -231,6 +231,7 @@ PLACES = {
     "file.durable": [("save", "source"), ("snapshot", "source")],
     "file.rename": [("save", "source"), ("snapshot", "source")],
     "file.renamed": [("save", "source"), ("snapshot", "source")],
+    "file.released": [("save", "source"), ("save-mapped", "source")],
     **every("save-mapped", "source", "file.page-write", "file.bitmap-write"),
     "file.read": [("restore", "target"), ("lazy", "target")],
     "file.bitmap-read": [("restore-mapped", "target"), ("lazy", "target")],
