@@ -78,6 +78,7 @@ static int migration_from_journal(struct guest *g, const struct journal *j, stru
 	m->start_remote = j->start_remote;
 	m->addr.to_guest |= j->start_remote;
 	m->deadline_ms = j->deadline_ms;
+	m->peer_waits = j->peer_waits;
 	/* A journal without one, or with one that only a newer migd knows. */
 	if (migration_strategy_parse(j->strategy, &m->strategy) < 0)
 		m->strategy = MIGRATION_STRATEGY_PRECOPY;
@@ -175,7 +176,7 @@ static int take_over(struct daemon *d, const struct journal *j, struct merr *err
 	log_notice("the worker of a former daemon's migration is gone: %s guest='%s' mig=%s",
 		   merr_msg(&why), j->guest, j->id);
 	/* Whether the source was told LOADED is not known: somebody has to be there if it asks. */
-	m->reached_loaded = true;
+	m->peer_waits |= !j->outgoing;
 	m->orphaned = true;
 	settle_check(m);
 	return 0;

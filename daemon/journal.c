@@ -35,6 +35,7 @@ int journal_write(struct migration *m, struct merr *err)
 		.deadline_ms = m->deadline_ms,
 		.start_postcopy = m->start_postcopy,
 		.start_remote = m->start_remote,
+		.peer_waits = m->peer_waits,
 	};
 
 	if (m->has_listen_addr)

@@ -392,6 +392,8 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 	if (s->has_handover)
 		migration_set_handover(m, s->handover.id, s->handover.state, s->handover.peer,
 				       s->handover.in_doubt);
+	if (s->has_peer_waits && s->peer_waits)
+		migration_note_waiting_peer(m);
 	if (is_stale(m, status))
 		return 0;
 	/* A cancel, or yank, that came too late has no say in what follows. */

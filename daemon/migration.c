@@ -130,7 +130,7 @@ bool migration_takes_status(const struct migration *m, enum migration_status sta
 
 bool migration_settled(const struct migration *m)
 {
-	return status_in(m, ENDED) && !m->worker;
+	return status_in(m, ENDED) && !m->worker && !m->orphaned;
 }
 
 static int new_id(char ret[ID_TEXT_LEN])
@@ -259,7 +259,7 @@ void migration_install(struct guest *g, struct migration *m)
 	if (m)
 		preflight_forget(g);
 
-	if (last && last->worker)
+	if (last && (last->worker || last->orphaned))
 		TAILQ_INSERT_TAIL(&g->lingering, last, entry);
 	else
 		(void)migration_free(last);
@@ -336,7 +336,7 @@ static bool has_arrived(const struct migration *m, enum migration_status before)
 }
 
 /* Whoever comes after this daemon, and finds no worker, has to know. */
-static void note_postcopy(struct migration *m)
+static void note_in_journal(struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
@@ -357,7 +357,7 @@ int migration_set_status(struct migration *m, enum migration_status status)
 		return -EINVAL;
 	m->status = status;
 	if (migration_in_postcopy(m) && !migration_is_postcopy(before))
-		note_postcopy(m);
+		note_in_journal(m);
 	if (status_in(m, ENDED) && stats_get(m->stats, end_ns) == 0)
 		stats_set(m->stats, end_ns, clock_now_ns());
 	if (status_in(m, ENDED) && !(ENDED >> before & 1))
@@ -373,22 +373,35 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	return 0;
 }
 
+void migration_note_waiting_peer(struct migration *m)
+{
+	if (m->peer_waits)
+		return;
+	m->peer_waits = true;
+	note_in_journal(m);
+}
+
 void migration_note_error(struct migration *m, const char *text)
 {
 	(void)merr_set(&m->error, -EIO, "%s", text);
 }
 
-void migration_finish(struct migration *m, enum migration_status status, const struct merr *err)
+void migration_end(struct migration *m, enum migration_status status, const struct merr *err)
 {
 	if (migration_running(m))
 		(void)merr_copy(&m->error, err);
 	if (m->status == MIGRATION_STATUS_CANCELLING && status == MIGRATION_STATUS_FAILED)
 		status = MIGRATION_STATUS_CANCELLED;
-	m->orphaned = false;
-	m->worker = worker_free(m->worker);
 	if (m->in_doubt)
 		migration_set_handover(m, m->handover_id, migration_phase(m), NULL, false);
 	(void)migration_set_status(m, status);
+}
+
+void migration_finish(struct migration *m, enum migration_status status, const struct merr *err)
+{
+	m->orphaned = false;
+	m->worker = worker_free(m->worker);
+	migration_end(m, status, err);
 	migration_retire(m);
 }
 
@@ -416,7 +429,7 @@ void migration_set_handover(struct migration *m, const char *id, enum handover_p
 
 	migration_log_scope(&scope, m);
 	if (phase == HANDOVER_PHASE_LOADED)
-		m->reached_loaded = true;
+		m->peer_waits = true;
 	if (m->has_handover && m->phase == phase && m->in_doubt == in_doubt &&
 	    strcmp(m->handover_id, id) == 0)
 		return;
@@ -483,7 +496,7 @@ void migration_guest_changed(struct guest *g)
 
 	if (m && guest_handover(g, NULL) == HANDOVER_LOADED &&
 	    m->direction == WORKER_DIRECTION_INCOMING)
-		m->reached_loaded = true;
+		m->peer_waits = true;
 	if (m && m->worker && !guest_attached(g))
 		cancel_without_vmm(m);
 	if (m)

@@ -57,7 +57,7 @@ struct migration {
 	enum handover_phase phase; /* with has_handover */
 	bool in_doubt;
 	char *peer;
-	bool reached_loaded; /* incoming: the source may have been told so, and may ask */
+	bool peer_waits; /* for this side's word, by a successor if need be: a source that may ask, a target for COMMIT */
 	bool preflight_only; /* outgoing: nothing is to move */
 	bool lazy;           /* incoming: the guest runs before all of its memory was read from its file */
 	bool exit_on_error;  /* incoming: a failure ends the VMM */
@@ -152,11 +152,14 @@ bool migration_settled(const struct migration *m);
  */
 int migration_set_status(struct migration *m, enum migration_status status);
 
-/*
- * It ended without, or before, a worker's own word: records ERR, sets the status, frees what
- * carried it out.
- */
+/* It ended without, or before, a worker's own word: records ERR, sets the status. */
+void migration_end(struct migration *m, enum migration_status status, const struct merr *err);
+
+/* The same, and nothing is left to be done: frees what carried it out. */
 void migration_finish(struct migration *m, enum migration_status status, const struct merr *err);
+
+/* A successor of M's worker has a word to say to the peer; the next daemon is to know that. */
+void migration_note_waiting_peer(struct migration *m);
 
 /* The first error stays. */
 void migration_note_error(struct migration *m, const char *text);

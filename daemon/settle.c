@@ -31,16 +31,20 @@
 #define LOOK_AGAIN_MS          1000U
 #define ADOPT_PATIENCE_MS      10000U
 #define SUCCESSOR_DELAY_MAX_MS 30000U
+/* Nothing depends on their word but that the peer waits in vain, which an operator can end. */
+#define TELLERS_MAX 10U
 
 enum action {
 	ACTION_WAIT = 1, /* for the library */
 	ACTION_FAILED,   /* the guest is where it was */
-	ACTION_SUCCEED,  /* start a successor */
+	ACTION_TELL, /* the guest is where it was, or discarded, and a successor tells the peer that
+		      */
+	ACTION_SUCCEED, /* start a successor */
 	ACTION_COMPLETED,
 };
 
 static const enum action source_actions[HANDOVER_PHASE__MAX] = {
-	[HANDOVER_PHASE_RUNNING] = ACTION_FAILED,    [HANDOVER_PHASE_PRECOPY] = ACTION_WAIT,
+	[HANDOVER_PHASE_RUNNING] = ACTION_TELL,      [HANDOVER_PHASE_PRECOPY] = ACTION_WAIT,
 	[HANDOVER_PHASE_PAUSED] = ACTION_WAIT,       [HANDOVER_PHASE_RELEASED] = ACTION_SUCCEED,
 	[HANDOVER_PHASE_RETIRED] = ACTION_COMPLETED,
 };
@@ -50,22 +54,31 @@ static const enum action source_actions[HANDOVER_PHASE__MAX] = {
  * answer.
  */
 static const enum action target_actions[HANDOVER_PHASE__MAX] = {
-	[HANDOVER_PHASE_EMPTY] = ACTION_FAILED,      [HANDOVER_PHASE_INCOMING] = ACTION_WAIT,
-	[HANDOVER_PHASE_LOADED] = ACTION_SUCCEED,    [HANDOVER_PHASE_RUNNING] = ACTION_SUCCEED,
-	[HANDOVER_PHASE_DISCARDED] = ACTION_SUCCEED,
+	[HANDOVER_PHASE_EMPTY] = ACTION_FAILED,   [HANDOVER_PHASE_INCOMING] = ACTION_WAIT,
+	[HANDOVER_PHASE_LOADED] = ACTION_SUCCEED, [HANDOVER_PHASE_RUNNING] = ACTION_SUCCEED,
+	[HANDOVER_PHASE_DISCARDED] = ACTION_TELL,
 };
+
+/* Whether the peer waits for a word, and can be told. */
+static bool can_tell(const struct migration *m)
+{
+	return m->peer_waits && addr_is_network(&m->addr);
+}
 
 static enum action choose(const struct migration *m)
 {
 	enum handover_phase phase = migration_phase(m);
 	enum action a;
 
-	if (m->direction == WORKER_DIRECTION_OUTGOING)
+	if (m->mode == WORKER_MODE_ABORT)
+		a = ACTION_TELL;
+	else if (m->direction == WORKER_DIRECTION_OUTGOING)
 		a = source_actions[phase];
-	else if (phase == HANDOVER_PHASE_DISCARDED && !m->reached_loaded)
-		a = ACTION_FAILED;
 	else
 		a = target_actions[phase];
+	/* Nobody to tell, or no way to. */
+	if (a == ACTION_TELL && !can_tell(m))
+		a = ACTION_FAILED;
 	return a ? a : ACTION_FAILED;
 }
 
@@ -77,11 +90,13 @@ static void look_again(struct migration *m, unsigned int ms)
 	m->timer = timer_start(m->guest->daemon->base, ms, on_timer, m);
 }
 
+static const char worker_lost[] = "the migration's worker was lost";
+
 static void finish(struct migration *m, enum migration_status status)
 {
 	struct merr err = MERR_INIT;
 
-	(void)merr_set(&err, -EIO, "the migration's worker was lost");
+	(void)merr_set(&err, -EIO, worker_lost);
 	if (status == MIGRATION_STATUS_COMPLETED) {
 		merr_clear(&m->error);
 		merr_clear(&err);
@@ -89,59 +104,18 @@ static void finish(struct migration *m, enum migration_status status)
 	migration_finish(m, status, &err);
 }
 
-/* ---- the VMM is not attached ---- */
-
-/* It will not come back, and with it went all that could run the guest here. */
-static void on_vmm_gone(struct migration *m)
-{
-	enum handover_phase phase = migration_phase(m);
-	struct merr err = MERR_INIT;
-	bool runs = phase == HANDOVER_PHASE_RUNNING && m->direction == WORKER_DIRECTION_INCOMING;
-
-	if (phase == HANDOVER_PHASE_RETIRED || (runs && !migration_in_postcopy(m))) {
-		finish(m, MIGRATION_STATUS_COMPLETED);
-		return;
-	}
-	/* That the connection, or a worker, was lost before says less. */
-	if (migration_in_postcopy(m))
-		merr_clear(&m->error);
-	if (runs)
-		(void)merr_set(&err, -EIO,
-			       "the VMM of guest '%s' ended here before all of the guest's memory had come from the source",
-			       m->guest->name);
-	else if (phase == HANDOVER_PHASE_RELEASED && migration_in_postcopy(m))
-		(void)merr_set(&err, -EIO,
-			       "the VMM of guest '%s' and the migration's worker ended before all memory was sent to %s: what was "
-			       "not sent is lost. The guest runs there, and stops where it needs one of those pages: end it there",
-			       m->guest->name, m->peer);
-	else if (phase == HANDOVER_PHASE_RELEASED)
-		(void)merr_set(&err, -EIO,
-			       "the VMM of guest '%s' ended after it had released the guest to %s: "
-			       "it can only run "
-			       "there",
-			       m->guest->name, m->peer);
-	else
-		(void)merr_set(&err, -EIO, "the VMM of guest '%s' ended", m->guest->name);
-	migration_finish(m, MIGRATION_STATUS_FAILED, &err);
-}
-
-static void await_vmm(struct migration *m)
-{
-	if (process_lives(m->guest->pid, m->guest->pid_start_time))
-		look_again(m, LOOK_AGAIN_MS);
-	else
-		on_vmm_gone(m);
-}
-
 /* ---- successors ---- */
 
 static void on_successor_started(struct migration *m, const struct merr *err)
 {
 	if (!err) {
-		log_notice("a successor of the lost worker settles the handover guest='%s' mig=%s",
+		const char *does = m->mode == WORKER_MODE_ABORT ? "tells the other side"
+								: "settles the handover";
+
+		log_notice("a successor of the lost worker %s guest='%s' mig=%s", does,
 			   m->guest->name, m->id);
 		m->orphaned = false;
-		record_event(m, RECORD_EVENT_KIND_WORKER, "a successor settles the handover");
+		record_event(m, RECORD_EVENT_KIND_WORKER, "a successor %s", does);
 		return;
 	}
 	log_err("cannot start a successor of a lost worker, trying again guest='%s' mig=%s: %s",
@@ -189,6 +163,19 @@ static void learn_handover_id(struct migration *m)
 	}
 }
 
+/* Of a target, where its source looks for it. */
+static void start_findable(struct migration *m)
+{
+	if (m->listen_fd >= 0 || !addr_is_network(&m->addr)) {
+		start_worker(m); /* without a place to be found at, an operator's word is all */
+		return;
+	}
+	m->dial = dial_listen(m->guest->daemon->base,
+			      m->has_listen_addr ? &m->listen_addr : &m->addr, on_relistening, m);
+	if (!m->dial)
+		m->on_started = NULL; /* out of memory: settle_check() comes again */
+}
+
 static void start_successor(struct migration *m)
 {
 	enum handover_phase phase = migration_phase(m);
@@ -204,21 +191,13 @@ static void start_successor(struct migration *m)
 	/* The outcome is known here, only the peer has to hear it. But in post-copy pages are missing, or the successor tells. */
 	if (phase == HANDOVER_PHASE_RUNNING && !migration_in_postcopy(m))
 		(void)migration_set_status(m, MIGRATION_STATUS_COMPLETED);
-	if (phase == HANDOVER_PHASE_DISCARDED)
-		(void)migration_set_status(m, MIGRATION_STATUS_FAILED);
 	if (m->direction == WORKER_DIRECTION_OUTGOING) {
 		migration_set_handover(m, m->handover_id, HANDOVER_PHASE_RELEASED, NULL, true);
 		start_worker(m); /* it asks for a connection */
 	} else if (m->lazy) {
 		reopen(m);
-	} else if (m->listen_fd >= 0 || !addr_is_network(&m->addr)) {
-		start_worker(m); /* without a place to be found at, an operator's word is all */
 	} else {
-		m->dial = dial_listen(m->guest->daemon->base,
-				      m->has_listen_addr ? &m->listen_addr : &m->addr,
-				      on_relistening, m);
-		if (!m->dial)
-			m->on_started = NULL; /* out of memory: settle_check() comes again */
+		start_findable(m);
 	}
 }
 
@@ -234,14 +213,86 @@ static uint64_t successor_delay_ns(const struct migration *m)
 	return ms * NS_PER_MS;
 }
 
-static void succeed(struct migration *m)
+static void succeed(struct migration *m, void (*start)(struct migration *m))
 {
 	if (clock_now_ns() < m->lost_ns + successor_delay_ns(m)) {
 		look_again(m, LOOK_AGAIN_MS / 4);
 		return;
 	}
 	m->n_successors++;
-	start_successor(m);
+	start(m);
+}
+
+static void start_teller(struct migration *m)
+{
+	m->on_started = on_successor_started;
+	if (m->direction == WORKER_DIRECTION_OUTGOING)
+		start_worker(m); /* it asks for a connection */
+	else
+		start_findable(m);
+}
+
+/* To whoever asks it is over, for ERR; the peer is told apart from that, and the VMM is not needed. */
+static void tell(struct migration *m, const struct merr *err)
+{
+	if (m->mode != WORKER_MODE_ABORT) {
+		learn_handover_id(m);
+		m->mode = WORKER_MODE_ABORT;
+		migration_end(m, MIGRATION_STATUS_FAILED, err);
+	}
+	if (m->n_successors < TELLERS_MAX)
+		succeed(m, start_teller);
+	else
+		migration_finish(m, MIGRATION_STATUS_FAILED, err);
+}
+
+/* ---- the VMM is not attached ---- */
+
+/* It will not come back, and with it went all that could run the guest here. */
+static void on_vmm_gone(struct migration *m)
+{
+	enum handover_phase phase = migration_phase(m);
+	struct merr err = MERR_INIT;
+	bool runs = phase == HANDOVER_PHASE_RUNNING && m->direction == WORKER_DIRECTION_INCOMING;
+
+	if (phase == HANDOVER_PHASE_RETIRED || (runs && !migration_in_postcopy(m))) {
+		finish(m, MIGRATION_STATUS_COMPLETED);
+		return;
+	}
+	/* That the connection, or a worker, was lost before says less. */
+	if (migration_in_postcopy(m))
+		merr_clear(&m->error);
+	if (runs)
+		(void)merr_set(&err, -EIO,
+			       "the VMM of guest '%s' ended here before all of the guest's memory had come from the source",
+			       m->guest->name);
+	else if (phase == HANDOVER_PHASE_RELEASED && migration_in_postcopy(m))
+		(void)merr_set(&err, -EIO,
+			       "the VMM of guest '%s' and the migration's worker ended before all memory was sent to %s: what was "
+			       "not sent is lost. The guest runs there, and stops where it needs one of those pages: end it there",
+			       m->guest->name, m->peer);
+	else if (phase == HANDOVER_PHASE_RELEASED)
+		(void)merr_set(&err, -EIO,
+			       "the VMM of guest '%s' ended after it had released the guest to %s: "
+			       "it can only run "
+			       "there",
+			       m->guest->name, m->peer);
+	else
+		(void)merr_set(&err, -EIO, "the VMM of guest '%s' ended", m->guest->name);
+	/* A target that was not activated never will be; what a source's guest was is to be decided
+	 * by whoever has the rest. */
+	if (m->direction == WORKER_DIRECTION_INCOMING && !runs && can_tell(m))
+		tell(m, &err);
+	else
+		migration_finish(m, MIGRATION_STATUS_FAILED, &err);
+}
+
+static void await_vmm(struct migration *m)
+{
+	if (process_lives(m->guest->pid, m->guest->pid_start_time))
+		look_again(m, LOOK_AGAIN_MS);
+	else
+		on_vmm_gone(m);
 }
 
 /* ---- what to do next ---- */
@@ -254,6 +305,14 @@ static void await_rollback(struct migration *m)
 	}
 	log_err("the VMM did not say that it rolled back guest='%s' mig=%s", m->guest->name, m->id);
 	finish(m, MIGRATION_STATUS_FAILED);
+}
+
+static void tell_of_loss(struct migration *m)
+{
+	struct merr err = MERR_INIT;
+
+	(void)merr_set(&err, -EIO, worker_lost);
+	tell(m, &err);
 }
 
 static void act(struct migration *m)
@@ -269,7 +328,10 @@ static void act(struct migration *m)
 		finish(m, MIGRATION_STATUS_COMPLETED);
 		return;
 	case ACTION_SUCCEED:
-		succeed(m);
+		succeed(m, start_successor);
+		return;
+	case ACTION_TELL:
+		tell_of_loss(m);
 		return;
 	}
 }
@@ -298,13 +360,13 @@ void settle_check(struct migration *m)
 		return;
 	}
 	if (m->on_started) {
-		if (!attached)
+		if (!attached && m->mode != WORKER_MODE_ABORT)
 			abandon_start(m);
 		return;
 	}
 	if (!m->orphaned || m->worker)
 		return;
-	if (attached)
+	if (attached || m->mode == WORKER_MODE_ABORT)
 		act(m);
 	else
 		await_vmm(m);
@@ -323,11 +385,11 @@ static void on_timer(evutil_socket_t fd, short what, void *opaque)
 		settle_check(m);
 }
 
-/* It may have been the one to answer a source that asks. */
+/* It may have been the one to answer a source that asks, or to tell the target. */
 static bool is_missed(const struct migration *m)
 {
-	return migration_running(m) ||
-	       (m->direction == WORKER_DIRECTION_INCOMING && m->reached_loaded);
+	return migration_running(m) || m->mode == WORKER_MODE_ABORT ||
+	       (m->direction == WORKER_DIRECTION_INCOMING && m->peer_waits);
 }
 
 /* In post-copy its successor goes on. */

@@ -4,7 +4,8 @@
  * library knows:
  *
  *   revocable (source before RELEASE, target before LOADED): the library takes it back by itself
- *       when the migration channel ends: wait for that, then the migration failed
+ *       when the migration channel ends: wait for that, then the migration failed. A target that may have
+ *       loaded the guest waits for COMMIT: a successor in mode `abort` tells it
  *   released, loaded, or the peer may have to be told: a successor in mode `settle` finds out
  *       with the peer
  *   retired: it was all over

@@ -128,10 +128,26 @@ static void on_not_sent(evutil_socket_t fd, short what, void *opaque)
 	finish(m, &err);
 }
 
+/* It has nothing to do with the VMM, whose guest may be about to migrate again. */
+static void on_alone(evutil_socket_t fd, short what, void *opaque)
+{
+	struct migration *m = opaque;
+
+	(void)fd;
+	(void)what;
+	m->timer = timer_free(m->timer);
+	on_opened(m, NULL, NULL);
+}
+
 void start_worker(struct migration *m)
 {
 	struct merr err = MERR_INIT;
 
+	if (m->mode == WORKER_MODE_ABORT) {
+		m->timer = timer_free(m->timer);
+		m->timer = timer_start(m->guest->daemon->base, 0, on_alone, m);
+		return;
+	}
 	if (send_mig_open(m, &err) == 0)
 		return;
 	log_err("%s guest='%s' mig=%s", merr_msg(&err), m->guest->name, m->id);

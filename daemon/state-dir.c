@@ -170,7 +170,7 @@ static char *journal_text(const struct journal *j)
 {
 	_cleanup_json_ json_t *o =
 		json_pack("{s:i, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I, s:i, s:b, s:b, s:I, s:b, "
-			  "s:s, s:I, s:b, s:b}", "version", JOURNAL_VERSION, "id", j->id, "guest", j->guest, "outgoing", j->outgoing,
+			  "s:s, s:I, s:b, s:b, s:b}", "version", JOURNAL_VERSION, "id", j->id, "guest", j->guest, "outgoing", j->outgoing,
 			  "exit-on-error", j->exit_on_error, "uri", j->uri, "handover-id",
 			  j->handover_id, "listen", j->listen, "worker-pid", j->worker_pid,
 			  "worker-start-time", (json_int_t)j->worker_start_time, "vmm-pid",
@@ -178,7 +178,8 @@ static char *journal_text(const struct journal *j)
 			  j->priority, "waits", j->waits, "allow-weak-handover",
 			  j->allow_weak_handover, "arrival", (json_int_t)j->arrival,
 			  "postcopy", j->postcopy, "strategy", j->strategy, "deadline",
-			  (json_int_t)j->deadline_ms, "start-postcopy", j->start_postcopy, "start-remote", j->start_remote);
+			  (json_int_t)j->deadline_ms, "start-postcopy", j->start_postcopy, "start-remote", j->start_remote,
+			  "peer-waits", j->peer_waits);
 
 	return o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 }
@@ -234,7 +235,7 @@ static int parse_journal(json_t *o, struct journal *j, struct merr *err)
 {
 	json_int_t worker_start, vmm_start, arrival = 0, deadline = 0;
 	int version, outgoing, exit_on_error, waits = 0, allow_weak = 0, postcopy = 0, start_postcopy = 0,
-	    start_remote = 0;
+	    start_remote = 0, peer_waits = 0;
 	json_error_t why;
 
 	if (json_unpack_ex(o, &why, 0, "{s:i}", "version", &version) < 0)
@@ -245,14 +246,15 @@ static int parse_journal(json_t *o, struct journal *j, struct merr *err)
 				version, JOURNAL_VERSION);
 	j->strategy = "";
 	if (json_unpack_ex(o, &why, 0, "{s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:i, s:I, s:i, s:I, s?i, s?b, s?b, s?I, "
-			   "s?b, s?s, s?I, s?b, s?b}",
+			   "s?b, s?s, s?I, s?b, s?b, s?b}",
 			   "id", &j->id, "guest", &j->guest, "outgoing", &outgoing, "exit-on-error",
 			   &exit_on_error, "uri", &j->uri, "handover-id", &j->handover_id, "listen",
 			   &j->listen, "worker-pid", &j->worker_pid, "worker-start-time",
 			   &worker_start, "vmm-pid", &j->vmm_pid, "vmm-start-time", &vmm_start,
 			   "priority", &j->priority, "waits", &waits, "allow-weak-handover",
 			   &allow_weak, "arrival", &arrival, "postcopy", &postcopy, "strategy", &j->strategy,
-			   "deadline", &deadline, "start-postcopy", &start_postcopy, "start-remote", &start_remote) < 0)
+			   "deadline", &deadline, "start-postcopy", &start_postcopy, "start-remote", &start_remote,
+			   "peer-waits", &peer_waits) < 0)
 		return merr_set(err, -EBADMSG, "%s", why.text);
 	if (strlen(j->id) != ID_DIGITS || strlen(j->handover_id) != ID_DIGITS)
 		return merr_set(err, -EBADMSG, "an id has not %d digits", ID_DIGITS);
@@ -265,6 +267,7 @@ static int parse_journal(json_t *o, struct journal *j, struct merr *err)
 	j->deadline_ms = (uint64_t)deadline;
 	j->start_postcopy = start_postcopy != 0;
 	j->start_remote = start_remote != 0;
+	j->peer_waits = peer_waits != 0;
 	j->worker_start_time = (uint64_t)worker_start;
 	j->vmm_start_time = (uint64_t)vmm_start;
 	return 0;

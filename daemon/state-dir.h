@@ -50,6 +50,7 @@ struct journal {
 	uint64_t deadline_ms;
 	bool start_postcopy;
 	bool start_remote;
+	bool peer_waits;       /* a successor of the worker has a word to say to it */
 };
 
 /*

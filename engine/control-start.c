@@ -42,7 +42,9 @@ static int take_fds(struct migration *m, struct conn_msg *msg)
 	m->direct_fd = fds[LINK_START_FD_DIRECT];
 	m->vmm_fd = fds[LINK_START_FD_VMM];
 	m->userfaultfd = fds[LINK_START_FD_USERFAULTFD];
-	return m->guest_fd < 0 || m->stats_fd < 0 ? -EBADMSG : 0;
+	if (m->guest_fd < 0 && m->start.mode != WORKER_MODE_ABORT)
+		return -EBADMSG;
+	return m->stats_fd < 0 ? -EBADMSG : 0;
 }
 
 static int apply_start(struct migration *m, struct conn_msg *msg, struct merr *err)

@@ -114,6 +114,7 @@ struct report report_of(const struct migration *m, enum link_type type)
 			    .has_handover = m->has_handover,
 			    .handover = m->handover,
 			    .in_doubt = m->in_doubt,
+			    .peer_waits = m->peer_waits,
 			    .guest_runs_here = m->guest_runs_here };
 
 	memcpy(r.handover_id, m->handover_id, sizeof(r.handover_id));
@@ -179,6 +180,14 @@ void migration_note_source(struct migration *m, int fd)
 
 	if (getpeername(fd, (struct sockaddr *)&sa, &len) == 0)
 		(void)sock_peer_name(fd, m->connected, sizeof(m->connected));
+}
+
+void report_peer_waits(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+
+	m->peer_waits = true;
+	(void)queue(m, LINK_STATE, 0);
 }
 
 void report_pass(struct migration *m, const struct pass_begin *pass)

@@ -97,6 +97,7 @@ struct migration {
 	bool guest_runs_here;
 	struct decisions decisions;		/* those so far */
 	struct passes passes;			/* the last ones */
+	bool peer_waits;			/* a migd: from now on a successor has to tell it how it ended */
 	char connected[CONNECTED_MAX];		/* target: its source's address; empty: there was none yet */
 	struct mismatches *preflight;		/* what it found last; NULL: there was none */
 	bool connection_answered;
@@ -132,6 +133,8 @@ void report_status(struct migration *m, enum migration_status status);
 /* ERR stays with the migration; a failed or cancelled one says why. */
 void report_error(struct migration *m, enum migration_status status, const struct merr *err);
 void report_handover(struct migration *m, enum handover_state state, bool in_doubt);
+/* The peer is a migd, and may wait for this side's word from now on, also if this worker dies. */
+void report_peer_waits(struct migration *m);
 /* FD's other end is the source: told from the next STATE on. Of a file there is none. */
 void migration_note_source(struct migration *m, int fd);
 void report_pass(struct migration *m, const struct pass_begin *pass);

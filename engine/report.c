@@ -15,6 +15,7 @@ static void describe(const struct migration *m, struct report *r, struct worker_
 		ret->has_error_desc = true;
 		ret->error_desc = r->error.msg;
 	}
+	ret->has_peer_waits = ret->peer_waits = r->peer_waits;
 	ret->has_connected = r->connected[0] != '\0';
 	ret->connected = r->connected;
 	if (!r->has_handover)

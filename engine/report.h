@@ -15,6 +15,7 @@ struct report {
 	bool has_handover;
 	enum handover_state handover;
 	bool in_doubt;
+	bool peer_waits;
 	uint8_t handover_id[ATTACH_ID_LEN];
 	struct decision decision;	/* DECISION */
 	struct pass_begin pass;		/* PASS */

@@ -10,7 +10,8 @@
  * or an operator decides by migrate-resolve.
  *
  * And the source that gave up before RELEASE while its target may be waiting for COMMIT: the target is told (ABORT), over
- * new connections if need be, until it says NOT_ACTIVE. Nothing depends on it but that the target does not wait in vain.
+ * new connections if need be, until it says NOT_ACTIVE. Nothing depends on it but that the target does not wait in vain. If
+ * the source's worker is gone, a successor does only that.
  */
 #include "engine/source.h"
 
@@ -30,6 +31,10 @@
 
 /* A target that nobody can reach for so long has an operator who knows. */
 #define ABORT_PATIENCE_MS (3600 * 1000ULL)
+
+/* Where nobody has listened for so long, nobody waits: a target that may have to be told is there
+ * again by then. */
+#define REFUSED_PATIENCE_NS (20 * NS_PER_SEC)
 
 enum answer {
 	ANSWER_NONE = 0,
@@ -117,21 +122,61 @@ static enum answer find_out(struct source *s)
 	}
 }
 
-void source_tell_abort(struct source *s)
+/* After a failed attempt to connect: whether somebody may yet be found there. */
+static bool is_hopeful(const struct source *s, uint64_t *refused_since_ns)
+{
+	uint64_t now = clock_now_ns();
+
+	/* Who is there now is no migd, and would be harmed by another attempt. */
+	if (s->err.code == -EPROTONOSUPPORT)
+		return false;
+	if (s->err.code != -ECONNREFUSED)
+		*refused_since_ns = now;
+	return now - *refused_since_ns < REFUSED_PATIENCE_NS;
+}
+
+/* Over new connections. */
+static enum answer tell_anew(struct source *s)
 {
 	struct reconnect plan = reconnect_plan(ABORT_PATIENCE_MS, -1);
-	enum answer a;
+	uint64_t refused_since_ns = clock_now_ns();
+	enum answer a = ANSWER_NONE;
 
-	chan_set_cancel(s->chan, -1);
-	FAULT_POINT("handover.abort-sending");
-	a = ask(s, WIRE_CMD_ABORT);
-	while (a == ANSWER_NONE && reconnect_pause(s, &plan) == 0)
-		if (reconnect(s, &plan) == 0)
+	do {
+		if (reconnect(s, &plan) == 0) {
 			a = ask(s, WIRE_CMD_ABORT);
+			refused_since_ns = clock_now_ns();
+		} else if (!is_hopeful(s, &refused_since_ns)) {
+			break;
+		}
+	} while (a == ANSWER_NONE && reconnect_pause(s, &plan) == 0);
+	return a;
+}
+
+void source_tell_abort(struct source *s)
+{
+	enum answer a = ANSWER_NONE;
+
+	FAULT_POINT("handover.abort-sending");
+	if (s->chan) {
+		chan_set_cancel(s->chan, -1);
+		a = ask(s, WIRE_CMD_ABORT);
+	}
+	if (a == ANSWER_NONE)
+		a = tell_anew(s);
 	if (a == ANSWER_NONE)
 		log_warning("the destination could not be told that the guest stays here: %s; there, end it by "
 			    "migrate-resolve, outcome discard guest=\"%s\"", merr_msg(&s->err),
 			    s->m->start.guest);
+}
+
+void source_abort_only(struct source *s)
+{
+	/* The daemon says why, of which it knows more. */
+	(void)merr_set(&s->err, -EIO, "the migration's worker was lost");
+	report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
+	source_tell_abort(s);
+	report_done(s->m, true);
 }
 
 /* Tell the target that nothing will be asked any more; if it is lost, the target waits its time out. */

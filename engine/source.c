@@ -470,7 +470,9 @@ void source_run(struct migration *m)
 
 	(void)pthread_setname_np(pthread_self(), "mig/src/main");
 	stats_set(m->stats, main_thread_id, gettid());
-	if (m->start.mode == WORKER_MODE_SETTLE)
+	if (m->start.mode == WORKER_MODE_ABORT)
+		source_abort_only(&s);
+	else if (m->start.mode == WORKER_MODE_SETTLE)
 		finish(&s, settle_only(&s));
 	else
 		finish(&s, migrate(&s));

@@ -104,6 +104,14 @@ static enum verdict decide(struct target *t)
 	return VERDICT_UNKNOWN;
 }
 
+/* What was said before stays so, and needs no library. */
+static enum verdict verdict_of(struct target *t, const struct settlement *s)
+{
+	if (s->runs)
+		return VERDICT_RUNS;
+	return s->told ? VERDICT_NEVER : decide(t);
+}
+
 static void discarded(struct target *t, const char *because)
 {
 	struct merr why = MERR_INIT;
@@ -136,7 +144,7 @@ static enum talk answer_commit(struct target *t, struct settlement *s)
 
 static enum talk answer_ask(struct target *t, struct settlement *s)
 {
-	enum verdict v = s->runs ? VERDICT_RUNS : decide(t);
+	enum verdict v = verdict_of(t, s);
 	int r;
 
 	FAULT_POINT("handover.ask-decided");
@@ -161,13 +169,25 @@ static enum talk answer_ask(struct target *t, struct settlement *s)
 static enum talk answer_abort(struct target *t, struct settlement *s)
 {
 	FAULT_POINT("handover.abort-received");
-	if (s->runs || decide(t) != VERDICT_NEVER)
+	if (verdict_of(t, s) != VERDICT_NEVER)
 		return TALK_BROKEN;
 	if (!s->told)
 		discarded(t, BY_SOURCE);
 	s->told = true;
 	/* If that gets lost, the source says it again. */
 	return rp_send_id(t->chan, WIRE_RP_NOT_ACTIVE, t->guest.id) == 0 ? TALK_SETTLED : TALK_BROKEN;
+}
+
+/* The source would go on with pre-copy: there is nothing to go on with. It fails by that, and knows. */
+static enum talk refuse_resume(struct target *t, const struct settlement *s)
+{
+	struct merr why = MERR_INIT;
+
+	if (!s->told)
+		return TALK_BROKEN;
+	(void)merr_set(&why, -ECONNABORTED, "the guest was discarded here");
+	rp_send_error(t->chan, &why);
+	return TALK_SETTLED;
 }
 
 /* One command of the handover; or, before RUN, pages that the loading of the guest's state asked for. */
@@ -188,6 +208,8 @@ static enum talk converse(struct target *t, struct settlement *s)
 		return answer_ask(t, s);
 	case WIRE_CMD_ABORT:
 		return answer_abort(t, s);
+	case WIRE_CMD_PRECOPY_RESUME:
+		return refuse_resume(t, s);
 	case WIRE_CMD_SETTLED:
 		FAULT_POINT("handover.settled-received");
 		return s->runs || s->told ? TALK_SETTLED : TALK_BROKEN;
@@ -202,6 +224,8 @@ static bool operator_decided(struct target *t, struct settlement *s)
 	uint64_t us;
 	int word = atomic_exchange(&t->m->resolve, RESOLVE_NONE);
 
+	if (s->told)
+		return false;
 	if (word == RESOLVE_RUN && !s->runs && postcopy_target_listens(t)) {
 		log_warning("the guest cannot be run without the source: pages of it are missing guest=\"%s\"", t->m->start.guest);
 		return false;
@@ -332,4 +356,18 @@ void target_settle_discarded(struct target *t)
 
 	target_disconnect(t);
 	settle(t, &s);
+}
+
+void target_abort_only(struct target *t)
+{
+	bool runs = decision_runs(t->m->decision_fd, t->m->handover_id);
+	struct settlement s = { .runs = runs, .told = !runs, .deadline_ns = DEADLINE_NONE };
+
+	memcpy(t->guest.id, t->m->handover_id, sizeof(t->guest.id));
+	if (!runs)
+		discarded(t, "the migration's worker was lost");
+	t->reception = reception_new(t->m, target_note_refusal, t);
+	if (t->reception && reception_open(t->reception))
+		settle(t, &s);
+	report_done(t->m, runs);
 }

@@ -267,6 +267,9 @@ static int receive_command(struct target *t)
 		FAULT_POINT("stream.last-pass-received");
 		t->mark_ns = clock_now_ns();
 		stats_set(t->m->stats, blackout_start_ns, t->mark_ns);
+		/* Its guest is stopped, and it will send all: from then on it asks, or tells, what becomes of it. */
+		if (t->hello.peer == PEER_MIGD)
+			report_peer_waits(t->m);
 		return command_expect(t->in, command, len, 0);
 	case WIRE_CMD_PING:
 		return answer_ping(t, len);

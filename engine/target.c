@@ -492,6 +492,11 @@ void target_run(struct migration *m)
 	bool fresh = m->start.mode == WORKER_MODE_FRESH, runs, asked;
 	int r;
 
+	if (m->start.mode == WORKER_MODE_ABORT) {
+		target_abort_only(&t);
+		target_done(&t);
+		return;
+	}
 	r = open_guest(&t);
 	if (r == 0 && (fresh || !is_lazy(m))) {
 		t.reception = reception_new(m, target_note_refusal, &t);

@@ -128,5 +128,7 @@ bool target_settle(struct target *t, bool runs);
  * that it goes on. It is waited for, not for long.
  */
 void target_settle_discarded(struct target *t);
+/* The same, by a successor of the worker that was lost, without the VMM: a source that was told LOADED may come much later. */
+void target_abort_only(struct target *t);
 
 #endif

@@ -90,14 +90,14 @@ class Test:
         """A VMM on `daemon` that waits for a guest made with source_options."""
         return self.vmm(daemon, **{**source_options, "incoming": True, **changes})
 
-    def pair(self, netns=False, dst_changes=None, started=True, dst_env=None, builds=(None, None), vmm_builds=(None, None),
-             **options):
+    def pair(self, netns=False, dst_changes=None, started=True, src_env=None, dst_env=None, builds=(None, None),
+             vmm_builds=(None, None), **options):
         """
-        Two daemons with a guest and a VMM that waits for it: (source, destination). `options` are Vmm's, `dst_env` is the
-        second daemon's. `builds`, `vmm_builds`: folders of other builds than this one.
+        Two daemons with a guest and a VMM that waits for it: (source, destination). `options` are Vmm's, `src_env` and
+        `dst_env` the daemons'. `builds`, `vmm_builds`: folders of other builds than this one.
         """
         spaces = self.netns_pair() if netns else (None, None)
-        self.a = self.daemon("a", netns=spaces[0], build=builds[0])
+        self.a = self.daemon("a", netns=spaces[0], env=src_env, build=builds[0])
         self.b = self.daemon("b", netns=spaces[1], env=dst_env, build=builds[1])
         self.options = options
         src = self.vmm(self.a, build=vmm_builds[0], **options)

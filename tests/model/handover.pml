@@ -41,8 +41,11 @@ bool source_daemon_up = true, target_daemon_up = true;
 bool source_reaped, target_reaped;	/* that process has ended: it may be succeeded */
 bool source_host = true, target_host = true;
 bool missing = POSTCOPY;	/* memory, at the target */
-bool reached_loaded;		/* the source may have been told so, and may ask */
+/* daemon/settle.c: the peer may wait for that side's word, and if its worker is gone a successor has to say it. */
+bool source_peer_waits, target_peer_waits;
 bool target_settled;		/* the target heard SETTLED, or that the source goes on */
+bool source_told;		/* the target that the guest stays there, or it gave up telling */
+bool told_in_vain;		/* that */
 
 /* The connection. What is in flight when it breaks is lost. */
 chan to_target = [3] of { mtype };
@@ -134,17 +137,21 @@ end:	do
 
 /* ---- the source's worker: engine/source.c, switchover.c, source-settle.c, postcopy-source.c ---- */
 
-/* SETTLE: it is the successor of one that was lost after RELEASE. */
-proctype source_side(bool settle)
+/* WORKER_MODE: SETTLE is the successor of one that was lost after RELEASE, ABORT of one that was lost before. */
+#define FRESH 0
+#define SETTLE 1
+#define ABORT 2
+
+proctype source_side(byte mode)
 {
 	mtype m;
 	byte mine;
-	bool loaded;	/* the target may have said so: it waits for COMMIT */
 	byte patience = 2;	/* reconnect-timeout */
 
 	{
 		if
-		:: settle -> goto doubt
+		:: mode == SETTLE -> goto doubt
+		:: mode == ABORT -> goto end_tell
 		:: else
 		fi;
 		atomic {
@@ -166,11 +173,10 @@ passes:		/* over memory, while the guest runs. A lost connection is replaced (en
 		fi;
 		atomic {
 			if
-			:: source_vmm -> move(source, HANDOVER_EV_PAUSE)
+			:: source_vmm -> move(source, HANDOVER_EV_PAUSE); source_peer_waits = true
 			:: else -> goto over
 			fi
 		}
-		loaded = true;
 		send(to_target, mine, WIRE_CMD_PACKAGED);
 		if
 		:: hear(to_source, mine); assert(m == WIRE_RP_LOADED)
@@ -260,20 +266,20 @@ abort:		atomic {
 			fi
 		}
 		if
-		:: !loaded -> goto over
+		:: !source_peer_waits -> goto over
 		:: else
 		fi;
 end_tell:	/* source_tell_abort(): the target must not wait for ever */
 		do
 		:: !broken(mine) -> break
 		:: connect(mine) -> break
-		:: broken(mine) -> goto over	/* in vain, for as long as it is patient */
+		:: broken(mine) -> source_told = true; told_in_vain = true; goto over	/* for as long as it is patient */
 		od;
 		send(to_target, mine, WIRE_CMD_ABORT);
 		do
 		:: hear(to_source, mine);
 			if
-			:: m == WIRE_RP_NOT_ACTIVE -> goto over
+			:: m == WIRE_RP_NOT_ACTIVE -> source_told = true; goto over
 			:: else	/* LOADED, that crossed it */
 			fi
 		:: broken(mine) -> goto end_tell
@@ -326,7 +332,7 @@ inline answer_commit()
 	fi
 }
 
-proctype target_side(bool settle)
+proctype target_side(byte mode)
 {
 	mtype m;
 	byte mine;
@@ -334,7 +340,8 @@ proctype target_side(bool settle)
 
 	{
 		if
-		:: settle -> goto end_settling
+		:: mode == SETTLE -> goto end_settling
+		:: mode == ABORT -> told = true; goto end_settling
 		:: else
 		fi;
 end_waiting:	(connected) -> mine = connection;
@@ -367,10 +374,11 @@ lost:		atomic {
 			fi
 		}
 		goto end_settling;
-load:
+load:		/* The package: from here on the source may ask, or tell. */
+		target_peer_waits = true;
 		atomic {
 			if
-			:: target_vmm && target == HANDOVER_INCOMING -> move(target, HANDOVER_EV_LOADED); reached_loaded = true
+			:: target_vmm && target == HANDOVER_INCOMING -> move(target, HANDOVER_EV_LOADED)
 			:: else -> goto over
 			fi
 		}
@@ -400,20 +408,27 @@ over:		atomic { target_daemon_up -> disconnect(); target_worker = false }
 
 active proctype source_daemon()
 {
-end_new: atomic { source_host && source_daemon_up -> source_worker = true; run source_side(false) }
+end_new: atomic { source_host && source_daemon_up -> source_worker = true; run source_side(FRESH) }
 end:	do
 	:: atomic { source_reaped && source_host && source_daemon_up && source == HANDOVER_RELEASED && source_vmm ->
-		source_reaped = false; source_worker = true; run source_side(true) }
+		source_reaped = false; source_worker = true; run source_side(SETTLE) }
+	:: atomic { source_reaped && source_host && source_daemon_up && source == HANDOVER_RUNNING && source_vmm && source_peer_waits &&
+		!source_told -> source_reaped = false; source_worker = true; run source_side(ABORT) }
 	od
 }
 
 active proctype target_daemon()
 {
-end_new: atomic { target_host && target_daemon_up -> target_worker = true; run target_side(false) }
+end_new: atomic { target_host && target_daemon_up -> target_worker = true; run target_side(FRESH) }
 end:	do
 	/* Also of one that is decided: the source may not know, and asks. */
-	:: atomic { target_reaped && target_host && target_daemon_up && !target_settled && reached_loaded ->
-		target_reaped = false; target_worker = true; run target_side(true) }
+	:: atomic { target_reaped && target_host && target_daemon_up && !target_settled && target_peer_waits &&
+		(target == HANDOVER_RUNNING || (target == HANDOVER_LOADED && target_vmm)) ->
+		target_reaped = false; target_worker = true; run target_side(SETTLE) }
+	/* Nobody can activate it any more: the VMM is not needed. */
+	:: atomic { target_reaped && target_host && target_daemon_up && !target_settled && target_peer_waits &&
+		(target == HANDOVER_DISCARDED || (target != HANDOVER_RUNNING && !target_vmm)) ->
+		target_reaped = false; target_worker = true; run target_side(ABORT) }
 	od
 }
 
@@ -467,9 +482,9 @@ end:	do
 		:: !POSTCOPY -> move(target, HANDOVER_EV_ACTIVATE)
 		:: move(target, HANDOVER_EV_ABORT)
 		fi }
-	/* A source that has its guest back, and nobody left who tells the target so. */
+	/* A source that has its guest back, or had, and whose workers told the target so in vain; or nobody is left who could. */
 	:: atomic { source != HANDOVER_RELEASED && source != HANDOVER_PAUSED && source != HANDOVER_PRECOPY && !source_worker &&
-		target_daemon_up && target_vmm && target == HANDOVER_LOADED -> move(target, HANDOVER_EV_ABORT) }
+		(told_in_vain || !source_vmm) && target_daemon_up && target_vmm && target == HANDOVER_LOADED -> move(target, HANDOVER_EV_ABORT) }
 	od
 }
 

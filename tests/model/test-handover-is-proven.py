@@ -107,6 +107,12 @@ def test_a_target_that_does_not_discard_is_found_out(t):
     t.check(not check(wrong, "one_side", live=False)[0], "a target that runs what it said that it never will goes unnoticed")
 
 
+def test_a_target_that_is_not_told_is_found_out(t):
+    wrong = mutant(":: atomic { source_reaped && source_host && source_daemon_up && source == HANDOVER_RUNNING &&",
+                   ":: atomic { false && source_reaped && source == HANDOVER_RUNNING &&")
+    t.check(not check(wrong, "way_out")[0], "a target that waits for COMMIT, and whose source's worker was killed, finds out by itself, which cannot be")
+
+
 def test_without_an_operator_there_is_none(t):
     wrong = mutant(":: atomic { !target_host && source_daemon_up && source_vmm && source == HANDOVER_RELEASED ->", ":: atomic { false ->")
     t.check(not check(wrong, None, live=False)[0], "a source whose target's host is lost finds out by itself, which cannot be")
