@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static const uint8_t id[ATTACH_ID_LEN] = { 1, 2, 3 };
 /* What the device heard, a letter each: see the callbacks. Written by the service thread. */
 static char heard[64];
 static pthread_mutex_t heard_lock = PTHREAD_MUTEX_INITIALIZER;
-static int load_result;
+static atomic_int load_result;
 static uint8_t *area;
 
 static void hear(char what)
@@ -96,7 +97,7 @@ static int load(void *opaque, const void *data, size_t len, uint32_t version)
 	assert_int_equal(len, 5);
 	assert_memory_equal(data, "chunk", 5);
 	hear('l');
-	return load_result;
+	return atomic_load(&load_result);
 }
 
 static int load_done(void *opaque)
@@ -201,8 +202,10 @@ static void begin(struct fixture *f, enum migd_guest_role role)
 {
 	const struct vm_options o = { .program = VM_COUNT, .role = role, .live = &live };
 
+	(void)pthread_mutex_lock(&heard_lock);
 	memset(heard, 0, sizeof(heard));
-	load_result = 0;
+	(void)pthread_mutex_unlock(&heard_lock);
+	atomic_store(&load_result, 0);
 	fixture_begin(f, &o);
 }
 
@@ -334,7 +337,7 @@ static void test_out_of_turn_on_the_target(void **state)
 	REFUSED(ask_load(&f, 2, ATTACH_LIVE_CHUNK, 0), "field 'len'");
 	REFUSED(ask_load(&f, 2, ATTACH_LIVE_CHUNK, ATTACH_LIVE_CHUNK_MAX + 1), "field 'len'");
 	REFUSED(ask_load(&f, 2, 9, 5), "field 'part'");
-	load_result = -EBADMSG;
+	atomic_store(&load_result, -EBADMSG);
 	REFUSED(ask_load(&f, 2, ATTACH_LIVE_CHUNK, 5), "device 'large' instance 0: load");
 	assert_int_equal(ask_load(&f, 2, ATTACH_LIVE_END, 0), 0);
 	REFUSED(ask_load(&f, 2, ATTACH_LIVE_END, 0), "not being loaded");
