@@ -50,6 +50,7 @@ class Qmp:
         self.record = record or (lambda direction, data: None)
         self.timeout = timeout
         self.events = []
+        self.greeting = None  # until it came
         self._buf = b""
         self._seen = 0  # events that wait_event() has looked at
         self._lines = collections.deque()
