@@ -71,6 +71,38 @@ def test_names_are_the_codes(t):
     t.check(used and used <= known, f"the code has no {used - known}")
 
 
+# The messages that ask the library for a move, and where they are admitted beyond, or short of, the table and its replays (docs/model.md).
+MOVES_OF = {"HANDOVER_BEGIN": "BEGIN", "MIG_PAUSE": "PAUSE", "MIG_ABORT": "ABORT", "RELEASE": "RELEASE", "RETIRE": "RETIRE",
+            "RECLAIM": "RECLAIM", "HANDOVER_LOADED": "LOADED", "ACTIVATE": "ACTIVATE", "DISCARD": "DISCARD"}
+REFUSED_IN_WORDS = {("MIG_ABORT", "RELEASED")}
+OPERATORS_ONLY = {("DISCARD", "LOADED")}
+
+
+def test_messages_are_admitted_where_the_table_has_a_move(t):
+    table = re.findall(r"\{ HANDOVER_(\w+), HANDOVER_EV_(\w+), HANDOVER_(\w+) \}", read("attach", "handover.c"))
+    rows = re.findall(r"\{ ATTACH_(\w+),\s+((?:IN\(\w+\)[\s|]*)+),\s+handle_\w+ \}", read("guest", "migration.c") + read("guest", "control.c"))
+    for message, states in rows:
+        if message not in MOVES_OF:
+            continue
+        admitted = set(re.findall(r"IN\((\w+)\)", states))
+        moves = [(a, b) for a, event, b in table if event == MOVES_OF[message]]
+        needed = {a for a, _ in moves} - {s for m, s in OPERATORS_ONLY if m == message}
+        extra = admitted - {s for move in moves for s in move} - {s for m, s in REFUSED_IN_WORDS if m == message}
+        t.check(needed <= admitted and not extra, f"{message}: not admitted in {needed - admitted}, and in {extra} for no move")
+    missing = set(MOVES_OF) - {message for message, _ in rows}
+    t.check(not missing, f"the library has no row for {missing}")
+
+
+def test_nobody_else_moves(t):
+    """The page is written, and the table asked, by one function."""
+    callers = []
+    for folder in "attach", "guest", "engine", "daemon":
+        for parent, _, names in os.walk(os.path.join(ROOT, folder)):
+            for path in (os.path.join(parent, n) for n in names if n.endswith(".c")):
+                callers += [os.path.relpath(path, ROOT)] * len(re.findall(r"\bhandover_next\(|page->state\b", read(path)))
+    t.check(sorted(callers) == ["attach/handover.c"] * 2 + ["guest/decision.c"] * 3, f"the table or the page is used in {callers}")
+
+
 def prove(t, formula, live):
     for postcopy in 0, 1:
         holds, states = check(read("tests", "model", "handover.pml"), formula, postcopy, live=live)
