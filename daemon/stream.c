@@ -16,6 +16,7 @@
 #include "daemon/daemon.h"
 #include "daemon/fdset.h"
 #include "daemon/guest.h"
+#include "daemon/journal.h"
 #include "daemon/migration.h"
 #include "daemon/publication.h"
 #include "qmp/server.h"
@@ -265,8 +266,10 @@ static int open_file(struct migration *m, struct merr *err)
 	int r;
 
 	if (is_replaced(m)) {
-		r = publication_of_file(m->guest->daemon->base, m->addr.text, m->id,
-					&m->publication, &fd, err);
+		/* Before the file is there: a daemon that comes after this one has to know of it, and removes it. */
+		r = journal_write(m, err);
+		if (r == 0)
+			r = publication_of_file(m->guest->daemon->base, m->addr.text, m->id, &m->publication, &fd, err);
 		m->publishes = r == 0;
 	} else {
 		r = open_in_place(m, &fd, err);

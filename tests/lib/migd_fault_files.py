@@ -79,9 +79,6 @@ class File(Precopy):
         run.t.check(all(s in ENDED for s in said), f"the history has one that did not end: {said}")
         run.t.check(status == "none" or said[:1] == [status], f"the history says {said}, and query-migrate {status}")
         left = sorted(set(os.listdir(run.directory)) - {"guest", "filler"})
-        if run.fault.name == "kill-source-daemon" and run.point == "file.created":
-            # Nobody knows of it but the one that made it, and died.
-            left = [name for name in left if not name.endswith(".part")]
         run.t.check(not left, f"left beside the file: {left}")
 
     def well(self, run, vmm):

@@ -4,6 +4,8 @@
 # TIMEOUT: 240
 """Commands, pipes and files as streams: what arrives is the guest, and what fails leaves it running and nothing behind."""
 
+import glob
+import json
 import os
 import subprocess
 
@@ -179,6 +181,19 @@ def test_daemon_dies_before_the_end(t):
             os.unlink(os.path.join(t.dir, "guest"))
         for daemon in src.daemon, t.b:
             daemon.kill()
+
+
+def test_daemon_dies_with_the_file_just_made(t):
+    """The next one knows of it, and nothing is left beside the file's name."""
+    src, _ = t.pair(working_set="1M", src_env={"MIGD_FAULT": "file.created=stop"})
+    src.daemon.qmp.send(json.dumps({"execute": "migrate", "arguments": {"guest": src.name, "uri": f"file:{t.dir}/vm"}}).encode() + b"\n")
+    migdtest.wait_until(lambda: glob.glob(f"{t.dir}/vm.*.part"), "the file is made")
+    src.daemon.kill()
+    src.daemon.drop_session()
+    src.daemon = t.daemon(src.daemon.name)
+    src.wait_attached()
+    migdtest.wait_until(lambda: not glob.glob(f"{t.dir}/vm.*"), "it is removed")
+    t.assert_untouched(src)
 
 
 def test_full_disk(t):
