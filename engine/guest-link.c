@@ -254,16 +254,37 @@ static int open_maps(struct ram *ram, const struct conn_msg *m, size_t offset, s
 }
 
 int guest_maps(struct guest_link *g, uint16_t type, const struct wcur *body, struct ram *ram, size_t offset,
-	       struct merr *err)
+	       int (*check)(struct rcur *reply, struct merr *err), struct merr *err)
 {
 	struct conn_msg m;
 	int r = guest_call(g, type, body, NULL, 0, &m, err);
 
 	if (r == 0) {
-		r = open_maps(ram, &m, offset, err);
+		r = check(&m.body, err);
+		if (r == 0)
+			r = open_maps(ram, &m, offset, err);
 		conn_msg_done(&m);
 	}
 	return explain(g, r, attach_type_name(type), err);
+}
+
+/* The maps are the same whichever it is; one that is not known may fill them in another way. */
+static int check_engine(struct rcur *reply, struct merr *err)
+{
+	enum { BITMAP = 1, RING = 2 };
+	struct attach_dirty_start_reply rep;
+	int r = attach_dirty_start_reply_decode(reply, &rep, err);
+
+	if (r == 0 && rep.engine != BITMAP && rep.engine != RING)
+		r = merr_set(err, -EBADMSG, "field 'engine': %u is neither bitmaps nor rings", rep.engine);
+	return r;
+}
+
+int guest_check_empty(struct rcur *reply, struct merr *err)
+{
+	struct attach_empty none;
+
+	return attach_empty_decode(reply, &none, err);
 }
 
 int guest_dirty_start(struct guest_link *g, struct ram *ram, struct merr *err)
@@ -273,7 +294,7 @@ int guest_dirty_start(struct guest_link *g, struct ram *ram, struct merr *err)
 	struct wcur w = wcur_of(body, sizeof(body));
 
 	(void)attach_dirty_start_encode(&w, &req);
-	return guest_maps(g, ATTACH_DIRTY_START, &w, ram, offsetof(struct ram_file, dirty), err);
+	return guest_maps(g, ATTACH_DIRTY_START, &w, ram, offsetof(struct ram_file, dirty), check_engine, err);
 }
 
 int guest_dirty_sync(struct guest_link *g, struct merr *err)
@@ -465,7 +486,7 @@ int guest_hint_start(struct guest_link *g, struct ram *ram, struct merr *err)
 {
 	struct wcur none = { 0 };
 
-	return guest_maps(g, ATTACH_HINT_START, &none, ram, offsetof(struct ram_file, hints), err);
+	return guest_maps(g, ATTACH_HINT_START, &none, ram, offsetof(struct ram_file, hints), guest_check_empty, err);
 }
 
 int guest_ram_poison(struct guest_link *g, uint32_t index, struct attach_ram_poison_reply *ret,

@@ -42,9 +42,14 @@ uint64_t guest_call_deadline(uint64_t ms);
 /* A call whose reply holds more than conn_request() can give back. What it returns is yet to be explained. */
 int guest_call(struct guest_link *g, uint16_t type, const struct wcur *body, const int *fds, size_t n_fds,
 	       struct conn_msg *ret, struct merr *err);
-/* The same, answered by one map per block: into the member at OFFSET of struct ram_file. Explained. */
+/*
+ * The same, answered by one map per block: into the member at OFFSET of struct ram_file. CHECK looks at the rest of the reply.
+ * Explained.
+ */
 int guest_maps(struct guest_link *g, uint16_t type, const struct wcur *body, struct ram *ram, size_t offset,
-	       struct merr *err);
+	       int (*check)(struct rcur *reply, struct merr *err), struct merr *err);
+/* A CHECK: there is no rest. */
+int guest_check_empty(struct rcur *reply, struct merr *err);
 
 int guest_ram_table(struct guest_link *g, struct ram *ram, struct merr *err);
 /* BUF has ATTACH_CONFIG_MAX bytes. */

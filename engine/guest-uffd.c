@@ -55,7 +55,7 @@ int guest_received_maps(struct guest_link *g, struct ram *ram, struct merr *err)
 {
 	struct wcur none = { 0 };
 
-	return guest_maps(g, ATTACH_RECEIVED_MAPS, &none, ram, offsetof(struct ram_file, received), err);
+	return guest_maps(g, ATTACH_RECEIVED_MAPS, &none, ram, offsetof(struct ram_file, received), guest_check_empty, err);
 }
 
 int guest_uffd_end(struct guest_link *g, struct merr *err)
