@@ -49,6 +49,13 @@ static int migration_init(struct migration *m)
 	return -pthread_mutex_init(&m->lock, NULL);
 }
 
+static void migration_done(struct migration *m)
+{
+	worker_start_done(&m->start);
+	free(m->preflight);
+	(void)pthread_mutex_destroy(&m->lock);
+}
+
 /* The migration on a thread of its own, the link to the daemon on this one. */
 static int serve(struct migration *m, struct conn *link)
 {
@@ -71,6 +78,7 @@ int worker_main(void)
 	struct merr err = MERR_INIT;
 	struct migration m;
 	struct conn *link;
+	int status;
 
 	log_init_child(WORKER_ARGV0);
 	/* The kernel shows this name; argv[0] is the same. */
@@ -85,9 +93,12 @@ int worker_main(void)
 	if (!link || control_start(link, &m, &err) < 0 || sandbox_enter(SANDBOX_WORKER, &err) < 0) {
 		log_err("cannot start: %s", merr_msg(&err));
 		(void)conn_free(link);
+		migration_done(&m);
 		return EXIT_FAILURE;
 	}
 	log_info("%s migration started guest=\"%s\" peer=\"%s\" mig=%s",
 		 worker_direction_str(m.start.direction), m.start.guest, m.start.peer, m.start.id);
-	return serve(&m, link);
+	status = serve(&m, link);
+	migration_done(&m);
+	return status;
 }
