@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -24,11 +25,15 @@
 /* A worker that is done keeps its outcome for a daemon so long; after that nobody will ask. */
 #define ORPHAN_NS (24 * 3600 * NS_PER_SEC)
 
+/* Without descriptors: before a daemon that waits is looked for again. */
+#define DOOR_RESTS_NS (100 * NS_PER_MS)
+
 struct control {
 	struct migration *m;
 	struct conn *link;	/* NULL: no daemon */
 	bool sent_done;
 	bool finished;		/* the daemon has the outcome */
+	uint64_t rests_until_ns; /* the socket in the state directory */
 };
 
 static void lose_daemon(struct control *c, const char *why)
@@ -130,6 +135,8 @@ static void adopt(struct control *c)
 {
 	int fd = fd_accept(c->m->adopt_fd);
 
+	if (fd < 0 && fd != -EAGAIN)
+		c->rests_until_ns = clock_now_ns() + DOOR_RESTS_NS;
 	if (fd < 0)
 		return;
 	if (c->link)
@@ -164,15 +171,16 @@ void control_run(struct migration *m, struct conn *link)
 	uint64_t deadline_ns = DEADLINE_NONE;
 
 	while (!(c.finished && c.sent_done)) {
+		bool rests = clock_now_ns() < c.rests_until_ns;
 		struct pollfd p[] = {
 			{ .fd = m->report_fd, .events = POLLIN },
 			{ .fd = c.link ? conn_fd(c.link) : -1, .events = POLLIN },
-			{ .fd = m->adopt_fd, .events = POLLIN },
+			{ .fd = rests ? -1 : m->adopt_fd, .events = POLLIN },
 		};
 
 		if (c.sent_done && !c.link && deadline_ns == DEADLINE_NONE)
 			deadline_ns = clock_now_ns() + ORPHAN_NS;
-		if (poll(p, ARRAY_SIZE(p), clock_poll_ms(deadline_ns)) < 0)
+		if (poll(p, ARRAY_SIZE(p), clock_poll_ms(rests ? min_u64(deadline_ns, c.rests_until_ns) : deadline_ns)) < 0)
 			continue;
 		if (clock_now_ns() >= deadline_ns)
 			break;

@@ -19,6 +19,7 @@
 
 #define BACKOFF_MIN_NS (10 * NS_PER_MS)
 #define BACKOFF_MAX_NS NS_PER_SEC
+#define DOOR_RESTS_NS  (100 * NS_PER_MS)
 /* A daemon that accepts but does not answer HELLO is taken for none. */
 #define HELLO_DEADLINE_NS (10 * NS_PER_SEC)
 /* What a daemon may propose; a shorter lease would resume guests under a busy worker's feet. */
@@ -295,12 +296,31 @@ void control_acceptable(struct migd_guest *g)
 {
 	int fd = fd_accept(g->control.listen_fd);
 
+	/* Without descriptors the daemon still waits there. */
+	if (fd < 0 && fd != -EAGAIN)
+		g->control.rests_until_ns = clock_now_ns() + DOOR_RESTS_NS;
 	if (fd < 0)
 		return;
 	if (g->control.conn) /* one daemon at a time */
 		close_fd(fd);
 	else
 		begin(g, fd);
+}
+
+int control_listen_fd(const struct migd_guest *g)
+{
+	return g->control.rests_until_ns ? -1 : g->control.listen_fd;
+}
+
+uint64_t control_listen_deadline(const struct migd_guest *g)
+{
+	return g->control.rests_until_ns ? g->control.rests_until_ns : DEADLINE_NONE;
+}
+
+void control_listen_tick(struct migd_guest *g, uint64_t now_ns)
+{
+	if (now_ns >= control_listen_deadline(g))
+		g->control.rests_until_ns = 0;
 }
 
 uint64_t control_deadline(const struct migd_guest *g)

@@ -60,6 +60,7 @@ struct settle {
 struct control {
 	struct conn *conn; /* NULL: none */
 	int listen_fd;     /* listen_path only, else -1 */
+	uint64_t rests_until_ns; /* listen_fd is not looked at before; 0: it does not rest */
 	bool attached;     /* HELLO was answered */
 	uint32_t hello_seq;
 	uint32_t epoch;    /* of the last attachment; 0: never attached */
@@ -233,6 +234,10 @@ void control_tick(struct migd_guest *g, uint64_t now_ns);
 uint64_t control_deadline(const struct migd_guest *g);
 void control_readable(struct migd_guest *g);
 void control_acceptable(struct migd_guest *g);
+/* Where daemons come in: the descriptor to watch, -1 while it rests, and when that ends. */
+int control_listen_fd(const struct migd_guest *g);
+uint64_t control_listen_deadline(const struct migd_guest *g);
+void control_listen_tick(struct migd_guest *g, uint64_t now_ns);
 void control_drop(struct migd_guest *g, const char *why);
 
 /* ---- migration.c ---- */

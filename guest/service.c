@@ -26,6 +26,7 @@ static const struct {
 	{ dirty_limit_deadline, dirty_limit_tick },
 	{ dirty_rate_deadline, dirty_rate_tick },
 	{ control_deadline, control_tick },
+	{ control_listen_deadline, control_listen_tick },
 };
 
 enum { POLL_WAKE, POLL_MIGRATION, POLL_CONTROL, POLL_LISTEN, POLL_CPR, POLL_N };
@@ -39,7 +40,7 @@ static void wait_for_work(struct migd_guest *g, struct pollfd p[POLL_N])
 		(struct pollfd){ .fd = g->mig.conn ? conn_fd(g->mig.conn) : -1, .events = POLLIN };
 	p[POLL_CONTROL] = (struct pollfd){ .fd = g->control.conn ? conn_fd(g->control.conn) : -1,
 					   .events = POLLIN };
-	p[POLL_LISTEN] = (struct pollfd){ .fd = g->control.listen_fd, .events = POLLIN };
+	p[POLL_LISTEN] = (struct pollfd){ .fd = control_listen_fd(g), .events = POLLIN };
 	p[POLL_CPR] = (struct pollfd){ .fd = cpr_poll_fd(g->cpr), .events = POLLIN };
 	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
 		deadline = min_u64(deadline, timers[i].deadline(g));
