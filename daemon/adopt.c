@@ -175,8 +175,6 @@ static int take_over(struct daemon *d, const struct journal *j, struct merr *err
 	}
 	log_notice("the worker of a former daemon's migration is gone: %s guest='%s' mig=%s",
 		   merr_msg(&why), j->guest, j->id);
-	/* Whether the source was told LOADED is not known: somebody has to be there if it asks. */
-	m->peer_waits |= !j->outgoing;
 	m->orphaned = true;
 	settle_check(m);
 	return 0;

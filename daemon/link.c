@@ -393,7 +393,7 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 		migration_set_handover(m, s->handover.id, s->handover.state, s->handover.peer,
 				       s->handover.in_doubt);
 	if (s->has_peer_waits && s->peer_waits)
-		migration_note_waiting_peer(m);
+		migration_note_peer_waits(m, true);
 	if (is_stale(m, status))
 		return 0;
 	/* A cancel, or yank, that came too late has no say in what follows. */
@@ -495,6 +495,7 @@ static int on_done(struct migration *m, json_t *body, struct merr *err)
 		/* The worker lets go of it then. */
 		if (m->record && !migration_running(m))
 			history_save(m->guest->daemon->history, m);
+		migration_note_peer_waits(m, false);
 		tell_worker(m, LINK_FINISHED, NULL, NULL, 0);
 		compared = m == g->migration && m->preflight_only && m->status == MIGRATION_STATUS_NONE;
 		settle_dismiss_worker(m);

@@ -373,11 +373,11 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	return 0;
 }
 
-void migration_note_waiting_peer(struct migration *m)
+void migration_note_peer_waits(struct migration *m, bool waits)
 {
-	if (m->peer_waits)
+	if (m->peer_waits == waits)
 		return;
-	m->peer_waits = true;
+	m->peer_waits = waits;
 	note_in_journal(m);
 }
 
@@ -429,7 +429,7 @@ void migration_set_handover(struct migration *m, const char *id, enum handover_p
 
 	migration_log_scope(&scope, m);
 	if (phase == HANDOVER_PHASE_LOADED)
-		m->peer_waits = true;
+		migration_note_peer_waits(m, true);
 	if (m->has_handover && m->phase == phase && m->in_doubt == in_doubt &&
 	    strcmp(m->handover_id, id) == 0)
 		return;
@@ -496,7 +496,7 @@ void migration_guest_changed(struct guest *g)
 
 	if (m && guest_handover(g, NULL) == HANDOVER_LOADED &&
 	    m->direction == WORKER_DIRECTION_INCOMING)
-		m->peer_waits = true;
+		migration_note_peer_waits(m, true);
 	if (m && m->worker && !guest_attached(g))
 		cancel_without_vmm(m);
 	if (m)

@@ -158,8 +158,8 @@ void migration_end(struct migration *m, enum migration_status status, const stru
 /* The same, and nothing is left to be done: frees what carried it out. */
 void migration_finish(struct migration *m, enum migration_status status, const struct merr *err);
 
-/* A successor of M's worker has a word to say to the peer; the next daemon is to know that. */
-void migration_note_waiting_peer(struct migration *m);
+/* A successor of M's worker has a word to say to the peer, or no more; the next daemon is to know that. */
+void migration_note_peer_waits(struct migration *m, bool waits);
 
 /* The first error stays. */
 void migration_note_error(struct migration *m, const char *text);

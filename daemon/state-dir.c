@@ -235,7 +235,7 @@ static int parse_journal(json_t *o, struct journal *j, struct merr *err)
 {
 	json_int_t worker_start, vmm_start, arrival = 0, deadline = 0;
 	int version, outgoing, exit_on_error, waits = 0, allow_weak = 0, postcopy = 0, start_postcopy = 0,
-	    start_remote = 0, peer_waits = 0;
+	    start_remote = 0, peer_waits = -1;
 	json_error_t why;
 
 	if (json_unpack_ex(o, &why, 0, "{s:i}", "version", &version) < 0)
@@ -267,7 +267,8 @@ static int parse_journal(json_t *o, struct journal *j, struct merr *err)
 	j->deadline_ms = (uint64_t)deadline;
 	j->start_postcopy = start_postcopy != 0;
 	j->start_remote = start_remote != 0;
-	j->peer_waits = peer_waits != 0;
+	/* Whether a source was told LOADED, a former migd did not say: somebody has to be there if it asks. */
+	j->peer_waits = peer_waits < 0 ? !j->outgoing : peer_waits != 0;
 	j->worker_start_time = (uint64_t)worker_start;
 	j->vmm_start_time = (uint64_t)vmm_start;
 	return 0;
