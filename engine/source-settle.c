@@ -122,6 +122,12 @@ static enum answer find_out(struct source *s)
 	}
 }
 
+/* Nobody listens there; or somebody stands between who listens for a target that is gone, and hangs up. */
+static bool is_turned_away(int code)
+{
+	return code == -ECONNREFUSED || code == -ECONNRESET || code == -ENODATA || code == -EPIPE;
+}
+
 /* After a failed attempt to connect: whether somebody may yet be found there. */
 static bool is_hopeful(const struct source *s, uint64_t *refused_since_ns)
 {
@@ -130,7 +136,7 @@ static bool is_hopeful(const struct source *s, uint64_t *refused_since_ns)
 	/* Who is there now is no migd, and would be harmed by another attempt. */
 	if (s->err.code == -EPROTONOSUPPORT)
 		return false;
-	if (s->err.code != -ECONNREFUSED)
+	if (!is_turned_away(s->err.code))
 		*refused_since_ns = now;
 	return now - *refused_since_ns < REFUSED_PATIENCE_NS;
 }

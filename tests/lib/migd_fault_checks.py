@@ -21,6 +21,7 @@ from migd_process import SLOW, children, wait_until
 from migd_qmp import QmpError
 
 SETTLE_SECONDS = 90
+LEAVE_SECONDS = 60           # a source looks for a target that is gone for twenty
 DOUBT_SECONDS = 20           # then an operator decides
 ENDED = ("none", "completed", "failed", "cancelled")
 UNTHROTTLED = 0.2            # of the beats a second that there were before; the throttle of these tests leaves 0.01
@@ -218,7 +219,7 @@ def check_vmm(vmm, before, n_workers):
 
 def nothing_is_left(run, here, before):
     wait_until(lambda: not workers_left(run)["source"] and not workers_left(run)["nobody"],
-               f"no worker is left: {workers_left(run)}", 30)
+               f"no worker is left: {workers_left(run)}", LEAVE_SECONDS)
     if workers_left(run)["target"]:
         if not awaits_settled(run, "target"):
             raise AssertionError(f"a worker is left: {workers_left(run)}")
