@@ -142,7 +142,7 @@ def test_a_target_that_does_not_discard_is_found_out(t):
 def test_a_target_that_is_not_told_is_found_out(t):
     wrong = mutant(":: atomic { source_reaped && source_host && source_daemon_up && source == HANDOVER_RUNNING &&",
                    ":: atomic { false && source_reaped && source == HANDOVER_RUNNING &&")
-    t.check(not check(wrong, "way_out")[0], "a target that waits for COMMIT, and whose source's worker was killed, finds out by itself, which cannot be")
+    t.check(not check(wrong, None, live=False)[0], "a target that waits for COMMIT, and whose source's worker was killed, finds out by itself, which cannot be")
 
 
 def test_without_an_operator_there_is_none(t):
