@@ -24,6 +24,9 @@
 /* How long a worker waits for SETTLED after ACTIVE, or for an ASK once the guest was discarded. */
 #define LINGER_NS (3600 * NS_PER_SEC)
 
+/* The same for tests that do not wait for it. */
+#define BRIEFLY_NS (2 * NS_PER_SEC)
+
 /* The same where the source may have nothing to ask. */
 #define SHORT_LINGER_NS (60 * NS_PER_SEC)
 
@@ -329,7 +332,7 @@ static void settle(struct target *t, struct settlement *s)
 		if (s->runs)
 			guest_link_done(&t->guest);
 		if ((s->runs || s->told) && s->deadline_ns == DEADLINE_NONE)
-			s->deadline_ns = clock_now_ns() + LINGER_NS;
+			s->deadline_ns = clock_now_ns() + (fault_is_on("linger-briefly") ? BRIEFLY_NS : LINGER_NS);
 		w = settle_wait(t, s, silent_ns);
 		if (clock_now_ns() >= s->deadline_ns)
 			return;

@@ -9,7 +9,6 @@ Daemon "a" lives through all of it: what it keeps of a round adds up. Daemon "b"
 """
 
 import collections
-import contextlib
 import os
 import socket
 import signal
@@ -27,9 +26,7 @@ MEMORY = {"memory": "48M", "payload": "soak", "working_set": "1M", "args": {"0":
 STILL_AT, STILL_LEN = 32 * MIB, 6 * MIB  # memory that only we write
 # A source that runs may still have to tell a target in LOADED so; a link that is refused comes back after 1.5 s at most.
 SETTLE_SECONDS = 90
-LINGER_SECONDS = 5
 SLOW_RATE = 10 * MIB
-CUTS = "cut", "cut-at-message"
 # Allocators keep what they got: between the medians of the first and the last fifth of 1,000 rounds are 800 of them, so
 # that a loss of 650 bytes a round is seen. What is lost once a round in smaller pieces than that is not.
 RSS_TOLERANCE_KIB = 512
@@ -79,7 +76,9 @@ class Soak:
     # What it is made of.
 
     def daemon(self, name):
-        daemon = self.t.daemon(name, extra=["--allow-exec", "--config", self.config, *migd_shared.LISTEN])
+        # A target whose source's last word (SETTLED) is lost with the link waits for it, else for an hour.
+        daemon = self.t.daemon(name, extra=["--allow-exec", "--config", self.config, *migd_shared.LISTEN],
+                               env={"MIGD_FAULT": "linger-briefly"})
         migd_shared.say(daemon, b"nobody", end=True)  # the process that listens to strangers is there from now on
         return daemon
 
@@ -161,10 +160,10 @@ class Soak:
             self.here = None
         self.drop(self.there)
         if outcome == "lost":
-            self.quiet(plan)
+            self.quiet()
             self.begin_life()
         self.verify()
-        self.quiet(plan)
+        self.quiet()
         return outcome
 
     def settings(self, plan):
@@ -210,19 +209,8 @@ class Soak:
         wait_until(verified, f"the guest verifies itself in {vmm.label}: {mem.describe()}", 60, alive=[vmm])
         t.check(vmm.run_state() == "running", f"its run state is {vmm.run_state()}")
 
-    @staticmethod
-    def _end_lingering(daemon):
-        """A target whose source's last word was lost with the link waits for it, for an hour (engine/target-settle.c)."""
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: not daemon.workers(), "they end by themselves", LINGER_SECONDS)
-        if (daemon.qmp.command("query-migrate", {"guest": "g"}) if daemon.guest("g") else {}).get("status") == "completed":
-            for pid in daemon.workers():
-                os.kill(pid, signal.SIGKILL)
-
-    def quiet(self, plan):
+    def quiet(self):
         """No worker is left, and what the daemons, the guest's VMM and the directories have is what they had before."""
-        if plan.disturbance in CUTS and self.here:
-            self._end_lingering(self.here.daemon)
         for daemon in self.a, self.b:
             wait_until(lambda d=daemon: not d.workers(), f"the workers of {daemon.name} end", SETTLE_SECONDS)
         for daemon in self.a, self.b:
@@ -334,7 +322,7 @@ class _Round:
         found = self.t.listen(self.dst, uri)
         if self.way.shared:
             found = migd_shared.uri(self.dst.daemon, None)
-        if self.plan.disturbance in CUTS:
+        if self.plan.disturbance in ("cut", "cut-at-message"):
             self.link = migdtest.migd_proxy.Proxy(int(found.rpartition(":")[2]), refuse_for=self.plan.refuse_for,
                                                   encrypted=self.plan.message is None, rule=self._rule if self.plan.message else None,
                                                   cuts=[self.plan.cut] if self.plan.cut else ())
