@@ -48,6 +48,18 @@ struct credentials *credentials_new(struct migration *m)
 	return c;
 }
 
+struct credentials *credentials_free(struct credentials *c)
+{
+	if (!c)
+		return NULL;
+	(void)tls_unref(c->tls);
+	(void)close_fd(c->answer_fd);
+	(void)pthread_mutex_destroy(&c->turn);
+	(void)pthread_mutex_destroy(&c->lock);
+	free(c);
+	return NULL;
+}
+
 /* ---- questions: the thread that shakes hands ---- */
 
 /* Wait for the answer to what `asking` says now; `turn` is held. 0, or why there is none. */

@@ -26,6 +26,8 @@ struct credentials;
 
 /* M's, whose lifetime it shares; M's START was read. NULL: out of memory or descriptors. */
 struct credentials *credentials_new(struct migration *m);
+/* Returns NULL. */
+struct credentials *credentials_free(struct credentials *c);
 
 /*
  * Control thread: a new bundle (LINK_TLS). Handshakes that have begun go on with the one before. One that is no good ends no

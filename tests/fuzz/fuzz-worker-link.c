@@ -7,9 +7,9 @@
 /* LIBS: migd_engine */
 #include <assert.h>
 
-#include "engine/credentials.c" /* of a process that ends: nothing frees it */
+#include "engine/credentials.c" /* its serial and its question */
 #include "engine/stats-page.h"
-#include "engine/worker.c" /* migration_init() */
+#include "engine/worker.c" /* migration_init(), migration_done() */
 #include "messages.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -68,36 +68,21 @@ static struct conn *send_all(int fd, struct rcur in)
 	return daemon;
 }
 
-static void free_credentials(struct credentials *c)
-{
-	if (!c)
-		return;
-	(void)tls_unref(c->tls);
-	(void)close(c->answer_fd);
-	(void)pthread_mutex_destroy(&c->turn);
-	(void)pthread_mutex_destroy(&c->lock);
-	free(c);
-}
-
 static void free_migration(struct migration *m)
 {
 	const int fds[] = { m->guest_fd,      m->stream_fd,   m->direct_fd,   m->adopt_fd,
 			    m->decision_fd,   m->vmm_fd,      m->userfaultfd, m->stats_fd,
 			    m->connection_fd, m->recovery_fd, m->cancel_fd,   m->report_fd,
 			    m->answer_fd,     m->arrival_fd,  m->pause_fd };
-	struct report *r;
 	int fd;
 
-	while ((r = report_take(m)))
-		free(r);
 	while ((fd = migration_take_arrival(m)) >= 0)
 		(void)close(fd);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		(void)close_fd(fds[i]);
 	if (m->stats)
 		stats_page_unmap(m->stats);
-	free_credentials(m->credentials);
-	worker_start_done(&m->start);
+	migration_done(m);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
