@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one table of what sanitizers need. Without one of them this file is empty, and the sandbox is the real one. */
+/* The one table of what sanitizers, or valgrind, need. Without one of them this file is empty, and the sandbox is the real one. */
 #include "engine/sandbox-tools.h"
 
 #include <seccomp.h>
@@ -35,6 +35,21 @@ static const int calls[] = {
 #endif
 };
 
+#elif defined(MIGD_VALGRIND)
+/* The preset valgrind: it makes these itself, at any moment, for what the program does. */
+static const int calls[] = {
+	/* memory, threads and signals */
+	SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(brk), SCMP_SYS(futex),
+	SCMP_SYS(clone), SCMP_SYS(arch_prctl), SCMP_SYS(gettid), SCMP_SYS(tgkill), SCMP_SYS(tkill), SCMP_SYS(sched_yield),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack),
+	SCMP_SYS(poll), SCMP_SYS(nanosleep), SCMP_SYS(getrlimit), SCMP_SYS(gettimeofday),
+	/* what is mapped, and where it is from: names and line numbers of a report */
+	SCMP_SYS(open), SCMP_SYS(read), SCMP_SYS(lseek), SCMP_SYS(statx), SCMP_SYS(readlink), SCMP_SYS(getcwd),
+	SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(unlink),
+};
+#endif
+
+#ifdef SANITIZED
 static bool entered;
 
 /*
@@ -47,6 +62,17 @@ int __lsan_is_turned_off(void) /* NOLINT */
 	return entered;
 }
 
+void sandbox_tools_entered(void)
+{
+	entered = true;
+}
+#else
+void sandbox_tools_entered(void)
+{
+}
+#endif
+
+#if defined(SANITIZED) || defined(MIGD_VALGRIND)
 bool sandbox_has_tools(void)
 {
 	return true;
@@ -56,11 +82,6 @@ const int *sandbox_tools_calls(size_t *ret_n)
 {
 	*ret_n = ARRAY_SIZE(calls);
 	return calls;
-}
-
-void sandbox_tools_entered(void)
-{
-	entered = true;
 }
 #else
 bool sandbox_has_tools(void)
@@ -72,9 +93,5 @@ const int *sandbox_tools_calls(size_t *ret_n)
 {
 	*ret_n = 0;
 	return NULL;
-}
-
-void sandbox_tools_entered(void)
-{
 }
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the sandbox is widened for the tools that watch a program while it runs: sanitizers. Never in
- * a release. */
+/* How the sandbox is widened for the tools that watch a program while it runs: sanitizers, or valgrind. Never
+ * in a release. */
 #ifndef MIGD_ENGINE_SANDBOX_TOOLS_H
 #define MIGD_ENGINE_SANDBOX_TOOLS_H
 

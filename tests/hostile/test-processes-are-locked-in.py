@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import migd_process
+import migd_reports
 import migd_shared
 import migd_user
 import migdtest
@@ -42,8 +43,8 @@ EPERM = 1
 
 
 def need_real_sandbox():
-    if os.environ.get("MIGD_SANITIZE"):
-        raise migdtest.Skip("this build's sandbox is widened for sanitizers; the build 'debug' has the real one")
+    if migd_reports.INSTRUMENTED:
+        raise migdtest.Skip("this build's sandbox is widened for sanitizers or valgrind; the build 'debug' has the real one")
 
 
 def limits(pid):

@@ -12,6 +12,7 @@ import os
 import resource
 
 import migd_mount
+import migd_reports
 from migd_fault_kinds import Fault
 from migd_process import wait_until
 
@@ -40,8 +41,8 @@ class Limit(Lack):
         self.was = None
 
     def prepare(self, run):
-        if self.kind == resource.RLIMIT_AS and os.environ.get("MIGD_SANITIZE"):
-            return "AddressSanitizer needs its address space"
+        if self.kind == resource.RLIMIT_AS and migd_reports.INSTRUMENTED:
+            return "AddressSanitizer, or valgrind, needs its address space"
         return None
 
     def now(self, pid):

@@ -10,6 +10,7 @@ import time
 import traceback
 
 import migd_faults
+import migd_reports
 import migdtest
 from migd_faults import FAULTS, NotReached
 from migd_process import SOURCE_DIR
@@ -109,8 +110,9 @@ def each_point_once(*areas, most=None):
     One fault at each point of these areas, or at so many of them: which, is drawn; so that every fault gets its turn over the
     seeds.
     """
-    if "MIGD_SANITIZE" in os.environ:
-        raise migdtest.Skip("a cell takes a minute with a sanitizer: choose some with MIGD_FAULT_MATRIX for test-fault-matrix-whole")
+    if migd_reports.INSTRUMENTED:
+        raise migdtest.Skip("a cell takes a minute with a sanitizer or valgrind: choose some with MIGD_FAULT_MATRIX for "
+                            "test-fault-matrix-whole")
     rows = [row for row in migd_faults.rows() if row[0].split(".")[0] in areas]
     order, first = migdtest.seed(), []
     rows = order.sample(rows, min(len(rows), most or len(rows)))

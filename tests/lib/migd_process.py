@@ -10,14 +10,16 @@ import time
 
 import migd_guestmem
 import migd_qmp
+import migd_reports
 
 SOURCE_DIR = os.environ.get("MIGD_SOURCE_DIR") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BUILD_DIR = os.environ.get("MIGD_BUILD_DIR") or os.path.join(SOURCE_DIR, "build", "debug")
-# Sanitizers make everything slower, and so does the lab, which says by how much; waits are longer then.
-SLOW = int(os.environ.get("MIGD_TEST_SLOW") or (4 if os.environ.get("MIGD_SANITIZE") else 1))
+# Sanitizers and valgrind make everything slower, and so does the lab, which says by how much; waits are longer then.
+SLOW = int(os.environ.get("MIGD_TEST_SLOW") or migd_reports.SLOWNESS)
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+CHILDREN = ("migd-worker", "migd-greeter", "migd-herald")  # of a daemon
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -54,11 +56,13 @@ def end_children():
 
 
 def argv0(pid):
+    """What a process is called; under valgrind, daemon/worker.c says it again."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as f:
-            return os.path.basename(f.read().split(b"\0")[0].decode())
+            words = f.read().decode().split("\0")
     except OSError:
         return ""
+    return next((w for w in words[1:] if w in CHILDREN), os.path.basename(words[0]))
 
 
 def is_running(pid):
@@ -90,7 +94,7 @@ def program(name, build=None):
     path = os.path.join(build or BUILD_DIR, "bin", name)
     if not os.access(path, os.X_OK):
         raise AssertionError(f"{path} is not there: build first (scripts/build), or set MIGD_BUILD_DIR")
-    return path
+    return os.path.join(migd_reports.VALGRIND, name) if migd_reports.VALGRIND and not build else path
 
 
 class Process:
@@ -137,6 +141,15 @@ class Process:
                 self.proc.wait()
                 raise AssertionError(f"{self.label} did not end on signal {sig}") from None
         return self.proc.returncode
+
+    def end(self):
+        """End it orderly if it can be, for what is said at an end; else kill it."""
+        if self.running():
+            os.kill(self.pid, signal.SIGTERM)
+            try:
+                self.proc.wait(5 * SLOW)
+            except subprocess.TimeoutExpired:
+                self.kill()
 
     def wait_exit(self, timeout=20):
         """Wait for an end of its own accord; the exit status."""

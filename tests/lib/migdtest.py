@@ -29,6 +29,7 @@ import migd_guestmem
 import migd_netns
 import migd_process
 import migd_proxy
+import migd_reports
 from migd_process import SLOW, wait_until  # noqa: F401 (for the tests)
 from migd_qmp import QmpClosed, QmpError  # noqa: F401
 
@@ -57,6 +58,16 @@ class Test:
         self.cleanup.callback(shutil.rmtree, self.dir, ignore_errors=True)
         self.shm = tempfile.mkdtemp(prefix="migdtest-", dir="/dev/shm")
         self.cleanup.callback(shutil.rmtree, self.shm, ignore_errors=True)
+        self.reports = os.path.join(self.dir, "reports")
+        migd_reports.folder(self.reports)
+
+    def insist_on_no_reports(self):
+        """Sanitizers and valgrind found nothing in any process, up to its orderly end."""
+        if migd_reports.INSTRUMENTED:
+            for process in reversed(self.processes):
+                process.end()
+        found = migd_reports.of(self.processes, self.reports)
+        self.check(not found, found)
 
     def close(self):
         for process in reversed(self.processes):
@@ -274,7 +285,7 @@ def _own_timeout(path):
         return int(os.environ["MIGD_TEST_TIMEOUT"])
     with open(path) as f:
         match = re.search(r"^# TIMEOUT: *(\d+)", f.read(2000), re.M)
-    return (int(match.group(1)) if match else 120) * (3 if os.environ.get("MIGD_SANITIZE") else 1) - 8
+    return (int(match.group(1)) if match else 120) * migd_reports.TIMEOUT_FACTOR - 8
 
 
 def _on_signal(signum, _frame):
@@ -288,6 +299,7 @@ def _run_one(name, function, make):
     started = time.monotonic()
     try:
         function(test)
+        test.insist_on_no_reports()
         result = "passed"
     except Skip as e:
         print(f"{name}: SKIPPED: {e}")
@@ -295,6 +307,7 @@ def _run_one(name, function, make):
     except BaseException as e:
         traceback.print_exc()
         test.print_logs()
+        print(migd_reports.of((), test.reports), file=sys.stderr)
         result = "failed"
         if isinstance(e, (KeyboardInterrupt, Ended)):
             sys.exit(1)
