@@ -356,6 +356,8 @@ static int complete(struct target *t)
 	t->receiver.placer = NULL;
 	pc->faults = fault_service_free(pc->faults);
 	pc->state = STATE_COMPLETE;
+	/* Whatever becomes of the VMM from here on: the source is done. */
+	chan_set_cancel(t->chan, -1);
 	(void)rp_send_be32(t->chan, WIRE_RP_SHUT, 0);
 	report_status(t->m, MIGRATION_STATUS_COMPLETED);
 	return 0;
@@ -368,12 +370,8 @@ int postcopy_target_succeed(struct target *t)
 	fault_survive();
 	if (r == 0)
 		r = start_service(t);
-	if (r == -EBADFD) {
-		/* The lost worker got as far as the last page. */
-		merr_clear(&t->err);
+	if (r == -EBADFD)
 		postcopy_target_done(t);
-		return 0;
-	}
 	if (r == 0)
 		r = watch_interrupts(t);
 	if (r < 0)

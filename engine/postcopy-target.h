@@ -58,7 +58,7 @@ void postcopy_target_lost(struct target *t);
 
 /*
  * In place of all of the above, for a worker whose predecessor died when the guest ran: RAM and handlers are ready. 1: it is now as
- * if the connection had just been lost; 0: all pages were there; -errno.
+ * if the connection had just been lost; -EBADFD: the guest waits for no page any more; -errno.
  */
 int postcopy_target_succeed(struct target *t);
 
