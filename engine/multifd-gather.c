@@ -20,9 +20,9 @@ static int check_hello(struct target *t, const struct multifd_hello *h, struct m
 	const uint8_t *wanted = t->hello.peer == PEER_MIGD ? t->hello.handover_id : nobody;
 	struct configuration ours = migration_configuration(t->m);
 
-	if (memcmp(h->handover_id, wanted, ATTACH_ID_LEN))
+	if (memcmp(h->handover_id, wanted, ATTACH_ID_LEN) != 0)
 		return merr_set(why, -EACCES, "multifd channel %u is of another migration", h->id);
-	if (memcmp(h->uuid, ours.has_uuid ? ours.uuid : nobody, ATTACH_ID_LEN))
+	if (memcmp(h->uuid, ours.has_uuid ? ours.uuid : nobody, ATTACH_ID_LEN) != 0)
 		return merr_set(why, -EACCES, "multifd channel %u: field 'uuid' is not this guest's: start the VMM with the "
 				"UUID that the source has", h->id);
 	if (h->id >= t->m->start.parameters.multifd_channels)
@@ -38,7 +38,7 @@ static int check_number(struct target *t, const struct multifd_hello *h)
 {
 	unsigned int n = t->m->start.parameters.multifd_channels;
 
-	if (t->hello.peer != PEER_MIGD || memcmp(h->handover_id, t->hello.handover_id, ATTACH_ID_LEN) ||
+	if (t->hello.peer != PEER_MIGD || memcmp(h->handover_id, t->hello.handover_id, ATTACH_ID_LEN) != 0 ||
 	    h->n_channels == n)
 		return 0;
 	return merr_set(&t->err, -EINVAL, "the source has %u multifd channels, and %u are expected here: parameter "
