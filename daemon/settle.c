@@ -37,9 +37,8 @@
 enum action {
 	ACTION_WAIT = 1, /* for the library */
 	ACTION_FAILED,   /* the guest is where it was */
-	ACTION_TELL, /* the guest is where it was, or discarded, and a successor tells the peer that
-		      */
-	ACTION_SUCCEED, /* start a successor */
+	ACTION_TELL,	 /* the same, or it is discarded, and a successor tells the peer */
+	ACTION_SUCCEED,	 /* start a successor */
 	ACTION_COMPLETED,
 };
 
