@@ -95,7 +95,7 @@ class File(Precopy):
         """Into the VMM that waits at the target, or into another one."""
         self.without_fault(run, "target")
         dst = run.vmms["target"]
-        if not dst.running() or dst.run_state() != "inmigrate":
+        if not dst.running() or checks.status_of(run, "target")[0] != "none":  # one that failed is about to end
             dst = checks.fresh_target(run, "target")
         dst.set_capabilities(**{k: v for k, v in self.capabilities.items() if k != "background_snapshot"})
         dst.command("migrate-incoming", {"uri": f"file:{run.file}", "exit-on-error": False})
