@@ -37,9 +37,8 @@ def of_valgrind(report):
             if re.search(r"^ +at 0x", block, re.M) and not NO_FINDING.search(block)]
 
 
-def folder(path):
-    """Where processes that are started from now on leave valgrind's reports."""
-    os.makedirs(path)
+def leave_them_in(path):
+    """Processes that are started from now on leave valgrind's reports in that folder."""
     os.environ[FOLDER] = path
 
 

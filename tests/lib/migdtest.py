@@ -58,8 +58,9 @@ class Test:
         self.cleanup.callback(shutil.rmtree, self.dir, ignore_errors=True)
         self.shm = tempfile.mkdtemp(prefix="migdtest-", dir="/dev/shm")
         self.cleanup.callback(shutil.rmtree, self.shm, ignore_errors=True)
-        self.reports = os.path.join(self.dir, "reports")
-        migd_reports.folder(self.reports)
+        self.reports = tempfile.mkdtemp(prefix="migdtest-reports-")
+        self.cleanup.callback(shutil.rmtree, self.reports, ignore_errors=True)
+        migd_reports.leave_them_in(self.reports)
 
     def insist_on_no_reports(self):
         """Sanitizers and valgrind found nothing in any process, up to its orderly end."""
