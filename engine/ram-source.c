@@ -373,6 +373,8 @@ int ram_source_pass(struct ram_source *s, bool stopped, struct merr *err)
 	r = s->feed ? s->feed(s->feed_opaque, err) : send_blocks(s, stopped, err);
 	if (r < 0)
 		return r;
+	if (stopped && s->enough)
+		return merr_set(err, -EIO, "the last pass was ended before all pages were sent");
 	r = s->sink ? end_sink_pass(s, stopped, err) : 0;
 	out_be64(s->pages.rec.out, WIRE_RAM_EOS);
 	return r;

@@ -145,7 +145,8 @@ static int pass_tick(void *opaque)
 
 	if (r == 0)
 		r = source_strategy_tick(s);
-	if (postcopy_is_wanted(s))
+	/* Post-copy sends the rest; but once the guest is stopped it is decided that there is none. */
+	if (!s->guest_paused && postcopy_is_wanted(s))
 		ram_source_end_pass(s->sender);
 	return r < 0 ? r : source_throttle_tick(s);
 }

@@ -172,6 +172,21 @@ def test_not_needed_after_all(t):
     t.assert_only_runs(dst, src)
 
 
+def test_asked_for_too_late(t):
+    """When the guest is stopped already, to move all at once: the last pass is sent to its end."""
+    src, dst = sides(t, "pause_before_switchover", working_set="16M")
+    src.set(downtime_limit=60000, max_bandwidth=16 << 20)
+    t.start(src, dst)
+    wait_until(lambda: src.status() == "pre-switchover", "the guest is stopped", 60, alive=[src.daemon])
+    src.command("migrate-start-postcopy")
+    src.command("migrate-continue", {"state": "pre-switchover"})
+    info = t.wait_end(src)
+    t.check(info["status"] == "completed" and info["ram"]["postcopy-bytes"] == 0, f"{info}")
+    t.check(info["ram"]["downtime-bytes"] > 4 << 20, f"there was much to be sent yet: {info}")
+    t.assert_only_runs(dst, src)
+    t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
+
+
 def test_the_target_has_it_off(t):
     src, dst = sides(t)
     dst.set_capabilities(postcopy_ram=False)
