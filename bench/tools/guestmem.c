@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "vmm/payload-abi.h"
 
 #define PAGE_BYTES  4096u
@@ -157,7 +158,7 @@ static uint64_t page_sum(const uint64_t *words, uint64_t offset)
 
 static int command_sum(char **args)
 {
-	uint64_t *buf = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
+	_cleanup_free_ uint64_t *buf = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
 	uint64_t sum = 0, n_pages = 0, from, to;
 	struct span s;
 	int r;
@@ -177,7 +178,6 @@ static int command_sum(char **args)
 	if (r == 0)
 		printf("{\"sum\": \"%016" PRIx64 "\", \"nonzero_pages\": %" PRIu64 "}\n", sum,
 		       n_pages);
-	free(buf);
 	close(s.fd);
 	return r == 0 ? 0 : 1;
 }
@@ -209,8 +209,8 @@ static void compare_chunk(const uint64_t *a, const uint64_t *b, uint64_t from, u
 
 static int command_compare(char **args)
 {
-	uint64_t *a = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
-	uint64_t *b = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
+	_cleanup_free_ uint64_t *a = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
+	_cleanup_free_ uint64_t *b = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
 	uint64_t n_different = 0, from_a, to_a, from_b, to_b;
 	struct span sa, sb;
 
@@ -235,8 +235,6 @@ static int command_compare(char **args)
 		pos = to;
 	}
 	printf("{\"different_pages\": %" PRIu64 "}\n", n_different);
-	free(a);
-	free(b);
 	close(sa.fd);
 	close(sb.fd);
 	return n_different ? 1 : 0;
