@@ -273,7 +273,7 @@ end_tell:	/* source_tell_abort(): the target must not wait for ever */
 		do
 		:: !broken(mine) -> break
 		:: connect(mine) -> break
-		:: broken(mine) -> source_told = true; told_in_vain = true; goto over	/* for as long as it is patient */
+		:: atomic { broken(mine) -> source_told = true; told_in_vain = true }; goto over	/* for as long as it is patient */
 		od;
 		send(to_target, mine, WIRE_CMD_ABORT);
 		do
@@ -477,7 +477,9 @@ end:	do
 		:: !source_worker -> move(source, HANDOVER_EV_RECLAIM)
 		:: else
 		fi }
-	:: atomic { !source_host && target_daemon_up && target_vmm && target == HANDOVER_LOADED ->
+	/* The source's VMM is gone, and its guest with it, or given away; nobody is left who could say so. */
+	:: atomic { (!source_host || (source == HANDOVER_RELEASED && !source_vmm && !source_worker)) &&
+		target_daemon_up && target_vmm && target == HANDOVER_LOADED ->
 		if
 		:: !POSTCOPY -> move(target, HANDOVER_EV_ACTIVATE)
 		:: move(target, HANDOVER_EV_ABORT)
