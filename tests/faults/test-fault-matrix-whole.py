@@ -30,7 +30,8 @@ def test_every_fault_at_every_point(t):
         return
     jobs = int(os.environ.get("MIGD_FAULT_JOBS", os.cpu_count()))
     path = os.path.join(SOURCE_DIR, "build", "fault-matrix.txt")
-    migd_fault_table.play_rows([name for name, some in cells.items() if some], chosen, jobs, path)
+    rows = {name: [fault.name for _, fault in some] for name, some in cells.items() if some}
+    migd_fault_table.play_rows(rows, chosen, jobs, path)
 
 
 migdtest.main()

@@ -59,21 +59,25 @@ def play(cells):
     judge(words)
 
 
-def play_apart(name, chosen):
-    """The words of a row's cells which the regular expression chooses: played by a process of its own, which says them."""
+def play_apart(name, faults, chosen):
+    """
+    The words of a row's cells, those of FAULTS, which the regular expression chooses: played by a process of its own, which says
+    them. A cell of which it said nothing failed.
+    """
     program = os.path.join(SOURCE_DIR, "tests", "faults", "test-fault-matrix-whole.py")
     env = {**os.environ, "MIGD_FAULT_MATRIX": chosen, "MIGD_FAULT_ROW": name}
     done = subprocess.run([sys.executable, program], env=env, capture_output=True, text=True, errors="replace", check=False)
     print(done.stdout, done.stderr, sep="", end="", flush=True)
-    return {(name, fault): word for fault, word in re.findall(rf"^{re.escape(name)}/(\S+): (.*) \([\d.]+ s\)$", done.stdout, re.M)}
+    said = dict(re.findall(rf"^{re.escape(name)}/(\S+): (.*) \([\d.]+ s\)$", done.stdout, re.M))
+    return {(name, fault): said.get(fault, f"FAIL nothing was said of it, status {done.returncode}") for fault in faults}
 
 
-def play_rows(names, chosen, jobs, path):
-    """Play so many rows at a time; the table goes to the output, and to a file as it grows."""
+def play_rows(rows, chosen, jobs, path):
+    """Play {row's name: its faults}, so many at a time; the table goes to the output, and to a file as it grows."""
     words = {}
     executor = concurrent.futures.ThreadPoolExecutor(jobs)
     try:
-        for future in concurrent.futures.as_completed([executor.submit(play_apart, name, chosen) for name in names]):
+        for future in concurrent.futures.as_completed([executor.submit(play_apart, name, faults, chosen) for name, faults in rows.items()]):
             words.update(future.result())
             save(words, path)
     finally:
