@@ -39,32 +39,25 @@ def die_at(t, side, point, **options):
     return src, dst
 
 
-def test_source_when_the_guest_is_paused(t):
-    check_over(t, *die_at(t, "src", "handover.paused"))
+# Who dies, and where.
+DEATHS = {
+    "test_source_when_the_guest_is_paused": ("src", "handover.paused"),
+    "test_source_when_all_is_sent": ("src", "stream.ended"),
+    "test_source_when_the_target_is_loaded": ("src", "handover.loaded-received"),
+    "test_source_just_before_release": ("src", "handover.releasing"),
+    "test_target_when_the_last_pass_begins": ("dst", "stream.last-pass-received"),
+    "test_target_that_loads_the_package": ("dst", "stream.state-received"),
+    "test_target_that_loaded_the_devices": ("dst", "attach.state-loaded"),
+}
 
 
-def test_source_when_all_is_sent(t):
-    check_over(t, *die_at(t, "src", "stream.ended"))
-
-
-def test_source_when_the_target_is_loaded(t):
-    check_over(t, *die_at(t, "src", "handover.loaded-received"))
-
-
-def test_source_just_before_release(t):
-    check_over(t, *die_at(t, "src", "handover.releasing"))
-
-
-def test_target_when_the_last_pass_begins(t):
-    check_over(t, *die_at(t, "dst", "stream.last-pass-received"))
-
-
-def test_target_that_loads_the_package(t):
-    check_over(t, *die_at(t, "dst", "stream.state-received"))
-
-
-def test_target_that_loaded_the_devices(t):
-    check_over(t, *die_at(t, "dst", "attach.state-loaded"))
+def stop_when_loaded(t):
+    """The source's worker, stopped when it knows that the target is loaded."""
+    src, dst = t.pair(working_set="1M", src_env={"MIGD_FAULT": "handover.loaded-received:1=stop"})
+    t.start(src, dst)
+    wait_until(lambda: "fault point handover.loaded-received" in src.daemon.log_text(), "the target is loaded", 60)
+    worker, = src.daemon.workers()
+    return src, dst, worker
 
 
 def test_target_that_is_loaded(t):
@@ -75,10 +68,7 @@ def test_target_that_is_loaded(t):
 
 def test_source_with_its_daemon(t):
     """The next daemon knows that somebody waits."""
-    src, dst = t.pair(working_set="1M", src_env={"MIGD_FAULT": "handover.loaded-received:1=stop"})
-    t.start(src, dst)
-    worker = wait_until(lambda: next(iter(src.daemon.workers()), None), "the source's worker runs")
-    wait_until(lambda: "fault point handover.loaded-received" in src.daemon.log_text(), "the target is loaded", 60)
+    src, dst, worker = stop_when_loaded(t)
     src.daemon.kill(signal.SIGKILL)
     src.daemon.drop_session()
     os.kill(worker, signal.SIGKILL)
@@ -91,10 +81,7 @@ def test_source_with_its_daemon(t):
 
 def test_target_that_has_gone_for_good(t):
     """Nobody listens where it was: the successor gives up."""
-    src, dst = t.pair(working_set="1M", src_env={"MIGD_FAULT": "handover.loaded-received:1=stop"})
-    t.start(src, dst)
-    wait_until(lambda: "fault point handover.loaded-received" in src.daemon.log_text(), "the target is loaded", 60)
-    worker, = src.daemon.workers()
+    src, dst, worker = stop_when_loaded(t)
     dst.daemon.kill(signal.SIGKILL)
     for orphan in [p for p in migdtest.migd_process.children(os.getpid()) if migdtest.migd_process.argv0(p) == "migd-worker"]:
         os.kill(orphan, signal.SIGKILL)
@@ -105,4 +92,9 @@ def test_target_that_has_gone_for_good(t):
     wait_until(lambda: not src.daemon.workers(), "it ends")
 
 
-migdtest.main()
+def dies(side, point):
+    return lambda t: check_over(t, *die_at(t, side, point))
+
+
+migdtest.main(tests={**{name: dies(*death) for name, death in DEATHS.items()},
+                     **{name: f for name, f in list(globals().items()) if name.startswith("test_")}})
