@@ -32,8 +32,7 @@
 /* A target that nobody can reach for so long has an operator who knows. */
 #define ABORT_PATIENCE_MS (3600 * 1000ULL)
 
-/* Where nobody has listened for so long, nobody waits: a target that may have to be told is there
- * again by then. */
+/* Where nobody has listened for so long, nobody waits: a target that may have to be told is there again by then. */
 #define REFUSED_PATIENCE_NS (20 * NS_PER_SEC)
 
 enum answer {

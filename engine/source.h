@@ -138,8 +138,8 @@ enum source_end source_reclaim(struct source *s, const char *because);
 enum source_end source_retire(struct source *s);
 
 /*
- * The guest stays here, and the target may have loaded it: tell it, for as long as an hour if it cannot be reached. After all has been reported:
- * nobody waits for this. engine/source-settle.c.
+ * The guest stays here, and the target may have loaded it: tell it, for as long as an hour if it cannot be reached. After all
+ * has been reported: nobody waits for this. engine/source-settle.c.
  */
 void source_tell_abort(struct source *s);
 /* The same, by a successor of the worker that was to do it. */

@@ -57,10 +57,10 @@ int source_pause_guest(struct source *s, struct blackout *b)
 	struct attach_mig_pause_reply rep;
 	int r;
 
-	b->start_ns = b->mark_ns = clock_now_ns();
-	stats_set(s->m->stats, blackout_start_ns, b->start_ns);
 	if (s->peer == PEER_MIGD)
 		report_peer_waits(s->m);
+	b->start_ns = b->mark_ns = clock_now_ns();
+	stats_set(s->m->stats, blackout_start_ns, b->start_ns);
 	r = guest_pause(&s->guest, PAUSE_DEADLINE_MS, &rep, &s->err);
 	if (r < 0)
 		return r;
