@@ -2,7 +2,7 @@
 """What sanitizers and valgrind say of a test's processes: a finding is a failure, whatever became of the process that had it.
 
 A sanitizer writes to the process's log, which a worker, greeter or herald shares with its daemon. valgrind writes a file of each
-process's own, in the folder that the environment names for it (tests/valgrind.sh.in)."""
+process's own, in the folder that the environment names for it (tests/valgrind/run.sh.in)."""
 
 import glob
 import os
