@@ -144,11 +144,6 @@ int recovery_resume(struct guest *g, struct qmp_call *call, const char *uri, con
 		return merr_set(err, -EINVAL,
 				"Cannot resume: there is no paused post-copy migration of guest '%s' (status %s)", g->name,
 				migration_status_str(m ? m->status : MIGRATION_STATUS_NONE));
-	if (g->capabilities[MIGRATION_CAPABILITY_RELEASE_RAM])
-		return merr_set(err, -EINVAL,
-				"Post-copy recovery is impossible with capability 'release-ram': what was sent to guest "
-				"'%s' is not here any more",
-				g->name);
 	r = check_address(m, addr, err);
 	if (r == 0)
 		r = check_worker(m, err);

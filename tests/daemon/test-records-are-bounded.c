@@ -25,7 +25,7 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	f->r = f->m.record = calloc(1, sizeof(*f->r));
-	f->r->start_ns = clock_now_ns() - 1000 * NS_PER_SEC;
+	f->r->start_ns = clock_now_ns();
 	f->m.direction = WORKER_DIRECTION_OUTGOING;
 	f->m.status = MIGRATION_STATUS_ACTIVE;
 	assert_int_equal(stats_page_create(&f->m.stats, &f->m.stats_fd), 0);

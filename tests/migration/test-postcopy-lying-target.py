@@ -41,14 +41,14 @@ LIES = {
 }
 
 
-def sides(t, lies, stopped=False, release_ram=False, **parameters):
+def sides(t, lies, stopped=False, **parameters):
     """A migration into post-copy; lies: (name of a message of the target's, what comes to the source before and behind it),
     each once, one after the other."""
     if not os.path.exists("/dev/userfaultfd"):
         raise migdtest.Skip("/dev/userfaultfd is missing")
     src, dst = t.pair(memory="32M", working_set="8M")
     for side in src, dst:
-        side.set_capabilities(postcopy_ram=True, release_ram=release_ram)
+        side.set_capabilities(postcopy_ram=True)
     if stopped:
         t.assert_memory_verified(src)
         src.command("stop")
@@ -97,18 +97,6 @@ def test_once_the_guest_is_there(t):
     src.set(max_postcopy_bandwidth=0)
     info = arrives(t, src, dst)
     t.check(info["postcopy"]["recoveries"] == len(LIES) + 1, f"{info}")
-
-
-def test_what_was_freed_cannot_be_sent_again(t):
-    """With release-ram a lost connection is the end: nothing is made up in place of what was lost with it."""
-    src, dst = sides(t, [("reply-active", b"", LIES["unknown"])], stopped=True, release_ram=True, max_postcopy_bandwidth=1 << 20)
-    wait_until(lambda: "release-ram" in src.migration().get("error-desc", ""), "the source says why", alive=[src.daemon])
-    for _ in range(3):
-        info = src.migration()
-        t.check(info["status"] == "postcopy-paused" and "release-ram" in info["error-desc"], f"it stays so: {info}")
-        time.sleep(0.2)
-    t.check(dst.migration()["status"] != "completed", "pages are missing")
-    t.assert_stopped(src)
 
 
 def test_the_same_again_and_again(t):

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# LABELS: kvm
+# TIMEOUT: 180
+"""Capability release-ram, and the connection breaks: post-copy goes on if nothing was lost with it, and else says what; zeros
+never go in the place of what was freed."""
+
+import time
+
+import migdtest
+from migd_postcopy import finish, prepare, wait_status
+from migd_process import wait_until
+
+
+def enter(t, src, dst, uri, rate):
+    """Nobody asks for pages: the guest stands still."""
+    t.make_slow(src)
+    src.command("stop")
+    src.set(max_postcopy_bandwidth=rate)
+    src.command("migrate", {"uri": uri})
+    t.wait_active(src)
+    src.command("migrate-start-postcopy")
+    wait_status(t, src, "postcopy-active")
+    wait_status(t, dst, "postcopy-active")
+
+
+def test_what_did_not_arrive_is_lost(t):
+    runs = []
+
+    def swallow(direction, name, _count):
+        if (direction, name) == ("out", "cmd-postcopy-run"):
+            runs.append(True)
+        return "mute" if runs and name == "ram-record" else None
+    src, dst, link, uri = prepare(t, "release-ram", rule=swallow)
+    before = src.allocated()
+    enter(t, src, dst, uri, 1 << 20)
+    wait_until(lambda: src.allocated() < before, "something is freed", alive=[src.daemon])
+    link.heal()
+    link.cut()
+    for again in False, True, True:
+        if again:
+            src.daemon.qmp.skip_events()
+            src.command("migrate", {"uri": link.uri, "resume": True})
+            src.daemon.qmp.wait_event("MIGRATION", status="postcopy-paused")
+        info = wait_until(lambda: "release-ram" in src.migration().get("error-desc", "") and src.migration(),
+                          "the source says why", alive=[src.daemon])
+        t.check(info["status"] == "postcopy-paused" and "did not arrive" in info["error-desc"], f"it stays so: {info}")
+    t.check(dst.migration()["status"] != "completed", "pages are missing")
+    t.assert_stopped(src)
+    t.assert_refused(src, "migrate-resolve", {"outcome": "discard"}, "fenced")
+    src.command("migrate-resolve", {"outcome": "discard", "fenced": True})
+
+
+def test_nothing_is_lost_with_a_silent_connection(t):
+    """A page a second: between two of them nothing is on its way."""
+    src, dst, link, uri = prepare(t, "release-ram")
+    before = src.allocated()
+    enter(t, src, dst, uri, 8 << 20)
+    wait_until(lambda: src.allocated() < before - (2 << 20), "something is freed", alive=[src.daemon])
+    src.set(max_postcopy_bandwidth=4096)
+    for _ in range(2):
+        passed = None
+        while passed != link.passed["out"]:
+            passed = link.passed["out"]
+            time.sleep(0.2)
+        src.command("migrate-pause")
+        wait_status(t, src, "postcopy-paused")
+        wait_status(t, dst, "postcopy-paused")
+        src.command("migrate", {"uri": link.uri, "resume": True})
+        for side in src, dst:
+            wait_status(t, side, "postcopy-active")
+    dst.command("cont")
+    finish(t, src, dst)
+
+
+def test_the_worker_dies_when_all_was_sent(t):
+    """Its successor does not know what was freed, and need not: the target misses nothing."""
+    src, dst, _, uri = prepare(t, "release-ram", via_proxy=False, src_env={"MIGD_FAULT": "postcopy.end-sent=kill"})
+    t.make_slow(src)
+    src.command("migrate", {"uri": uri})
+    t.wait_active(src)
+    src.command("migrate-start-postcopy")
+    wait_until(lambda: "died (signal 9" in src.daemon.log_text(), "the worker dies", 60, alive=[src, dst])
+    finish(t, src, dst)
+
+
+migdtest.main()
