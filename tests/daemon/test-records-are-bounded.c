@@ -25,7 +25,7 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	f->r = f->m.record = calloc(1, sizeof(*f->r));
-	f->r->start_ns = clock_now_ns();
+	f->r->start_ns = clock_now_ns() - NS_PER_SEC;
 	f->m.direction = WORKER_DIRECTION_OUTGOING;
 	f->m.status = MIGRATION_STATUS_ACTIVE;
 	assert_int_equal(stats_page_create(&f->m.stats, &f->m.stats_fd), 0);
@@ -125,10 +125,10 @@ static void test_stalls_are_counted_up_to_a_limit(void **state)
 	struct fixture *f = *state;
 
 	for (uint64_t i = 0; i < 2 * RECORD_STALLS_MAX; i++)
-		record_stall(&f->m, f->r->start_ns + i * NS_PER_SEC, f->r->start_ns + i * NS_PER_SEC + 300 * NS_PER_MS);
+		record_stall(&f->m, f->r->start_ns + i * NS_PER_MS, f->r->start_ns + i * NS_PER_MS + 300 * NS_PER_US);
 	assert_int_equal(f->r->data.n_stalls, RECORD_STALLS_MAX);
-	assert_int_equal(f->r->data.stalls[RECORD_STALLS_MAX - 1].at, (RECORD_STALLS_MAX - 1) * 1000000ULL);
-	assert_int_equal(f->r->data.stalls[0].duration, 300000);
+	assert_int_equal(f->r->data.stalls[RECORD_STALLS_MAX - 1].at, (RECORD_STALLS_MAX - 1) * 1000ULL);
+	assert_int_equal(f->r->data.stalls[0].duration, 300);
 }
 
 int main(void)
