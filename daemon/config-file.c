@@ -2,6 +2,7 @@
 /* The configuration file. */
 #include "daemon/config-file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -115,6 +116,7 @@ static struct config_line *room_for_lines(void)
 
 	while (config_next_key(&k))
 		n++;
+	assert(n > 0);
 	return calloc(n, sizeof(struct config_line));
 }
 

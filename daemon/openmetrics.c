@@ -97,13 +97,14 @@ void metric_histogram(struct metric_text *out, const double *bounds, const uint6
 	const char *name = out->family->name;
 	uint64_t seen = 0;
 	char le[32];
+	int len;
 
 	for (size_t i = 0; i <= n; i++) {
 		seen += counts[i];
-		(void)snprintf(le, sizeof(le), "%.9g", i < n ? bounds[i] : INFINITY);
+		len = snprintf(le, sizeof(le), "%.9g", i < n ? bounds[i] : INFINITY);
 		/* A number is one with a point in it, to OpenMetrics. */
 		if (i < n && !strpbrk(le, ".e"))
-			(void)strcat(le, ".0");
+			(void)snprintf(le + len, sizeof(le) - (size_t)len, ".0");
 		buf_printf(out->buf, "%s_bucket", name);
 		add_labels(out->buf, labels, i < n ? le : "+Inf");
 		add_value(out->buf, (double)seen);

@@ -35,7 +35,7 @@ static int add_key(struct tls_creds *c, const char *user, const char *key, struc
 	k->user = strdup(user);
 	if (!k->user)
 		return merr_set(err, -ENOMEM, "out of memory");
-	(void)strcpy(k->key, key);
+	memcpy(k->key, key, strlen(key) + 1);
 	c->n_psks++;
 	return 0;
 }

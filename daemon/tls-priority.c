@@ -222,11 +222,12 @@ static int parse(const char *text, bool psk, struct state *s, struct merr *err)
 {
 	char copy[TLS_PRIORITY_TEXT_MAX];
 	char *rest = copy, *word;
+	size_t len = strlen(text);
 	int r;
 
-	if (strlen(text) >= sizeof(copy))
+	if (len >= sizeof(copy))
 		return merr_set(err, -EINVAL, "it is longer than %d bytes", TLS_PRIORITY_TEXT_MAX - 1);
-	(void)strcpy(copy, text);
+	memcpy(copy, text, len + 1);
 	word = strsep(&rest, ":");
 	r = parse_base(word, psk, s, err);
 	while (r == 0 && (word = strsep(&rest, ":")))

@@ -165,7 +165,6 @@ static int place_huge(struct placer *pl, struct ram_file *b, uint64_t offset, ui
 	int r = 0;
 
 	for (; r == 0 && len > 0; offset += n, len -= n) {
-		n = 0;
 		r = enter_huge(pl, b, offset);
 		if (r < 0)
 			break;

@@ -2,6 +2,7 @@
 /* The QMP server: listeners, the list of sessions, events. */
 #include "qmp/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,7 @@ static int sort_commands(struct qmp_server *s)
 {
 	size_t n_own = count(qmp_builtin_commands), n = n_own + count(s->options.commands);
 
+	assert(n_own > 0);
 	s->by_name = calloc(n, sizeof(s->by_name[0]));
 	if (!s->by_name)
 		return -ENOMEM;

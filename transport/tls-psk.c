@@ -47,24 +47,27 @@ static unsigned int on_client(SSL *ssl, const char *hint, char *identity, unsign
 			      unsigned int max)
 {
 	const struct tls *t = tls_current()->tls;
+	size_t len = strlen(t->keys[0].identity);
 
 	(void)ssl;
 	(void)hint;
-	if (strlen(t->keys[0].identity) >= max_identity)
+	if (len >= max_identity)
 		return 0;
-	strcpy(identity, t->keys[0].identity);
+	memcpy(identity, t->keys[0].identity, len + 1);
 	return give(&t->keys[0], key, max);
 }
 
 static int copy(struct tls_shared_key *to, const struct tls_psk *from, struct merr *err)
 {
-	if (!from->identity[0] || strlen(from->identity) > TLS_PSK_IDENTITY_MAX)
-		return merr_set(err, -EINVAL, "a shared key's name has %zu bytes; 1 to %d are possible",
-				strlen(from->identity), TLS_PSK_IDENTITY_MAX);
+	size_t len = strlen(from->identity);
+
+	if (len == 0 || len > TLS_PSK_IDENTITY_MAX)
+		return merr_set(err, -EINVAL, "a shared key's name has %zu bytes; 1 to %d are possible", len,
+				TLS_PSK_IDENTITY_MAX);
 	if (from->len == 0 || from->len > TLS_PSK_KEY_MAX)
 		return merr_set(err, -EINVAL, "the shared key '%s' has %zu bytes; 1 to %d are possible", from->identity,
 				from->len, TLS_PSK_KEY_MAX);
-	strcpy(to->identity, from->identity);
+	memcpy(to->identity, from->identity, len + 1);
 	memcpy(to->key, from->key, from->len);
 	to->len = from->len;
 	return 0;
