@@ -31,7 +31,7 @@ struct file_block {
 	uint64_t *bits;		/* pages that the file has; constant */
 	/* Whole pages of the block's own size. Under the lock. */
 	uint64_t *todo;		/* to be read, and nobody is at it */
-	uint64_t *failed;	/* could not be read so far */
+	uint64_t *failed;	/* could not be read so far, and nobody is at it; in `todo` as well: to be tried again */
 };
 
 struct page_ref {
@@ -43,6 +43,7 @@ struct page_ref {
 struct piece {
 	struct ram_file *b;
 	uint64_t page, n;
+	uint64_t n_failed;	/* of them, so far */
 };
 
 struct fetcher {
@@ -68,7 +69,7 @@ struct lazy_fetch {
 	/* Under the lock. */
 	bool stop;
 	uint64_t left;		/* pages */
-	uint64_t n_failed;	/* of them */
+	uint64_t n_failed;	/* of them; also those that are tried again just now */
 	bool succeeds;		/* one that had failed came, since the last retry */
 	struct merr failure;
 	unsigned int n_background;	/* threads at work for nobody */
@@ -101,10 +102,15 @@ static uint64_t piece_end(const struct file_block *fb, const struct ram_file *b,
 	return bitmap_next_set(fb->failed, end, page);
 }
 
+/* Off both lists: whoever wants it meanwhile must not have it read again, over what the guest may have written by then. */
 static void take(struct lazy_fetch *f, struct ram_file *b, uint64_t page, uint64_t end, struct piece *ret)
 {
+	struct file_block *fb = file_block(f, b);
+
 	*ret = (struct piece){ .b = b, .page = page, .n = end - page };
-	bitmap_clear_range(file_block(f, b)->todo, page, ret->n);
+	ret->n_failed = bitmap_count_range(fb->failed, page, ret->n);
+	bitmap_clear_range(fb->todo, page, ret->n);
+	bitmap_clear_range(fb->failed, page, ret->n);
 }
 
 /* PAGE, which somebody waits for, and what is to come on either side. */
@@ -174,16 +180,15 @@ static bool take_next(struct lazy_fetch *f, struct piece *ret, uint64_t *ret_unt
 
 static void came(struct lazy_fetch *f, const struct piece *p)
 {
-	struct file_block *fb = file_block(f, p->b);
-	uint64_t n = bitmap_count_range(fb->failed, p->page, p->n);
+	bool last;
 
 	f->left -= p->n;
-	f->n_failed -= n;
-	f->succeeds |= n > 0;
-	bitmap_clear_range(fb->failed, p->page, p->n);
-	if (n > 0 && f->n_failed == 0)
+	f->n_failed -= p->n_failed;
+	f->succeeds |= p->n_failed > 0;
+	last = p->n_failed > 0 && f->n_failed == 0;
+	if (last)
 		merr_clear(&f->failure);
-	if (f->left == 0 || (n > 0 && f->n_failed == 0))
+	if (f->left == 0 || last)
 		wake_raise(f->event_fd);
 	if (f->stats)
 		stats_set(f->stats, missing_pages, f->left);
@@ -191,10 +196,8 @@ static void came(struct lazy_fetch *f, const struct piece *p)
 
 static void failed(struct lazy_fetch *f, const struct piece *p, const struct merr *why)
 {
-	struct file_block *fb = file_block(f, p->b);
-
-	f->n_failed += p->n - bitmap_count_range(fb->failed, p->page, p->n);
-	bitmap_set_range(fb->failed, p->page, p->n);
+	f->n_failed += p->n - p->n_failed;
+	bitmap_set_range(file_block(f, p->b)->failed, p->page, p->n);
 	if (merr_is_set(&f->failure))
 		return;
 	(void)merr_copy(&f->failure, why);
