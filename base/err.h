@@ -69,10 +69,12 @@ void merr_clear(struct merr *err);
  * return the code they got, a negative one. MIGD_ANALYZED: gcc's (the preset "analyze"), cppcheck.
  */
 #if defined(__clang_analyzer__) || defined(MIGD_ANALYZED)
-static inline int merr_negative(int code)
-{
-	return code < 0 ? code : -1;
-}
+/* No function: they look into those only so deep. */
+#define merr_negative(code)                            \
+	({                                             \
+		int _code = (code);                    \
+		_code < 0 ? _code : -1;                \
+	})
 #define merr_set(err, code, ...) (merr_set(err, code, __VA_ARGS__), merr_negative(code))
 #define merr_set_class(err, class, code, ...) \
 	(merr_set_class(err, class, code, __VA_ARGS__), merr_negative(code))

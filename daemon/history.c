@@ -166,7 +166,7 @@ static int read_record(const struct history *h, const char *id, struct record **
 
 	if (r == 0)
 		r = record_file_parse(text, ret, err);
-	if (r < 0 || strcmp((*ret)->data.id, id) == 0)
+	if (r != 0 || strcmp((*ret)->data.id, id) == 0)
 		return r;
 	r = merr_set(err, -EBADMSG, "it is about migration '%s'", (*ret)->data.id);
 	*ret = record_free(*ret);
@@ -243,7 +243,7 @@ static void conclude(struct history *h, const char *id, struct merr *err)
 {
 	struct record *r = NULL;
 
-	if (read_record(h, id, &r, err) < 0)
+	if (read_record(h, id, &r, err) != 0)
 		return;
 	r->data.status = MIGRATION_STATUS_FAILED;
 	if (!r->data.has_error_desc)

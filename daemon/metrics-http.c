@@ -27,6 +27,7 @@
 #include "daemon/openmetrics.h"
 #include "daemon/timer.h"
 #include "transport/addr.h"
+#include "transport/sock.h"
 
 #define CONNECTIONS_MAX	  8
 #define REQUEST_MAX_BYTES 8192
@@ -273,17 +274,6 @@ static int listen_tcp(const struct addr *a, int *ret_fd)
 	return 0;
 }
 
-/* The port that it got. */
-static void note_port(int fd, struct addr *a)
-{
-	struct sockaddr_storage ss = { 0 };
-	socklen_t len = sizeof(ss);
-
-	/* The port is at the same place in both. */
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
-		(void)snprintf(a->port, sizeof(a->port), "%u", ntohs(((struct sockaddr_in *)&ss)->sin_port));
-}
-
 static int open_listener(struct metrics_http *h, const char *uri, int *ret_fd, struct merr *err)
 {
 	struct addr a;
@@ -295,7 +285,8 @@ static int open_listener(struct metrics_http *h, const char *uri, int *ret_fd, s
 		r = listen_tcp(&a, ret_fd);
 		if (r < 0)
 			return merr_set_errno(err, r, "cannot listen on '%s'", uri);
-		note_port(*ret_fd, &a);
+		/* The port that it got. */
+		(void)sock_local_addr(*ret_fd, &a);
 	} else {
 		r = listen_unix(a.path, SOCK_STREAM, h->daemon->config.qmp.socket_mode, h->daemon->config.qmp.socket_group,
 				ret_fd, err);

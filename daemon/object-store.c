@@ -54,9 +54,9 @@ void object_store_load(struct state_dir *state, void (*fn)(void *opaque, const s
 {
 	_cleanup_json_ json_t *all = NULL;
 	struct merr err = MERR_INIT;
-	json_t *list, *j;
+	json_t *list = NULL, *j;
 	json_error_t why;
-	int version;
+	int version = 0;
 	size_t i;
 	int r = state_dir_load(state, STORE_NAME, &all, &err);
 

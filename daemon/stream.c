@@ -96,7 +96,7 @@ static int take_named(const struct migration *m, const char *name, struct qmp_ca
 
 static int open_fd(struct migration *m, struct qmp_call *call, struct merr *err)
 {
-	int fd, r = take_named(m, m->addr.text, call, &fd, &m->return_path, err);
+	int fd = -1, r = take_named(m, m->addr.text, call, &fd, &m->return_path, err);
 
 	if (r < 0)
 		return r;

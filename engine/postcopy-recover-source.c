@@ -147,7 +147,7 @@ static enum result ask(struct source *s)
 static int take_bitmap(struct source *s, struct ram_file *b)
 {
 	size_t len = strlen(b->name);
-	struct rp_msg m;
+	struct rp_msg m = { 0 };
 	int r;
 
 	command_begin(s->out, WIRE_CMD_RECV_BITMAP, (uint16_t)(1 + len));

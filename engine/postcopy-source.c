@@ -229,7 +229,7 @@ static int prepare(struct source *s, struct blackout *b)
 /* All pages were sent: the target says that they are in place. */
 static int finish(struct source *s)
 {
-	struct rp_msg m;
+	struct rp_msg m = { 0 };
 	struct rcur c;
 	int r;
 

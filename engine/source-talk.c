@@ -97,7 +97,6 @@ int source_await(struct source *s, uint16_t type, uint64_t timeout_ms, struct rp
 {
 	int r;
 
-	*ret = (struct rp_msg){ 0 };
 	in_timeout(s->in, timeout_ms);
 	do {
 		r = s->server ? page_server_answer(s->server) : 0;
