@@ -288,11 +288,12 @@ class _Round:
         self.src, self.dst = soak.here, soak.there
         self.uri = self.way.uri
         self.link = None
+        self.file = None
 
     def go(self):
         """"moved", "stayed" or "lost"."""
         try:
-            if self.way.kind in ("stored", "snapshot"):
+            if self.way.kind in ("stored", "lazy", "snapshot"):
                 return self._through_a_file()
             self._start()
             self._disturb()
@@ -340,7 +341,8 @@ class _Round:
 
     # What happens meanwhile.
 
-    def _disturb(self):
+    def _disturb(self, limited=None):
+        """`limited`: whose bandwidth is."""
         steps = []
         if self.plan.postcopy_at is not None:
             steps.append((self.plan.postcopy_at, self._start_postcopy))
@@ -352,7 +354,7 @@ class _Round:
             time.sleep(max(0, self.started + at - time.monotonic()))
             step()
         if self.plan.slow:
-            self._try(self.src, "migrate-set-parameters", {"max-bandwidth": 0, "max-postcopy-bandwidth": 0})
+            self._try(limited or self.src, "migrate-set-parameters", {"max-bandwidth": 0, "max-postcopy-bandwidth": 0})
 
     def _try(self, vmm, command, arguments=None):
         """It may be too late for it, or too early."""
@@ -386,6 +388,17 @@ class _Round:
 
     def _kill_target_vmm(self):
         self.dst.kill()
+
+    def _shorten_file(self):
+        """What is missing is read when it is there again."""
+        at = MIB + int(self.plan.moment * 10 * MIB)
+        with open(self.file, "r+b") as f:
+            f.seek(at)
+            rest = f.read()
+            f.truncate(at)
+            time.sleep(self.plan.refuse_for)
+            f.seek(at)
+            f.write(rest)
 
     # How it ends.
 
@@ -461,20 +474,31 @@ class _Round:
 
     def _through_a_file(self):
         """Out, and in again if that succeeds."""
-        path = os.path.join(self.t.dir, "guest")
+        self.file = os.path.join(self.t.dir, "guest")
         self.started = time.monotonic()
         try:
             self._migrate(self.uri.format(dir=self.t.dir, redirect=">"))
-            self._disturb()
+            if self.way.kind != "lazy":
+                self._disturb()
             if self._wait(self._source_ended, "the source's migration ends") != "completed":
                 self.t.assert_runs(self.src)
                 return "stayed"
             if self.way.kind == "snapshot":
-                with open(path, "rb") as f:
+                with open(self.file, "rb") as f:
                     self.t.check(f.read(4) == b"QEVM", "the snapshot is a stream")
                 return "stayed"
-            self.t.listen(self.dst, self.uri.format(dir=self.t.dir, redirect="<"))
+            if self.way.kind == "lazy":
+                self._restore_lazily()
+            else:
+                self.t.listen(self.dst, self.uri.format(dir=self.t.dir, redirect="<"))
             return self._arrived()
         finally:
-            if os.path.exists(path):
-                os.unlink(path)
+            if os.path.exists(self.file):
+                os.unlink(self.file)
+
+    def _restore_lazily(self):
+        """It is disturbed when it runs."""
+        self.dst.command("migrate-incoming", {"uri": self.uri.format(dir=self.t.dir), "lazy": True, "exit-on-error": False})
+        self._wait(lambda: self._status(self.dst) in ("postcopy-active", "completed"), "the guest runs while it is restored")
+        self.started = time.monotonic()
+        self._disturb(self.dst)

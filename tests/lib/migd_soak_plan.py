@@ -11,7 +11,8 @@ MIB = 1 << 20
 class Way:
     """How a guest gets from one daemon to the other."""
 
-    kind: str                 # "socket"; "fd", "pipe": passed descriptors; "stored": out, and in again; "snapshot": it stays
+    kind: str                 # "socket"; "fd", "pipe": passed descriptors; "stored": out, and in again; "lazy": in again while it
+                              # runs; "snapshot": it stays
     weight: int = 2
     uri: str = ""             # {dir}: the test's directory
     tls: str = ""             # which credentials
@@ -35,6 +36,7 @@ WAYS = {
     "file": Way("stored", 2, "file:{dir}/guest"),
     "file-offset": Way("stored", 1, "file:{dir}/guest,offset=4096"),
     "mapped-ram": Way("stored", 2, "file:{dir}/guest", on=("mapped-ram",)),
+    "lazy": Way("lazy", 3, "file:{dir}/guest", on=("mapped-ram",)),
     "snapshot": Way("snapshot", 1, "file:{dir}/guest", on=("background-snapshot",)),
     "snapshot-mapped": Way("snapshot", 1, "file:{dir}/guest", on=("background-snapshot", "mapped-ram")),
 }
@@ -53,6 +55,7 @@ DISTURBANCES = {
     "fd": {"nothing": 3, "cancel": 1},
     "pipe": {"nothing": 1},
     "stored": {"nothing": 4, "cancel": 2, "kill-source-worker": 1, "kill-daemon": 1},
+    "lazy": {"nothing": 1, "shorten-file": 3, "kill-target-worker": 1, "kill-daemon": 1, "kill-daemon-and-worker": 1},
     "snapshot": {"nothing": 2, "cancel": 1, "kill-source-worker": 1},
 }
 CUTS = {"cut": 4, "cut-at-message": 4}  # where there is a link
@@ -73,7 +76,7 @@ class Plan:
     slow: bool                  # what disturbs comes while memory is still on its way
     moment: float               # seconds from the start to it
     postcopy_at: float = None   # seconds from the start to migrate-start-postcopy
-    refuse_for: float = 0       # seconds that a cut lasts
+    refuse_for: float = 0       # seconds that a cut lasts, or a file is short
     message: tuple = None       # where it is cut
     cut: tuple = None           # or: direction, bytes
 
@@ -145,6 +148,8 @@ def make(seed, number):
     plan.parameters["reconnect-timeout"] = dice.choice((0, 3000, 5000))
     if "postcopy-ram" in capabilities and dice.random() < 0.8:
         plan.postcopy_at = dice.uniform(0, 0.3)
+    if disturbance == "shorten-file":
+        plan.refuse_for = dice.uniform(0, 2.5)  # what cannot be read is tried again each second
     if disturbance == "cut":
         plan.cut = (dice.choice(("out", "out", "back")), int(10 ** dice.uniform(1, 7)))
         if plan.cut[0] == "back":
