@@ -59,6 +59,7 @@ class Test:
         self.shm = tempfile.mkdtemp(prefix="migdtest-", dir="/dev/shm")
         self.cleanup.callback(shutil.rmtree, self.shm, ignore_errors=True)
         self.reports = tempfile.mkdtemp(prefix="migdtest-reports-")
+        os.chmod(self.reports, 0o1777)  # of processes that are somebody else's, too
         self.cleanup.callback(shutil.rmtree, self.reports, ignore_errors=True)
         migd_reports.leave_them_in(self.reports)
 
