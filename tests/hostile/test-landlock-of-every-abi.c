@@ -67,9 +67,9 @@ static int try_connect(void)
 
 static int try_ioctl(void)
 {
-	int fd = open("/dev/null", OPEN_FOR_IOCTLS | O_CLOEXEC);
+	int fd = open("/dev/null", OPEN_FOR_IOCTLS | O_CLOEXEC), value = 0;
 
-	return fd < 0 || (ioctl(fd, 0x40049999, NULL) < 0 && errno != ENOTTY) ? -1 : 0;
+	return fd < 0 || (ioctl(fd, 0x40049999, &value) < 0 && errno != ENOTTY) ? -1 : 0;
 }
 
 static int try_signal(void)
