@@ -5,19 +5,18 @@
  */
 /* LIBS: migd_engine migd_transport migd_attach migd_schema */
 /* LABELS: kvm */
+/* SOURCES: userfaultfd.c */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,6 +30,7 @@
 #include "engine/ram-place.h"
 #include "engine/ram-target.h"
 #include "engine/received.h"
+#include "userfaultfd.h"
 
 #define PAGES	   1024U
 #define TIMEOUT_NS (20 * NS_PER_SEC)
@@ -62,29 +62,13 @@ static void want(void *opaque, const struct ram_file *b, uint64_t page, uint64_t
 
 static const struct fault_ops ops = { .want = want };
 
-static int open_userfaultfd(void)
-{
-	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-	int fd = device >= 0 ? ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK) : -1;
-
-	if (device >= 0)
-		(void)close(device);
-	if (fd < 0)
-		fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0) {
-		(void)fprintf(stderr, "SKIP: no userfaultfd here\n");
-		exit(77);
-	}
-	return fd;
-}
-
 static int register_memory(struct fixture *f)
 {
 	struct uffdio_api api = { .api = UFFD_API,
 				  .features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_THREAD_ID };
 	struct uffdio_register reg = { .range = { (uintptr_t)f->guest, f->b->len },
 				       .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR };
-	int fd = open_userfaultfd();
+	int fd = userfaultfd_or_skip();
 
 	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
 	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);

@@ -5,8 +5,8 @@
  */
 /* LIBS: migd_engine */
 /* LABELS: kvm */
+/* SOURCES: userfaultfd.c */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -27,6 +27,7 @@
 #include "base/fd.h"
 #include "engine/snapshot-memory.h"
 #include "engine/ram-units.h"
+#include "userfaultfd.h"
 
 #define N_BLOCKS  2U
 #define N_WRITERS 3U
@@ -62,14 +63,8 @@ static int uffd_on(struct world *w)
 {
 	struct uffdio_api api = { .api = UFFD_API,
 				  .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM };
-	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC), fd;
+	int fd = userfaultfd_or_skip();
 
-	if (device < 0) {
-		printf("skipped: /dev/userfaultfd: %s\n", strerror(errno));
-		exit(77);
-	}
-	fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-	assert_true(fd >= 0);
 	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
 	for (unsigned int i = 0; i < N_BLOCKS; i++) {
 		struct uffdio_register reg = { .range = { w->ram.blocks[i].host_base, w->ram.blocks[i].len },
@@ -77,7 +72,6 @@ static int uffd_on(struct world *w)
 
 		assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
 	}
-	(void)close(device);
 	return fd;
 }
 

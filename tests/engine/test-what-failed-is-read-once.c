@@ -5,16 +5,15 @@
  */
 /* LIBS: migd_engine migd_transport migd_attach migd_schema */
 /* LABELS: kvm */
+/* SOURCES: userfaultfd.c */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,6 +21,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/lazy-fetch.h"
+#include "userfaultfd.h"
 
 #define PAGES	   4096U
 #define THREADS	   4U
@@ -40,24 +40,13 @@ struct fixture {
 
 static const struct fault_ops ops = { .want = lazy_fetch_want };
 
-static int open_userfaultfd(void)
-{
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0) {
-		(void)fprintf(stderr, "SKIP: no userfaultfd here\n");
-		exit(77);
-	}
-	return fd;
-}
-
 static int register_memory(const struct fixture *f)
 {
 	struct uffdio_api api = { .api = UFFD_API,
 				  .features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_THREAD_ID };
 	struct uffdio_register reg = { .range = { (uintptr_t)f->guest, f->b->len },
 				       .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR };
-	int fd = open_userfaultfd();
+	int fd = userfaultfd_or_skip();
 
 	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
 	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);

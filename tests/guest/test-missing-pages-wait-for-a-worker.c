@@ -452,9 +452,12 @@ static void need_userfaultfd(void)
 	_cleanup_close_ int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 	_cleanup_close_ int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
 
-	if (fd >= 0 || device >= 0)
+	if (getenv("MIGD_VALGRIND"))
+		(void)printf("SKIP: valgrind runs one thread at a time: who waits for a page keeps those from running that would bring it\n");
+	else if (fd < 0 && device < 0)
+		(void)printf("SKIP: neither userfaultfd(2) nor /dev/userfaultfd can be used here\n");
+	else
 		return;
-	(void)printf("SKIP: neither userfaultfd(2) nor /dev/userfaultfd can be used here\n");
 	exit(77);
 }
 
