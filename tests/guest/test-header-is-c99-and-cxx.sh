@@ -56,7 +56,7 @@ declared=$(grep -oE '\bmigd_guest_[a-z_]+\(' -h "$source_dir/include/migd/guest.
 	grep -vE '^migd_guest_(hooks|options|kvm|ram)$')
 exported=$(nm -D --defined-only "$build_dir/guest/libmigd-guest.so" | awk '$2 == "T" { print $3 }' | sed 's/@.*//' | sort -u)
 leaked=$(nm -g --defined-only "$build_dir/guest/libmigd-guest.a" | awk 'NF == 3 { print $3 }' | grep -v '^migd_guest_' |
-	grep -v '^__[a-z]*san' || true)
+	grep -vE '^__([a-z]*san|llvm_profile)' || true)
 if [ -n "$leaked" ]; then
 	printf 'libmigd-guest.a defines names that are not its own:\n%s\n' "$leaked"
 	exit 1
