@@ -193,7 +193,7 @@ static int take_bitmap_of_freed(struct source *s, struct ram_file *b)
 	r = take_bitmap(s, b);
 	lost = r == 0 ? count_freed(b, unsent) : 0;
 	if (lost > 0)
-		r = merr_set(&s->err, -ENODATA, "post-copy cannot go on: capability release-ram freed what was sent, and %" PRIu64
+		r = merr_set(&s->err, -ENOTRECOVERABLE, "post-copy cannot go on: capability release-ram freed what was sent, and %" PRIu64
 			     " pages of RAM block '%s' did not arrive; the guest is lost, give it up by migrate-resolve, outcome "
 			     "discard", lost, b->name);
 	if (r < 0)
@@ -271,7 +271,7 @@ static enum result attempt(struct recovery *r)
 	r->runs = true;
 	if (resume(s) < 0) {
 		/* Only an operator can end that. */
-		r->by_hand |= s->err.code == -ENODATA;
+		r->by_hand |= s->err.code == -ENOTRECOVERABLE;
 		return RESULT_LOST;
 	}
 	log_info("post-copy goes on, %llu pages are missing guest=\"%s\"", (unsigned long long)ram_todo_pages(&s->ram),
