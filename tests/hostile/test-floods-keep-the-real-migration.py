@@ -87,6 +87,7 @@ class Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
+        t.cleanup.callback(self._over.set)
 
     def _run(self):
         while not self._over.wait(0.05):
