@@ -214,21 +214,41 @@ static void advance(struct reception *r, struct visitor *v)
 		dismiss(r, v);
 }
 
-/* A source says what it is at once: among those that do not, the first that came. At the latest, the last of all. */
-static struct visitor *longest_unknown(const struct reception *r)
+static struct visitor *first_that_is(const struct reception *r, bool leaving)
 {
 	struct visitor *v;
 
 	TAILQ_FOREACH(v, &r->visitors, entry)
-		if (v->progress != PROGRESS_KNOWN)
+		if (v->progress != PROGRESS_KNOWN && (v->progress == PROGRESS_LEAVING || !leaving))
 			break;
 	return v;
+}
+
+/*
+ * There are too many: one that was refused already goes. Or else, since a source says what it is at once, the first that came of
+ * those that did not; at the latest, LAST, the last of all: false.
+ */
+static bool make_room(struct reception *r, const struct visitor *last)
+{
+	struct visitor *v = first_that_is(r, true);
+	struct merr why = MERR_INIT;
+	bool stays;
+
+	if (v) {
+		dismiss(r, v);
+		return true;
+	}
+	v = first_that_is(r, false);
+	stays = v != last;
+	(void)merr_set(&why, -EUSERS, "more than %u connections wait, and this one waited longest", RECEPTION_MAX);
+	turn_away(r, v, &why);
+	return stays;
 }
 
 /* Takes over FD. */
 static void welcome(struct reception *r, int fd)
 {
-	struct visitor *v = calloc(1, sizeof(*v)), *crowded_out;
+	struct visitor *v = calloc(1, sizeof(*v));
 	struct merr why = MERR_INIT;
 
 	if (!v || !(v->chan = chan_new(fd, r->m->cancel_fd))) {
@@ -248,14 +268,8 @@ static void welcome(struct reception *r, int fd)
 		v->kind = ARRIVAL_MAIN;
 		return;
 	}
-	if (r->n > RECEPTION_MAX) {
-		crowded_out = longest_unknown(r);
-		(void)merr_set(&why, -EUSERS, "more than %u connections wait, and this one waited longest",
-			       RECEPTION_MAX);
-		turn_away(r, crowded_out, &why);
-		if (crowded_out == v)
-			return;
-	}
+	if (r->n > RECEPTION_MAX && !make_room(r, v))
+		return;
 	if (watch(r, chan_fd(v->chan), v, EPOLLIN | EPOLLOUT | EPOLLET) < 0)
 		dismiss(r, v);
 	else
