@@ -37,6 +37,9 @@
 /* After an error was sent: so long the source's bytes are still taken, so that it reads the error and no reset. */
 #define DRAIN_MS 2000
 
+/* So many connections that were refused are logged, and told to the daemon, in a second. */
+#define REFUSALS_PER_SECOND 32U
+
 uint64_t target_lap_us(struct target *t)
 {
 	uint64_t now = clock_now_ns(), us = t->mark_ns ? (now - t->mark_ns) / NS_PER_US : 0;
@@ -64,6 +67,18 @@ static int watch(const int *fds, size_t n)
 	return all;
 }
 
+/* Connections without end must not become reports without end: a daemon that does not get to reading them all is taken for gone. */
+static bool may_tell(struct target *t)
+{
+	uint64_t now = clock_now_ns();
+
+	if (now - t->told_since_ns >= NS_PER_SEC) {
+		t->told_since_ns = now;
+		t->n_told = 0;
+	}
+	return t->n_told++ < REFUSALS_PER_SECOND;
+}
+
 void target_note_refusal(void *target, struct merr *why)
 {
 	struct target *t = target;
@@ -73,6 +88,8 @@ void target_note_refusal(void *target, struct merr *why)
 	t->refusal = *why;
 	if (more)
 		(void)merr_prefix(why, "a connection was refused, still listening");
+	if (more && !may_tell(t))
+		return;
 	log_warning("%s guest=\"%s\"", merr_msg(why), t->m->start.guest);
 	if (!t->begun && more)
 		report_error(t->m, MIGRATION_STATUS_SETUP, why);

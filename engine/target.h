@@ -28,6 +28,8 @@ struct target {
 	struct lazy_restore *lazy;	/* a file's pages are read while the guest runs; NULL: before */
 	struct reception *reception;	/* of connections that nobody knows yet */
 	struct merr refusal;		/* why the last of them was refused */
+	uint64_t told_since_ns;	/* refusals were told to the daemon in this second: */
+	unsigned int n_told;
 	struct chan *chan;
 	struct in *in;
 	struct hello hello;

@@ -22,6 +22,7 @@ AT_ONCE = 400	# connections that a flood holds
 GROWTH_MAX = 48 << 20  # of a daemon's and a worker's memory
 QMP_MEMORY_MAX = 512 << 20  # docs/control-plane.md: all sessions' together
 FDS_MAX = 1536
+TOLD_A_SECOND = 32
 
 STREAM = b"QEVM\0\0\0\3\7\0\0\0\4none"  # header and configuration; something would follow
 CLIENT_HELLO = bytes.fromhex("16030100c8010000c40303")  # the first bytes of a handshake that never goes on
@@ -121,6 +122,7 @@ def flooded(t, uri=None, words=GARBAGE.values(), tls=False, **capabilities):
         vmm.set_capabilities(**capabilities)
     found = t.listen(dst)
     watch = Watch(t, dst.daemon)
+    began = time.monotonic()
     with Flood(port_of(found), words) as flood:
         wait_until(lambda: flood.made > 200, "the flood has begun")
         src.command("migrate", {"uri": found})
@@ -130,6 +132,8 @@ def flooded(t, uri=None, words=GARBAGE.values(), tls=False, **capabilities):
     t.check(t.wait_end(dst)["status"] == "completed", "at the destination as well")
     t.assert_only_runs(dst, src)
     watch.end(made)
+    told = dst.daemon.log_text().count("a connection was refused")
+    t.check(told <= TOLD_A_SECOND * (time.monotonic() - began + 1), f"{told} refusals were told")
 
 
 def test_plain(t):
