@@ -48,7 +48,7 @@ static int sign(struct migration_tls *t, bool server, const struct worker_sign *
 	if (!id)
 		return merr_set(err, -ENOKEY, "the daemon has no key of that certificate in the TLS credentials '%s'",
 				t->creds_id);
-	if (!tls_sign_take(&t->budget, clock_now_ns()))
+	if (!budget_take(&t->budget, TLS_SIGN_BURST, TLS_SIGN_PER_SECOND, clock_now_ns()))
 		return merr_set(err, -EAGAIN, "there are too many TLS handshakes: more than %u, and %u a second", TLS_SIGN_BURST,
 				TLS_SIGN_PER_SECOND);
 	return tls_sign(id->key, server, s, ret, err);

@@ -9,27 +9,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 
 #define SPACES_LEN 64U
 #define RANDOM_LEN 32U
-#define ONE	   1000U /* signature, in thousandths */
 
 enum form { FORM_NONE = 0, FORM_TLS12, FORM_TLS13 };
-
-bool tls_sign_take(struct tls_sign_budget *b, uint64_t now_ns)
-{
-	uint64_t elapsed_ms = (now_ns - b->since_ns) / NS_PER_MS;
-	/* More time than that pays for everything. */
-	uint64_t regained = elapsed_ms < TLS_SIGN_BURST * ONE ? elapsed_ms * TLS_SIGN_PER_SECOND : b->spent;
-
-	b->spent -= regained < b->spent ? regained : b->spent;
-	b->since_ns += elapsed_ms * NS_PER_MS;
-	if (b->spent + ONE > TLS_SIGN_BURST * ONE)
-		return false;
-	b->spent += ONE;
-	return true;
-}
 
 /* ---- what it is ---- */
 

@@ -20,15 +20,6 @@
 #define TLS_SIGN_BURST	    512U
 #define TLS_SIGN_PER_SECOND 256U
 
-/* How many signatures there may still be. All zero: TLS_SIGN_BURST. */
-struct tls_sign_budget {
-	uint64_t spent; /* in thousandths */
-	uint64_t since_ns;
-};
-
-/* Take one at NOW_NS (monotonic). False: there were too many. */
-bool tls_sign_take(struct tls_sign_budget *b, uint64_t now_ns);
-
 /*
  * KEY's signature of what S says, in base64, malloc()ed. It has to be what the server (SERVER) or the client of a handshake
  * signs: TLS 1.3 CertificateVerify (RFC 8446, 4.4.3); TLS 1.2 ServerKeyExchange with an elliptic curve (RFC 8422, 5.4), or

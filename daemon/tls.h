@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/budget.h"
 #include "base/err.h"
-#include "daemon/tls-sign.h"
 #include "schema/types.h"
 
 struct conn;
@@ -28,7 +28,7 @@ struct migration_tls {
 	char *hostname; /* outgoing: to be in the server's certificate; NULL: there is no name */
 	/* As its worker knows them, and before: it may be in the middle of a handshake with those. */
 	struct tls_creds *creds, *creds_before;
-	struct tls_sign_budget budget;
+	struct budget budget;
 };
 
 /*

@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/budget.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -67,18 +68,6 @@ static int watch(const int *fds, size_t n)
 	return all;
 }
 
-/* Connections without end must not become reports without end: a daemon that does not get to reading them all is taken for gone. */
-static bool may_tell(struct target *t)
-{
-	uint64_t now = clock_now_ns();
-
-	if (now - t->told_since_ns >= NS_PER_SEC) {
-		t->told_since_ns = now;
-		t->n_told = 0;
-	}
-	return t->n_told++ < REFUSALS_PER_SECOND;
-}
-
 void target_note_refusal(void *target, struct merr *why)
 {
 	struct target *t = target;
@@ -88,7 +77,8 @@ void target_note_refusal(void *target, struct merr *why)
 	t->refusal = *why;
 	if (more)
 		(void)merr_prefix(why, "a connection was refused, still listening");
-	if (more && !may_tell(t))
+	/* Connections without end are not reports without end: a daemon that does not get to reading them all is taken for gone. */
+	if (more && !budget_take(&t->told, REFUSALS_PER_SECOND, REFUSALS_PER_SECOND, clock_now_ns()))
 		return;
 	log_warning("%s guest=\"%s\"", merr_msg(why), t->m->start.guest);
 	if (!t->begun && more)

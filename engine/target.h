@@ -3,6 +3,7 @@
 #ifndef MIGD_ENGINE_TARGET_H
 #define MIGD_ENGINE_TARGET_H
 
+#include "base/budget.h"
 #include "engine/globalstate.h"
 #include "engine/guest-link.h"
 #include "engine/handler.h"
@@ -28,8 +29,7 @@ struct target {
 	struct lazy_restore *lazy;	/* a file's pages are read while the guest runs; NULL: before */
 	struct reception *reception;	/* of connections that nobody knows yet */
 	struct merr refusal;		/* why the last of them was refused */
-	uint64_t told_since_ns;	/* refusals were told to the daemon in this second: */
-	unsigned int n_told;
+	struct budget told;		/* of refusals, to the daemon */
 	struct chan *chan;
 	struct in *in;
 	struct hello hello;

@@ -205,34 +205,6 @@ static void other_ways_are_not(void **state)
 	refuses(rsa, true, tls13(SERVER, 32), "", PSS, "takes a digest");
 }
 
-static unsigned int take_all(struct tls_sign_budget *b, uint64_t now_ns)
-{
-	unsigned int n = 0;
-
-	while (tls_sign_take(b, now_ns))
-		n++;
-	return n;
-}
-
-static void there_is_a_limit(void **state)
-{
-	const uint64_t second = 1000000000ULL, start = 1234567ULL * second;
-	struct tls_sign_budget b = { 0 };
-	unsigned int n = 0;
-
-	(void)state;
-	assert_int_equal(take_all(&b, start), TLS_SIGN_BURST);
-	assert_int_equal(take_all(&b, start), 0);
-	assert_int_equal(take_all(&b, start + second), TLS_SIGN_PER_SECOND);
-	assert_int_equal(take_all(&b, start + second + second / 4), TLS_SIGN_PER_SECOND / 4);
-	assert_int_equal(take_all(&b, start + 3600 * second), TLS_SIGN_BURST);
-	assert_int_equal(take_all(&b, start + 1000000 * second), TLS_SIGN_BURST);
-	/* Asked again and again, it does not lose what is less than a millisecond's. */
-	for (unsigned int us = 1; us <= 8000; us++)
-		n += tls_sign_take(&b, start + 1000000 * second + us * 1000ULL);
-	assert_int_equal(n, 8 * TLS_SIGN_PER_SECOND / 1000);
-}
-
 static int make_keys(void **state)
 {
 	(void)state;
@@ -258,7 +230,6 @@ int main(void)
 		cmocka_unit_test(other_texts_are_not),
 		cmocka_unit_test(torn_ones_are_not),
 		cmocka_unit_test(other_ways_are_not),
-		cmocka_unit_test(there_is_a_limit),
 	};
 
 	return cmocka_run_group_tests(tests, make_keys, free_keys);
