@@ -214,34 +214,35 @@ static void advance(struct reception *r, struct visitor *v)
 		dismiss(r, v);
 }
 
-static struct visitor *first_that_is(const struct reception *r, bool leaving)
+/*
+ * Whom there is no room for: one that was refused already. Or else, since a source says what it is at once, the first that came of
+ * those that did not; at the latest, the last of all.
+ */
+static struct visitor *most_dispensable(const struct reception *r)
 {
-	struct visitor *v;
+	struct visitor *v, *unknown = NULL;
 
-	TAILQ_FOREACH(v, &r->visitors, entry)
-		if (v->progress != PROGRESS_KNOWN && (v->progress == PROGRESS_LEAVING || !leaving))
-			break;
-	return v;
+	TAILQ_FOREACH(v, &r->visitors, entry) {
+		if (v->progress == PROGRESS_LEAVING)
+			return v;
+		if (!unknown && v->progress != PROGRESS_KNOWN)
+			unknown = v;
+	}
+	return unknown;
 }
 
-/*
- * There are too many: one that was refused already goes. Or else, since a source says what it is at once, the first that came of
- * those that did not; at the latest, LAST, the last of all: false.
- */
+/* There is one too many. False: it is LAST, the last of all. */
 static bool make_room(struct reception *r, const struct visitor *last)
 {
-	struct visitor *v = first_that_is(r, true);
+	struct visitor *v = most_dispensable(r);
 	struct merr why = MERR_INIT;
-	bool stays;
+	bool stays = v != last;
 
-	if (v) {
-		dismiss(r, v);
-		return true;
-	}
-	v = first_that_is(r, false);
-	stays = v != last;
 	(void)merr_set(&why, -EUSERS, "more than %u connections wait, and this one waited longest", RECEPTION_MAX);
-	turn_away(r, v, &why);
+	if (v->progress == PROGRESS_LEAVING)
+		dismiss(r, v);
+	else
+		turn_away(r, v, &why);
 	return stays;
 }
 
