@@ -194,8 +194,8 @@ static int take_bitmap_of_freed(struct source *s, struct ram_file *b)
 	lost = r == 0 ? count_freed(b, unsent) : 0;
 	if (lost > 0)
 		r = merr_set(&s->err, -ENOTRECOVERABLE, "post-copy cannot go on: capability release-ram freed what was sent, and %" PRIu64
-			     " pages of RAM block '%s' did not arrive; the guest is lost, give it up by migrate-resolve, outcome "
-			     "discard", lost, b->name);
+			     " pages of RAM block '%s' did not arrive; the guest is lost: end it over there, and give it up here by "
+			     "migrate-resolve, outcome discard, fenced", lost, b->name);
 	if (r < 0)
 		memcpy(b->todo, unsent, size);
 	(void)ram_bits_free(unsent, b->n_pages);
