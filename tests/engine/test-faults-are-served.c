@@ -7,14 +7,12 @@
 /* LABELS: kvm */
 /* SOURCES: userfaultfd.c */
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -62,19 +60,6 @@ static void want(void *opaque, const struct ram_file *b, uint64_t page, uint64_t
 
 static const struct fault_ops ops = { .want = want };
 
-static int register_memory(struct fixture *f)
-{
-	struct uffdio_api api = { .api = UFFD_API,
-				  .features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_THREAD_ID };
-	struct uffdio_register reg = { .range = { (uintptr_t)f->guest, f->b->len },
-				       .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR };
-	int fd = userfaultfd_or_skip();
-
-	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
-	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
-	return fd;
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -92,7 +77,7 @@ static int setup(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	f->source = fds[0];
 	f->chan = chan_new(fds[1], -1);
-	uffd.fd = register_memory(f);
+	uffd.fd = userfaultfd_for_missing(f->guest, f->b->len);
 	f->service = fault_service_new(&f->ram, &uffd, &f->stats, &ops, f, &f->err);
 	assert_non_null(f->service);
 	*state = f;

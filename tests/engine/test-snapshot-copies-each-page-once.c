@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -61,17 +60,10 @@ static uint64_t first_word(unsigned int block, uint64_t page)
 
 static int uffd_on(struct world *w)
 {
-	struct uffdio_api api = { .api = UFFD_API,
-				  .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM };
-	int fd = userfaultfd_or_skip();
+	int fd = userfaultfd_or_skip(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
 
-	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
-	for (unsigned int i = 0; i < N_BLOCKS; i++) {
-		struct uffdio_register reg = { .range = { w->ram.blocks[i].host_base, w->ram.blocks[i].len },
-					       .mode = UFFDIO_REGISTER_MODE_WP };
-
-		assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
-	}
+	for (unsigned int i = 0; i < N_BLOCKS; i++)
+		userfaultfd_register(fd, w->ram.blocks[i].host_base, w->ram.blocks[i].len, UFFDIO_REGISTER_MODE_WP);
 	return fd;
 }
 

@@ -7,12 +7,10 @@
 /* LABELS: kvm */
 /* SOURCES: userfaultfd.c */
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -39,19 +37,6 @@ struct fixture {
 };
 
 static const struct fault_ops ops = { .want = lazy_fetch_want };
-
-static int register_memory(const struct fixture *f)
-{
-	struct uffdio_api api = { .api = UFFD_API,
-				  .features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_THREAD_ID };
-	struct uffdio_register reg = { .range = { (uintptr_t)f->guest, f->b->len },
-				       .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR };
-	int fd = userfaultfd_or_skip();
-
-	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
-	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
-	return fd;
-}
 
 static void add_memory(struct fixture *f)
 {
@@ -81,7 +66,7 @@ static int setup(void **state)
 	f->fetch = lazy_fetch_new(&f->ram, &f->file, &f->limit, &f->stats);
 	lazy_fetch_add(f->fetch, f->b, 0, bits);
 	assert_int_equal(lazy_fetch_prepare(f->fetch, false), 0);
-	uffd.fd = register_memory(f);
+	uffd.fd = userfaultfd_for_missing(f->guest, f->b->len);
 	f->faults = fault_service_new(&f->ram, &uffd, &f->stats, &ops, f->fetch, &err);
 	assert_non_null(f->faults);
 	assert_int_equal(lazy_fetch_start(f->fetch, f->faults, &err), 0);

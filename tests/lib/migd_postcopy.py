@@ -23,6 +23,12 @@ def prepare(t, *more, via_proxy=True, rule=None, **options):
 
 def enter_postcopy(t, src, dst, uri, rate=1 << 20):
     """Migrate, switch, and let the background be so slow that post-copy lasts until finish()."""
+    enter_postcopy_as_is(t, src, dst, uri, rate)
+    t.assert_only_runs(dst, src)
+
+
+def enter_postcopy_as_is(t, src, dst, uri, rate):
+    """The same, be the guest running or stopped."""
     for vmm in src, dst:
         vmm.daemon.qmp.skip_events()
     t.make_slow(src)
@@ -32,7 +38,6 @@ def enter_postcopy(t, src, dst, uri, rate=1 << 20):
     src.command("migrate-start-postcopy")
     wait_status(t, src, "postcopy-active")
     wait_status(t, dst, "postcopy-active")
-    t.assert_only_runs(dst, src)
 
 
 def wait_status(t, vmm, status, timeout=60):

@@ -8,20 +8,8 @@ never go in the place of what was freed."""
 import time
 
 import migdtest
-from migd_postcopy import finish, prepare, wait_status
+from migd_postcopy import enter_postcopy_as_is, finish, prepare, wait_status
 from migd_process import wait_until
-
-
-def enter(t, src, dst, uri, rate):
-    """Nobody asks for pages: the guest stands still."""
-    t.make_slow(src)
-    src.command("stop")
-    src.set(max_postcopy_bandwidth=rate)
-    src.command("migrate", {"uri": uri})
-    t.wait_active(src)
-    src.command("migrate-start-postcopy")
-    wait_status(t, src, "postcopy-active")
-    wait_status(t, dst, "postcopy-active")
 
 
 def test_what_did_not_arrive_is_lost(t):
@@ -33,7 +21,8 @@ def test_what_did_not_arrive_is_lost(t):
         return "mute" if runs and name == "ram-record" else None
     src, dst, link, uri = prepare(t, "release-ram", rule=swallow)
     before = src.allocated()
-    enter(t, src, dst, uri, 1 << 20)
+    src.command("stop")  # nobody asks for pages
+    enter_postcopy_as_is(t, src, dst, uri, 1 << 20)
     wait_until(lambda: src.allocated() < before, "something is freed", alive=[src.daemon])
     link.heal()
     link.cut()
@@ -55,7 +44,8 @@ def test_nothing_is_lost_with_a_silent_connection(t):
     """A page a second: between two of them nothing is on its way."""
     src, dst, link, uri = prepare(t, "release-ram")
     before = src.allocated()
-    enter(t, src, dst, uri, 8 << 20)
+    src.command("stop")
+    enter_postcopy_as_is(t, src, dst, uri, 8 << 20)
     wait_until(lambda: src.allocated() < before - (2 << 20), "something is freed", alive=[src.daemon])
     src.set(max_postcopy_bandwidth=4096)
     for _ in range(2):
