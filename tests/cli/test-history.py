@@ -8,14 +8,9 @@ import re
 
 import migd_ctl
 import migdtest
+from migd_ctl import ctl
 
 TITLES = ["ID", "BEGAN", "GUEST", "WAY", "STATUS", "TOOK", "SENT", "DOWNTIME", "ADDRESS"]
-
-
-def ctl(t, daemon, *args, status=0):
-    got, out, err = migd_ctl.run(daemon.qmp_path, *args)
-    t.check(got == status and bool(err) == bool(status), f"migctl {args}: status {got}, not {status}; {out!r}, {err!r}")
-    return err if status else out
 
 
 def rows(t, daemon, *args):
@@ -24,8 +19,8 @@ def rows(t, daemon, *args):
     return [re.split(r" {2,}", line.strip()) for line in lines]
 
 
-def test_of_two_guests(t):
-    """The last one first; one failed, one arrived."""
+def test_one_that_failed_and_one_that_arrived(t):
+    """The last one comes first."""
     src, dst = t.pair(working_set="1M")
     t.check(rows(t, src.daemon, "history") == [], "nothing was yet")
     status, _, _ = migd_ctl.run(src.daemon.qmp_path, "migrate", "tcp:127.0.0.1:1")

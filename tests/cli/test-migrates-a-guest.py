@@ -8,12 +8,7 @@ import re
 
 import migd_ctl
 import migdtest
-
-
-def ctl(t, daemon, *args):
-    status, out, err = migd_ctl.run(daemon.qmp_path, *args)
-    t.check(status == 0, f"migctl {args}: status {status}, {err!r}")
-    return out
+from migd_ctl import ctl
 
 
 def test_from_listening_to_done(t):

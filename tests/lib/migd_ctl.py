@@ -23,6 +23,13 @@ def ok(t, fake, *args, **kwargs):
     return out
 
 
+def ctl(t, daemon, *args, status=0):
+    """The same of a real daemon; or what it says on stderr where STATUS, not 0, is to be its exit status."""
+    got, out, err = run(daemon.qmp_path, *args)
+    t.check(got == status and bool(err) == bool(status), f"{args}: status {got}, not {status}, stderr {err!r}, stdout {out!r}")
+    return err if status else out
+
+
 def run_on_terminal(socket_path, *args, columns=120, timeout=60):
     """(exit status, what the terminal got)."""
     ours, theirs = pty.openpty()

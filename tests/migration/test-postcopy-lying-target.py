@@ -9,7 +9,6 @@ afterwards the connection is broken off, and all arrives over the next one.
 
 import os
 import struct
-import time
 
 import migdtest
 from migd_process import wait_until
