@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A target's worker, from the magic of a stream to its end: opening, sections, commands, packages,
- * and what is announced for post-copy. The VMM's library is a thread that answers what has to be
- * answered; a device of its takes as many bytes as the first one says. The input's first byte: 1:
- * there is no way back, 2: post-copy is on, 4: only pages may come, 0x80: memory is 16 MiB, as in
- * captured streams, else 1 MiB.
+ * and post-copy until the connection ends. The VMM's library is a thread that answers what has to
+ * be answered; a device of its takes as many bytes as the first one says. The input's first byte:
+ * 1: there is no way back, 2: post-copy is on, 4: only pages may come, 8: the VMM has a
+ * userfaultfd, and a vCPU, 16: memory is in huge pages, 0x80: it is 16 MiB, as in captured streams,
+ * else 1 MiB, or one huge page.
  */
 /* LIBS: migd_engine */
 #include <assert.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "attach/codec.h"
 #include "engine/report.h"
@@ -18,9 +23,101 @@
 /* What a socketpair takes without a reader. */
 #define INPUT_MAX 65536
 
+/* What a vCPU looks at. */
+#define VCPU_PAGES 64
+
+enum how {
+	HOW_NO_WAY_BACK = 1,
+	HOW_POSTCOPY = 2,
+	HOW_PAGES_ONLY = 4,
+	HOW_USERFAULTFD = 8,
+	HOW_HUGE = 16,
+	HOW_LARGE = 0x80,
+};
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* ---- the library ---- */
+/* ---- the VMM ---- */
+
+struct vmm {
+	struct conn *conn;
+	pthread_t library, vcpu;
+	uint8_t *memory;
+	uint64_t len;
+	bool can_wait; /* for pages */
+	int uffd;      /* -1: nobody waits */
+};
+
+/*
+ * One byte of each page, by the kernel: valgrind, which runs one thread at a time, lets others run
+ * meanwhile.
+ */
+static void *vcpu(void *opaque)
+{
+	struct vmm *v = opaque;
+	int sink = fd_memfd("sink", 1);
+
+	for (uint64_t page = 0; page < VCPU_PAGES; page++)
+		assert(pwrite(sink, v->memory + page * WIRE_PAGE_SIZE, 1, 0) == 1);
+	(void)close(sink);
+	return NULL;
+}
+
+/* Of /dev/userfaultfd, or by the system call, whichever there is. */
+static int userfaultfd_open(void)
+{
+	struct uffdio_api api = { .api = UFFD_API,
+				  .features = UFFD_FEATURE_MISSING_SHMEM |
+					      UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_THREAD_ID };
+	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC), fd;
+
+	fd = device >= 0 ? ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK)
+			 : (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	(void)close_fd(device);
+	assert(fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0);
+	return fd;
+}
+
+static void refuse(struct conn *c, const struct conn_msg *m)
+{
+	struct merr err = MERR_INIT;
+
+	(void)merr_set(&err, -EOPNOTSUPP, "not here");
+	(void)conn_reply_error(c, m, &err);
+}
+
+static void answer_uffd_open(struct vmm *v, const struct conn_msg *m)
+{
+	struct uffdio_register reg = { .range = { (uintptr_t)v->memory, v->len },
+				       .mode = UFFDIO_REGISTER_MODE_MISSING |
+					       UFFDIO_REGISTER_MODE_MINOR };
+	struct attach_uffd_open_reply reply = { .existing = v->uffd >= 0 };
+	uint8_t bytes[32];
+	struct wcur w = wcur_of(bytes, sizeof(bytes));
+
+	if (!v->can_wait) {
+		refuse(v->conn, m);
+		return;
+	}
+	if (v->uffd < 0) {
+		v->uffd = userfaultfd_open();
+		assert(ioctl(v->uffd, UFFDIO_REGISTER, &reg) == 0 &&
+		       pthread_create(&v->vcpu, NULL, vcpu, v) == 0);
+	}
+	(void)attach_uffd_open_reply_encode(&w, &reply);
+	(void)conn_reply(v->conn, m, bytes, w.len, &v->uffd, 1);
+}
+
+static void answer_received_maps(struct vmm *v, const struct conn_msg *m)
+{
+	struct dirty_map map;
+	int fd;
+
+	assert(dirty_map_create(v->len / DIRTY_PAGE_SIZE, &map, &fd) == 0);
+	dirty_map_done(&map);
+	(void)conn_reply(v->conn, m, NULL, 0, &fd, 1);
+	(void)close(fd);
+}
 
 static void answer_feed(struct conn *c, const struct conn_msg *m)
 {
@@ -36,11 +133,10 @@ static void answer_feed(struct conn *c, const struct conn_msg *m)
 	(void)conn_reply(c, m, bytes, w.len, NULL, 0);
 }
 
-static void answer(struct conn *c, const struct conn_msg *m)
+static void answer(struct vmm *v, const struct conn_msg *m)
 {
 	static const uint8_t zeroes[16], begun[9] = { HANDOVER_INCOMING };
-	struct merr err = MERR_INIT;
-	int fd;
+	struct conn *c = v->conn;
 
 	switch (m->type) {
 	case ATTACH_STATE_FEED:
@@ -58,32 +154,59 @@ static void answer(struct conn *c, const struct conn_msg *m)
 		(void)conn_reply(c, m, begun, sizeof(begun), NULL, 0);
 		break;
 	case ATTACH_RECEIVED_MAPS:
-		fd = fuzz_fd_map();
-		(void)conn_reply(c, m, NULL, 0, &fd, 1);
-		(void)close(fd);
+		answer_received_maps(v, m);
+		break;
+	case ATTACH_MEMO_SET:
+	case ATTACH_UFFD_END:
+		(void)conn_reply(c, m, NULL, 0, NULL, 0);
+		break;
+	case ATTACH_UFFD_OPEN:
+		answer_uffd_open(v, m);
 		break;
 	default:
-		(void)merr_set(&err, -EOPNOTSUPP, "not here");
-		(void)conn_reply_error(c, m, &err);
+		refuse(c, m);
 	}
 }
 
 static void *library(void *opaque)
 {
-	struct conn *c = opaque;
+	struct vmm *v = opaque;
 	struct merr err = MERR_INIT;
 	struct conn_msg m;
 	int r = 0;
 
 	while (r >= 0) {
-		(void)fd_wait(conn_fd(c), POLLIN, -1, DEADLINE_NONE);
-		r = conn_recv(c, &m, &err);
+		(void)fd_wait(conn_fd(v->conn), POLLIN, -1, DEADLINE_NONE);
+		r = conn_recv(v->conn, &m, &err);
 		if (r <= 0)
 			continue;
-		answer(c, &m);
+		answer(v, &m);
 		conn_msg_done(&m);
 	}
 	return NULL;
+}
+
+/* Its memory is what MEMORY_FD has. */
+static void vmm_start(struct vmm *v, unsigned int how, int fd, int memory_fd, uint64_t len)
+{
+	*v = (struct vmm){
+		.conn = conn_new(fd), .len = len, .can_wait = how & HOW_USERFAULTFD, .uffd = -1
+	};
+	v->memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd, 0);
+	assert(v->conn && v->memory != MAP_FAILED);
+	assert(pthread_create(&v->library, NULL, library, v) == 0);
+}
+
+/* Once the worker has closed what it had of it: whoever waits for a page gets what is there. */
+static void vmm_end(struct vmm *v)
+{
+	(void)pthread_join(v->library, NULL);
+	if (v->uffd >= 0) {
+		v->uffd = close_fd(v->uffd);
+		(void)pthread_join(v->vcpu, NULL);
+	}
+	(void)munmap(v->memory, v->len);
+	(void)conn_free(v->conn);
 }
 
 /* ---- the worker ---- */
@@ -96,7 +219,7 @@ static void migration_begin(struct migration *m, unsigned int how)
 	m->start.id = (char *)(uintptr_t) "00112233445566778899aabbccddeeff";
 	m->start.guest = (char *)(uintptr_t) "vm";
 	m->start.capabilities = postcopy;
-	m->start.n_capabilities = how & 2 ? 1 : 0;
+	m->start.n_capabilities = how & HOW_POSTCOPY ? 1 : 0;
 }
 
 static void migration_end(struct migration *m)
@@ -113,10 +236,20 @@ static void migration_end(struct migration *m)
 	free(m->preflight);
 }
 
+/* As target_settle() and target_take_over() do, once the guest runs. */
+static void run_guest(struct target *t)
+{
+	postcopy_target_started(t);
+	if (postcopy_target_serve(t) < 0)
+		postcopy_target_pause(t);
+	postcopy_target_disconnected(t);
+}
+
 /* As receive() does with the one connection that there is. */
 static void receive_one(struct target *t, unsigned int how)
 {
-	int r = opening_receive(t->in, t->chan, !(how & 1), HELLO_FEATURES_ALL, &t->hello);
+	int r = opening_receive(t->in, t->chan, !(how & HOW_NO_WAY_BACK), HELLO_FEATURES_ALL,
+				&t->hello);
 	struct preflight p;
 
 	if (r == 0)
@@ -130,30 +263,43 @@ static void receive_one(struct target *t, unsigned int how)
 	if (r == 0)
 		r = begin(t);
 	if (r == 0)
-		r = how & 4 ? target_receive_pages(t) : target_receive_stream(t);
+		r = how & HOW_PAGES_ONLY ? target_receive_pages(t) : target_receive_stream(t);
 	assert(r == 0 || merr_is_set(&t->err));
+	if (r == 0 && postcopy_target_listens(t))
+		run_guest(t);
+	else
+		postcopy_target_let_go(t);
 }
 
-static void open_target(struct target *t, struct migration *m, uint64_t ram, int guest_fd,
-			int stream_fd)
+static void open_target(struct target *t, struct migration *m, const struct attach_ram_block *row,
+			int memory_fd, int guest_fd, int stream_fd)
 {
-	struct attach_ram_block row = { .name = "ram", .len = ram, .page_size = 4096 };
-
 	*t = (struct target){ .m = m, .err = MERR_INIT };
 	assert(guest_link_init(&t->guest, guest_fd, m->cancel_fd) == 0);
-	assert(ram_add(&t->ram, &row, fd_memfd("fuzz", ram), NULL) == 0);
+	assert(ram_add(&t->ram, row, memory_fd, NULL) == 0);
 	t->chan = chan_new(stream_fd, -1);
 	t->in = in_new(t->chan, m->stats, &t->err);
 	assert(t->in);
+}
+
+static struct attach_ram_block ram_row(unsigned int how)
+{
+	uint64_t page_size = how & HOW_HUGE ? 2 * MIB : WIRE_PAGE_SIZE;
+
+	return (struct attach_ram_block){
+		.name = "ram",
+		.len = how & HOW_LARGE ? 16 * MIB : max_u64(MIB, page_size),
+		.page_size = page_size,
+	};
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct migration m;
 	static struct target t;
-	int guest[2], stream[2];
-	struct conn *other;
-	pthread_t thread;
+	int guest[2], stream[2], memory;
+	struct attach_ram_block row;
+	struct vmm v;
 
 	if (size < 2 || size > INPUT_MAX)
 		return 0;
@@ -163,14 +309,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	       socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stream) == 0);
 	assert(fd_write_full(stream[1], data + 1, size - 1) == 0);
 	(void)shutdown(stream[1], SHUT_WR);
+	row = ram_row(data[0]);
+	memory = fd_memfd("fuzz", row.len);
+	vmm_start(&v, data[0], guest[1], memory, row.len);
+	row.host_base = (uintptr_t)v.memory;
 	migration_begin(&m, data[0]);
-	open_target(&t, &m, data[0] & 0x80 ? 16 * MIB : MIB, guest[0], stream[0]);
-	other = conn_new(guest[1]);
-	assert(other && pthread_create(&thread, NULL, library, other) == 0);
+	open_target(&t, &m, &row, memory, guest[0], stream[0]);
 	receive_one(&t, data[0]);
 	target_done(&t);
-	(void)pthread_join(thread, NULL);
-	(void)conn_free(other);
+	vmm_end(&v);
 	(void)close(stream[1]);
 	migration_end(&m);
 	return 0;
@@ -180,13 +327,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static const struct grammar_row rows[] = {
 	{ 'S', "QEVM<00 00 00 03><07><00 00 00 04>none<O*><T><C*><R*><E>" },
 	{ 'S', "QEVM<00 00 00 03><07><00 00 00 04>none<O><H><T><C*><G>" },
+	{ 'S', "QEVM<00 00 00 03><07><00 00 00 04>none<08><00 01><00 00><A><T><C*><G><R*><E>" },
 	{ 'O', "<08><00 01><00 00>" },
 	{ 'O', "<08><00 01><00 00><08><00 02><00 04>migd" },
-	{ 'O', "<08><00 03><00 10><00 00 00 00 00 00 10 00><00 00 00 00 00 00 10 00>" },
+	{ 'O', "<A>" },
+	{ 'A', "<08><00 03><00 10><00 00 00 00 00 00 10 00><00 00 00 00 00 00 10 00>" },
+	{ 'A', "<08><00 03><00 10><00 00 00 00 00 20 00 00><00 00 00 00 00 00 10 00>" },
 	{ 'H', "<08><4d 01><00 1d><00 01><00 00 00 00 00 00 00 01>iiiiiiiiiiiiiiii<02>vm" },
 	{ 'T', "<01><00 00 00 02><03>ram<00 00 00 00><00 00 00 04><L><P*><00 00 00 00 00 00 00 "
 	       "10><7e><00 00 00 02>" },
 	{ 'L', "<00 00 00 00 00 10 00 04><03>ram<00 00 00 00 00 10 00 00>" },
+	{ 'L',
+	  "<00 00 00 00 00 20 00 04><03>ram<00 00 00 00 00 20 00 00><00 00 00 00 00 20 00 00>" },
 	{ 'P', "<00 00 00 00 00 00 00 02><03>ram<00>" },
 	{ 'P', "<00 00 00 00 00 0f f0 08><03>ram<#4096>" },
 	{ 'P', "<#8><03>ram<00>" },
@@ -197,11 +349,12 @@ static const struct grammar_row rows[] = {
 	{ 'R', "<C>" },
 	{ 'C', "<08><00 02><00 04><#4>" },
 	{ 'C', "<08><4d 02><00 00>" },
-	{ 'C', "<08><00 03><00 10><00 00 00 00 00 00 10 00><00 00 00 00 00 00 10 00>" },
+	{ 'C', "<A>" },
 	{ 'C', "<08><00 06><=2 D>" },
 	{ 'C', "<08><#2><=2 B>" },
 	{ 'C', "<G>" },
 	{ 'D', "<00><03>ram<00><00 00 00 00 00 00 10 00><00 00 00 00 00 00 10 00>" },
+	{ 'D', "<00><03>ram<00><00 00 00 00 00 00 00 00><00 00 00 00 00 20 00 00>" },
 	{ 'D', "<00><03>ram<00><#8><#8>" },
 	{ 'G', "<08><00 07><00 04><=4 B>" },
 	{ 'B', "<R*><00>" },
