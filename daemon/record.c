@@ -98,6 +98,7 @@ static int fill_beginning(const struct migration *m, struct migration_record *d)
 		.host = host_name(),
 		.direction = outgoing ? MIGRATION_DIRECTION_OUTGOING : MIGRATION_DIRECTION_INCOMING,
 		.started = clock_wall_ns() / NS_PER_US,
+		.status = m->status,
 		.mode = m->mig_mode,
 		.has_strategy = outgoing,
 		.strategy = m->strategy,

@@ -108,6 +108,7 @@ def test_without_its_record(t):
     wait_until(lambda: src.status() == "active", "it goes on")
     t.speed_up(src)
     t.check(t.wait_end(src)["status"] == "completed", "to its end")
+    t.check("history of migrations" not in src.daemon.log_text(), "its record was kept from the first moment on")
     r = src.daemon.qmp.command("query-migration-record", {"guest": "g"})
     t.check(abs(r["started"] - began) < 1_000_000, f"it began at {began}, not {r['started']}")
     t.check("there is no record" in events(r, "daemon")[0] and r["parameters"]["max-bandwidth"] == 4 << 20, f"{r}")
