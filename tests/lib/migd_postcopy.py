@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Getting two guests' daemons into post-copy, holding them there, and seeing it through."""
 
-from migd_process import wait_until
+from migd_process import SLOW, wait_until
 
 MEMORY = {"memory": "64M", "working_set": "8M"}
 
@@ -32,7 +32,7 @@ def enter_postcopy_as_is(t, src, dst, uri, rate):
     for vmm in src, dst:
         vmm.daemon.qmp.skip_events()
     t.make_slow(src)
-    src.set(max_postcopy_bandwidth=rate)
+    src.set(max_postcopy_bandwidth=int(rate / SLOW))
     src.command("migrate", {"uri": uri})
     t.wait_active(src)
     src.command("migrate-start-postcopy")
