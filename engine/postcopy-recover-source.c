@@ -295,10 +295,12 @@ static bool obey(struct recovery *r, enum source_end *ret)
 	switch (atomic_exchange(&s->m->resolve, RESOLVE_NONE)) {
 	case RESOLVE_DISCARD:
 		*ret = source_retire(s);
+		s->last_word = 0;
 		return true;
 	case RESOLVE_RUN:
 		if (!migration_has_capability(s->m, MIGRATION_CAPABILITY_RELEASE_RAM)) {
 			*ret = source_reclaim(s, "an operator decided so by migrate-resolve, in the midst of post-copy");
+			s->last_word = 0;
 			return true;
 		}
 		merr_clear(&s->err);

@@ -9,9 +9,10 @@
  *
  * or an operator decides by migrate-resolve.
  *
- * And the source that gave up before RELEASE while its target may be waiting for COMMIT: the target is told (ABORT), over
- * new connections if need be, until it says NOT_ACTIVE. Nothing depends on it but that the target does not wait in vain. If
- * the source's worker is gone, a successor does only that.
+ * And its last word, over new connections if need be. That its answer arrived (SETTLED): until the target, which keeps it
+ * till then, closes the connection. Where the source gave up before RELEASE, or an operator overruled, and the target may be
+ * waiting for COMMIT, that it waits in vain (ABORT): until it says NOT_ACTIVE. If the source's worker is gone, a successor does
+ * only that. Nothing else depends on either.
  */
 #include "engine/source.h"
 
@@ -32,6 +33,9 @@
 /* A target that nobody can reach for so long has an operator who knows. */
 #define ABORT_PATIENCE_MS (3600 * 1000ULL)
 
+/* One that keeps an answer does so for an hour, and nobody is harmed by that. */
+#define SETTLED_PATIENCE_MS (300 * 1000ULL)
+
 /* Where nobody has listened for so long, nobody waits: a target that may have to be told is there again by then. */
 #define REFUSED_PATIENCE_NS (20 * NS_PER_SEC)
 
@@ -40,13 +44,14 @@ enum answer {
 	ANSWER_ACTIVE,
 	ANSWER_NOT_ACTIVE,
 	ANSWER_INCOMPLETE,
+	ANSWER_GONE,	/* there is nothing left to say */
 	ANSWER_RUN,	/* the operator's */
 	ANSWER_DISCARD,
 };
 
 static enum answer operator_answer(struct source *s)
 {
-	switch (atomic_load(&s->m->resolve)) {
+	switch (atomic_exchange(&s->m->resolve, RESOLVE_NONE)) {
 	case RESOLVE_RUN:
 		return ANSWER_RUN;
 	case RESOLVE_DISCARD:
@@ -85,7 +90,7 @@ static enum answer ask(struct source *s, uint16_t command)
 	FAULT_POINT("handover.asked");
 	in_timeout(s->in, ANSWER_TIMEOUT_MS);
 	if (rp_read(s->in, &m) < 0)
-		return ANSWER_NONE;
+		return command == WIRE_CMD_SETTLED && s->err.code == -ENODATA ? ANSWER_GONE : ANSWER_NONE;
 	/* A target that failed is not waiting to be told. Whether it runs, only an answer with the handover's id says. */
 	if (m.type == WIRE_RP_ERROR && command == WIRE_CMD_ABORT)
 		return ANSWER_NOT_ACTIVE;
@@ -121,10 +126,10 @@ static enum answer find_out(struct source *s)
 	}
 }
 
-/* Nobody listens there; or somebody stands between who listens for a target that is gone, and hangs up. */
+/* Nobody listens there; or somebody who listens for a target that is gone refuses, or hangs up. */
 static bool is_turned_away(int code)
 {
-	return code == -ECONNREFUSED || code == -ECONNRESET || code == -ENODATA || code == -EPIPE;
+	return code == -ECONNREFUSED || code == -ECONNRESET || code == -ENODATA || code == -EPIPE || code == -EREMOTEIO;
 }
 
 /* After a failed attempt to connect: whether somebody may yet be found there. */
@@ -141,15 +146,15 @@ static bool is_hopeful(const struct source *s, uint64_t *refused_since_ns)
 }
 
 /* Over new connections. */
-static enum answer tell_anew(struct source *s)
+static enum answer tell_anew(struct source *s, uint16_t command)
 {
-	struct reconnect plan = reconnect_plan(ABORT_PATIENCE_MS, -1);
+	struct reconnect plan = reconnect_plan(command == WIRE_CMD_ABORT ? ABORT_PATIENCE_MS : SETTLED_PATIENCE_MS, -1);
 	uint64_t refused_since_ns = clock_now_ns();
 	enum answer a = ANSWER_NONE;
 
 	do {
 		if (reconnect(s, &plan) == 0) {
-			a = ask(s, WIRE_CMD_ABORT);
+			a = ask(s, command);
 			refused_since_ns = clock_now_ns();
 		} else if (!is_hopeful(s, &refused_since_ns)) {
 			break;
@@ -158,18 +163,20 @@ static enum answer tell_anew(struct source *s)
 	return a;
 }
 
-void source_tell_abort(struct source *s)
+void source_tell(struct source *s, uint16_t command)
 {
 	enum answer a = ANSWER_NONE;
 
-	FAULT_POINT("handover.abort-sending");
+	if (command == WIRE_CMD_ABORT)
+		FAULT_POINT("handover.abort-sending");
+	merr_clear(&s->err);
 	if (s->chan) {
 		chan_set_cancel(s->chan, -1);
-		a = ask(s, WIRE_CMD_ABORT);
+		a = ask(s, command);
 	}
 	if (a == ANSWER_NONE)
-		a = tell_anew(s);
-	if (a == ANSWER_NONE)
+		a = tell_anew(s, command);
+	if (a == ANSWER_NONE && command == WIRE_CMD_ABORT)
 		log_warning("the destination could not be told that the guest stays here: %s; there, end it by "
 			    "migrate-resolve, outcome discard guest=\"%s\"", merr_msg(&s->err),
 			    s->m->start.guest);
@@ -180,15 +187,8 @@ void source_abort_only(struct source *s)
 	/* The daemon says why, of which it knows more. */
 	(void)merr_set(&s->err, -EIO, "the migration's worker was lost");
 	report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
-	source_tell_abort(s);
+	source_tell(s, WIRE_CMD_ABORT);
 	report_done(s->m, true);
-}
-
-/* Tell the target that nothing will be asked any more; if it is lost, the target waits its time out. */
-static void settled(struct source *s)
-{
-	if (s->out && s->peer == PEER_MIGD)
-		source_command(s, WIRE_CMD_SETTLED);
 }
 
 enum source_end source_reclaim(struct source *s, const char *because)
@@ -206,7 +206,7 @@ enum source_end source_reclaim(struct source *s, const char *because)
 	}
 	(void)merr_set(&s->err, -ECONNABORTED, "the handover failed: %s; the guest runs here again", because);
 	FAULT_POINT("handover.reclaimed");
-	settled(s);
+	s->last_word = WIRE_CMD_SETTLED;
 	return SOURCE_RECLAIMED;
 }
 
@@ -217,12 +217,14 @@ enum source_end source_retire(struct source *s)
 	/* The VMM may be gone: it is not needed any more. */
 	(void)guest_retire(&s->guest, &ignored);
 	FAULT_POINT("handover.retired");
-	settled(s);
+	s->last_word = WIRE_CMD_SETTLED;
 	return SOURCE_RETIRED;
 }
 
 enum source_end source_settle(struct source *s)
 {
+	enum source_end end;
+
 	source_close_channels(s);
 	report_handover(s->m, HANDOVER_RELEASED, true);
 	switch (find_out(s)) {
@@ -231,7 +233,13 @@ enum source_end source_settle(struct source *s)
 	case ANSWER_INCOMPLETE:
 		return postcopy_recover(s, true);
 	case ANSWER_RUN:
-		return source_reclaim(s, "an operator decided so by migrate-resolve");
+		end = source_reclaim(s, "an operator decided so by migrate-resolve");
+		s->last_word = WIRE_CMD_ABORT;
+		return end;
+	case ANSWER_DISCARD:
+		end = source_retire(s);
+		s->last_word = 0;
+		return end;
 	default:
 		return source_retire(s);
 	}

@@ -59,6 +59,7 @@ struct source {
 	bool switchover_acked;		/* the destination is ready: engine/switchover-ack.h */
 	enum migration_status doubt_status; /* shown while it is not known whether the target runs the guest */
 	bool stream_ended;		/* between sections: the peer takes handover commands */
+	uint16_t last_word;		/* what the target waits for at the end: WIRE_CMD_SETTLED or _ABORT; 0: nothing */
 	struct merr err;		/* the first failure */
 };
 
@@ -132,17 +133,18 @@ enum source_end source_switchover(struct source *s);
 
 /* Released, and the peer did not say ACTIVE: ask until somebody knows. engine/source-settle.c. */
 enum source_end source_settle(struct source *s);
-/* Released, and it is certain that the guest runs nowhere else: take it back. BECAUSE says how that is known. */
+/* Released, and it is certain that the guest runs nowhere else: take it back. BECAUSE says how that is known. Sets `last_word`. */
 enum source_end source_reclaim(struct source *s, const char *because);
-/* The target runs it, and has all there is of it: the library is told, as far as it is there, and the target. */
+/* The target runs it, and has all there is of it: the library is told, as far as it is there. Sets `last_word`. */
 enum source_end source_retire(struct source *s);
 
 /*
- * The guest stays here, and the target may have loaded it: tell it, for as long as an hour if it cannot be reached. After all
- * has been reported: nobody waits for this. engine/source-settle.c.
+ * WIRE_CMD_ABORT: the guest stays here, and the target may have loaded it; WIRE_CMD_SETTLED: what the target said of it has
+ * arrived. Until the target has heard it, over new connections if need be, for as long as an hour, or five minutes. After all
+ * has been reported: nobody here waits for this. engine/source-settle.c.
  */
-void source_tell_abort(struct source *s);
-/* The same, by a successor of the worker that was to do it. */
+void source_tell(struct source *s, uint16_t command);
+/* ABORT, by a successor of the worker that was to say it. */
 void source_abort_only(struct source *s);
 
 /* Send a command whose payload is the handover id; failures show when an answer is awaited. */

@@ -12,6 +12,7 @@ the message's bytes as well. They return
     "mute"        swallow it and all that follows in this direction
 """
 
+import contextlib
 import socket
 import struct
 import threading
@@ -73,11 +74,7 @@ class Proxy:
         with self._lock:
             pairs, self._open = self._open, []
         for sock in (s for pair in pairs for s in pair):
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            except OSError:
-                pass
-            self._shut(sock)
+            self._reset(sock)
 
     def stop_listening(self):
         """Refuse new connections for good, as a host does whose target is gone."""
@@ -89,8 +86,15 @@ class Proxy:
             pairs, self._open = self._open, []
         self.deaf += [server for _, server in pairs]
         for client, _ in pairs:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._shut(client)
+            self._reset(client)
+
+    @staticmethod
+    def _reset(sock):
+        """RST, and nothing before that could pass for an orderly end."""
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.shutdown(socket.SHUT_RD)  # wakes who reads it
+        sock.close()
 
     @staticmethod
     def _shut(sock):
@@ -133,7 +137,7 @@ class Proxy:
         try:
             while True:
                 data = a.recv(1 << 18)
-                if b in self.deaf:
+                if b in self.deaf or pair not in self._open:
                     return
                 if not data:
                     b.sendall(marker.leftover())

@@ -51,6 +51,24 @@ def test_active_lost_then_healed(t):
     t.assert_only_runs(dst, src)
 
 
+def test_settled_lost_then_healed(t):
+    """Both completed; the target keeps its answer, and its port, until the source could say that it has it."""
+    src, dst = t.pair(working_set="2M")
+    link = t.proxy(int(t.listen(dst).rpartition(":")[2]),
+                   rule=lambda d, n, count: "cut-before" if n == "cmd-settled" else None)
+    src.command("migrate", {"uri": link.uri})
+    wait_until(link.was_cut.is_set, "the link breaks")
+    for vmm in src, dst:
+        t.check(t.wait_end(vmm)["status"] == "completed", f"{vmm.label} completed")
+    t.assert_only_runs(dst, src)
+    t.check(dst.daemon.workers(), "the target keeps its answer")
+    src.kill()  # as a control plane does then
+    link.heal()
+    for daemon in src.daemon, dst.daemon:
+        wait_until(lambda d=daemon: not d.workers(), f"{daemon.name} has no worker any more")
+    t.assert_runs(dst)
+
+
 def lose_loaded(t):
     """The target is ready, the source never heard so and goes on; (source, destination, link)."""
     src, dst = t.pair(working_set="2M")
@@ -136,6 +154,19 @@ def test_resolved_to_run(t):
     info = t.wait_end(src)
     t.check(info["status"] == "failed", f"the migration failed: {info}")
     t.assert_untouched(src)
+
+
+def test_resolved_to_run_tells_the_target(t):
+    """Which needs no operator of its own, once it can be reached."""
+    src, dst, link = make_doubt(t, COMMIT_LOST)
+    src.command("migrate-resolve", {"outcome": "run", "fenced": True})
+    t.assert_failed(src)
+    t.check(dst.migration()["handover"]["state"] == "loaded", "the target waits")
+    link.heal()
+    t.assert_failed(dst)
+    t.assert_only_runs(src, dst)
+    for daemon in src.daemon, dst.daemon:
+        wait_until(lambda d=daemon: not d.workers(), f"{daemon.name} has no worker any more")
 
 
 def test_resolved_to_discard(t):

@@ -245,8 +245,7 @@ retire:		atomic {
 			:: else
 			fi
 		}
-		send(to_target, mine, WIRE_CMD_SETTLED);
-		goto over;
+		goto last_word;
 
 reclaim:	atomic {
 			if
@@ -256,8 +255,21 @@ reclaim:	atomic {
 			:: else
 			fi
 		}
-		send(to_target, mine, WIRE_CMD_SETTLED);
-		goto over;
+		if
+		:: operator_said_run -> source_peer_waits = true; goto end_tell
+		:: else
+		fi;
+
+last_word:	/* source_tell(): until the target, which keeps its answer till then, is gone */
+		do
+		:: !broken(mine) -> send(to_target, mine, WIRE_CMD_SETTLED); broken(mine)
+		:: broken(mine) && target_settled -> goto over
+		:: broken(mine) && !target_settled ->
+			if
+			:: connect(mine)
+			:: goto over	/* for as long as it is patient */
+			fi
+		od;
 
 abort:		atomic {
 			if
@@ -269,7 +281,7 @@ abort:		atomic {
 		:: !source_peer_waits -> goto over
 		:: else
 		fi;
-end_tell:	/* source_tell_abort(): the target must not wait for ever */
+end_tell:	/* source_tell(): the target must not wait for ever */
 		do
 		:: !broken(mine) -> break
 		:: connect(mine) -> break
