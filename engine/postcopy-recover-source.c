@@ -295,12 +295,10 @@ static bool obey(struct recovery *r, enum source_end *ret)
 	switch (atomic_exchange(&s->m->resolve, RESOLVE_NONE)) {
 	case RESOLVE_DISCARD:
 		*ret = source_retire(s);
-		s->last_word = 0;
 		return true;
 	case RESOLVE_RUN:
 		if (!migration_has_capability(s->m, MIGRATION_CAPABILITY_RELEASE_RAM)) {
 			*ret = source_reclaim(s, "an operator decided so by migrate-resolve, in the midst of post-copy");
-			s->last_word = 0;
 			return true;
 		}
 		merr_clear(&s->err);
@@ -332,8 +330,10 @@ enum source_end postcopy_recover(struct source *s, bool runs)
 	r.by_hand = s->peer != PEER_MIGD || !s->m->start.redial;
 	for (;;) {
 		pause_postcopy(&r);
-		if (obey(&r, &end))
+		if (obey(&r, &end)) {
+			s->last_word = 0; /* the target runs the guest, or did: it waits for none */
 			return end;
+		}
 		switch (attempt(&r)) {
 		case RESULT_COMPLETE:
 			return source_retire(s);

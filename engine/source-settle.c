@@ -221,10 +221,15 @@ enum source_end source_retire(struct source *s)
 	return SOURCE_RETIRED;
 }
 
+/* An operator decided: there is no answer whose arrival could be confirmed, but a target that is still loaded waits in vain. */
+static enum source_end overruled(struct source *s, enum source_end end)
+{
+	s->last_word = end == SOURCE_RECLAIMED ? WIRE_CMD_ABORT : 0;
+	return end;
+}
+
 enum source_end source_settle(struct source *s)
 {
-	enum source_end end;
-
 	source_close_channels(s);
 	report_handover(s->m, HANDOVER_RELEASED, true);
 	switch (find_out(s)) {
@@ -233,13 +238,9 @@ enum source_end source_settle(struct source *s)
 	case ANSWER_INCOMPLETE:
 		return postcopy_recover(s, true);
 	case ANSWER_RUN:
-		end = source_reclaim(s, "an operator decided so by migrate-resolve");
-		s->last_word = WIRE_CMD_ABORT;
-		return end;
+		return overruled(s, source_reclaim(s, "an operator decided so by migrate-resolve"));
 	case ANSWER_DISCARD:
-		end = source_retire(s);
-		s->last_word = 0;
-		return end;
+		return overruled(s, source_retire(s));
 	default:
 		return source_retire(s);
 	}
