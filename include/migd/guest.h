@@ -121,7 +121,10 @@ struct migd_guest_hooks {
 	 * interrupt levels, start backends. Cannot fail: what can be checked belongs into after_load.
 	 */
 	void (*activate)(void *opaque);
-	/* The source gives the guest away: drop disk locks. A failure stops the handover, guest goes on. */
+	/*
+	 * The source gives the guest away: write out what is cached of its disks, drop disk locks. A
+	 * failure stops the handover, the guest goes on.
+	 */
 	int (*release)(void *opaque);
 	/* The source got a released guest back (the target proved not to run it): take disk locks again. */
 	int (*reclaim)(void *opaque);
