@@ -15,6 +15,7 @@
 
 #include <migd/guest.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -208,27 +209,41 @@ static int send_rest(struct source *s, struct blackout *b)
 	return s->peer == PEER_MIGD ? send_state(s, b) : source_send_state_alone(s, b);
 }
 
-int switchover_await_loaded(struct source *s, struct blackout *b)
+/*
+ * The target's answer TYPE, by which it tells how long it was at work: so much of the time since the last lap is *RET_WORK_US,
+ * the rest was on the way.
+ */
+static int await_word(struct source *s, struct blackout *b, uint16_t type, uint64_t timeout_ms, uint64_t *ret_work_us,
+		      uint64_t *ret_way_us)
 {
-	struct stats_page *st = s->m->stats;
-	uint64_t load_us, total_us;
+	uint64_t total_us;
 	struct rp_msg m;
 	struct rcur c;
 	int r;
 
-	r = source_await(s, WIRE_RP_LOADED, LOADED_TIMEOUT_MS, &m);
+	r = source_await(s, type, timeout_ms, &m);
+	if (r == 0)
+		r = rp_check_id(s->in, &m, s->m->handover_id);
 	if (r < 0)
 		return r;
-	r = rp_check_id(s->in, &m, s->m->handover_id);
+	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
+	total_us = blackout_lap_us(b);
+	*ret_work_us = min_u64(rcur_be64(&c), total_us);
+	*ret_way_us = total_us - *ret_work_us;
+	return 0;
+}
+
+int switchover_await_loaded(struct source *s, struct blackout *b)
+{
+	uint64_t load_us, way_us;
+	int r;
+
+	r = await_word(s, b, WIRE_RP_LOADED, LOADED_TIMEOUT_MS, &load_us, &way_us);
 	if (r < 0)
 		return r;
 	FAULT_POINT("handover.loaded-received");
-	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
-	load_us = rcur_be64(&c);
-	total_us = blackout_lap_us(b);
-	/* LOADED tells how much of the wait was loading; the rest was on the way. */
-	stats_set(st, blackout_load_us, load_us < total_us ? load_us : total_us);
-	stats_set(st, blackout_transfer_us, load_us < total_us ? total_us - load_us : 0);
+	stats_set(s->m->stats, blackout_load_us, load_us);
+	stats_set(s->m->stats, blackout_transfer_us, way_us);
 	return 0;
 }
 
@@ -251,24 +266,15 @@ int switchover_release(struct source *s)
 
 int switchover_await_active(struct source *s, struct blackout *b)
 {
-	struct stats_page *st = s->m->stats;
-	uint64_t resume_us, total_us;
-	struct rp_msg m;
-	struct rcur c;
+	uint64_t resume_us, way_us;
 	int r;
 
-	r = source_await(s, WIRE_RP_ACTIVE, ACTIVE_TIMEOUT_MS, &m);
-	if (r < 0)
-		return r;
-	r = rp_check_id(s->in, &m, s->m->handover_id);
+	r = await_word(s, b, WIRE_RP_ACTIVE, ACTIVE_TIMEOUT_MS, &resume_us, &way_us);
 	if (r < 0)
 		return r;
 	FAULT_POINT("handover.active-received");
-	c = rcur_of(m.body + ATTACH_ID_LEN, m.len - ATTACH_ID_LEN);
-	resume_us = rcur_be64(&c);
-	total_us = blackout_lap_us(b);
-	stats_set(st, blackout_resume_us, resume_us < total_us ? resume_us : total_us);
-	stats_set(st, blackout_commit_us, resume_us < total_us ? total_us - resume_us : 0);
+	stats_set(s->m->stats, blackout_resume_us, resume_us);
+	stats_set(s->m->stats, blackout_commit_us, way_us);
 	blackout_over(s, b);
 	return 0;
 }
