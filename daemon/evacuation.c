@@ -477,10 +477,7 @@ void cmd_evacuate(struct qmp_call *call, const struct evacuate_args *args)
 	struct daemon *d = qmp_call_opaque(call);
 	struct merr err = MERR_INIT;
 
-	if (start(d->evacuation, &args->data, &err) < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, start(d->evacuation, &args->data, &err), &err);
 }
 
 void cmd_evacuate_cancel(struct qmp_call *call, const struct evacuate_cancel_args *args)

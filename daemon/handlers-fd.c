@@ -23,14 +23,6 @@ static int claim_fd(struct qmp_call *call)
 	return fd;
 }
 
-static void answer(struct qmp_call *call, int r, const struct merr *err)
-{
-	if (r < 0)
-		qmp_fail(call, err);
-	else
-		qmp_return(call, NULL);
-}
-
 void cmd_getfd(struct qmp_call *call, const struct getfd_args *args)
 {
 	_cleanup_close_ int fd = claim_fd(call);
@@ -44,7 +36,7 @@ void cmd_getfd(struct qmp_call *call, const struct getfd_args *args)
 			     "Parameter 'fdname' expects a name not starting with a digit");
 	else
 		r = qmp_call_name_fd(call, args->fdname, TAKE_FD(fd), &err);
-	answer(call, r, &err);
+	qmp_answer(call, r, &err);
 }
 
 void cmd_closefd(struct qmp_call *call, const struct closefd_args *args)
@@ -55,7 +47,7 @@ void cmd_closefd(struct qmp_call *call, const struct closefd_args *args)
 
 	if (fd < 0)
 		r = merr_set(&err, -ENOENT, "File descriptor named '%s' not found", args->fdname);
-	answer(call, r, &err);
+	qmp_answer(call, r, &err);
 }
 
 void cmd_add_fd(struct qmp_call *call, const struct add_fd_args *args)
@@ -92,7 +84,7 @@ void cmd_remove_fd(struct qmp_call *call, const struct remove_fd_args *args)
 		r = merr_set(&err, -EINVAL, "Parameter 'fd' expects a non-negative value");
 	else
 		r = fdsets_remove(d->fdsets, args->fdset_id, args->has_fd ? args->fd : -1, &err);
-	answer(call, r, &err);
+	qmp_answer(call, r, &err);
 }
 
 void cmd_query_fdsets(struct qmp_call *call, const struct query_fdsets_args *args)

@@ -52,8 +52,5 @@ void cmd_migration_forget(struct qmp_call *call, const struct migration_forget_a
 	const struct daemon *d = qmp_call_opaque(call);
 	struct merr err = MERR_INIT;
 
-	if (history_forget(d->history, args->id, &err) < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, history_forget(d->history, args->id, &err), &err);
 }

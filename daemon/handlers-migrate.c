@@ -74,10 +74,7 @@ void cmd_migrate(struct qmp_call *call, const struct migrate_args *args)
 				   },
 				   &err);
 	FAULT_POINT("qmp.migrate-unanswered");
-	if (r < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, r, &err);
 }
 
 static void answer_incoming(void *opaque, const struct merr *err)
@@ -119,10 +116,7 @@ void cmd_migrate_cancel(struct qmp_call *call, const struct migrate_cancel_args 
 	if (!g)
 		return;
 	FAULT_POINT("qmp.cancel-taken");
-	if (cancel_migration(g->migration, &err) < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, cancel_migration(g->migration, &err), &err);
 }
 
 void cmd_migrate_continue(struct qmp_call *call, const struct migrate_continue_args *args)
@@ -190,15 +184,14 @@ void cmd_migrate_pause(struct qmp_call *call, const struct migrate_pause_args *a
 {
 	struct guest *g = scope_guest(call, args->has_guest, args->guest);
 	struct merr err = MERR_INIT;
+	int r;
 
 	if (!g)
 		return;
-	if (recovery_pause(g, &err) == 0)
+	r = recovery_pause(g, &err);
+	if (r == 0)
 		record_event(g->migration, RECORD_EVENT_KIND_COMMAND, "migrate-pause");
-	if (merr_is_set(&err))
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, r, &err);
 }
 
 void cmd_migrate_recover(struct qmp_call *call, const struct migrate_recover_args *args)

@@ -57,10 +57,7 @@ void cmd_yank(struct qmp_call *call, const struct yank_args *args)
 	/* All that is there is the migration. */
 	if (r == 0 && args->n_instances > 0)
 		r = yank_migration(g, &err);
-	if (r < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, r, &err);
 }
 
 void cmd_query_yank(struct qmp_call *call, const struct query_yank_args *args)

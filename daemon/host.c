@@ -245,21 +245,15 @@ void cmd_host_set_parameters(struct qmp_call *call, const struct host_set_parame
 {
 	struct merr err = MERR_INIT;
 
-	if (host_set_parameters(qmp_call_opaque(call), &args->data, &err) < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, host_set_parameters(qmp_call_opaque(call), &args->data, &err), &err);
 }
 
 void cmd_host_reset_parameters(struct qmp_call *call, const struct host_reset_parameters_args *args)
 {
 	struct merr err = MERR_INIT;
 
-	if (host_reset_parameters(qmp_call_opaque(call), args->has_parameters ? args->parameters : NULL,
-				  args->has_parameters ? args->n_parameters : 0, &err) < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, host_reset_parameters(qmp_call_opaque(call), args->has_parameters ? args->parameters : NULL,
+				  args->has_parameters ? args->n_parameters : 0, &err), &err);
 }
 
 void cmd_query_host_parameters(struct qmp_call *call, const struct query_host_parameters_args *args)

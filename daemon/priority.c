@@ -51,8 +51,5 @@ void cmd_migrate_set_priority(struct qmp_call *call, const struct migrate_set_pr
 
 	if (!g)
 		return;
-	if (set_priority(g, args->priority, &err) < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, set_priority(g, args->priority, &err), &err);
 }

@@ -254,10 +254,7 @@ void recovery_listen(struct guest *g, const struct addr *addr, struct qmp_call *
 		}
 		r = merr_set(&err, -ENOMEM, "out of memory");
 	}
-	if (r < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, r, &err);
 }
 
 void recovery_abandon(struct migration *m)

@@ -254,8 +254,5 @@ void cmd_set_log_level(struct qmp_call *call, const struct set_log_level_args *a
 {
 	struct merr err = MERR_INIT;
 
-	if (reload_log_level(args->level, &err) < 0)
-		qmp_fail(call, &err);
-	else
-		qmp_return(call, NULL);
+	qmp_answer(call, reload_log_level(args->level, &err), &err);
 }

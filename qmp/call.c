@@ -221,6 +221,14 @@ void qmp_fail(struct qmp_call *call, const struct merr *err)
 	answer(call, qmp_error_object(err));
 }
 
+void qmp_answer(struct qmp_call *call, int r, const struct merr *err)
+{
+	if (r < 0)
+		qmp_fail(call, err);
+	else
+		qmp_return(call, NULL);
+}
+
 void *qmp_call_opaque(const struct qmp_call *call)
 {
 	return call->session->opaque;

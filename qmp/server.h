@@ -166,5 +166,7 @@ void qmp_call_inner(struct qmp_call *outer, const char *name, json_t *arguments,
 void qmp_return(struct qmp_call *call, json_t *value);
 /* Answer an error; ERR's class and text. */
 void qmp_fail(struct qmp_call *call, const struct merr *err);
+/* Answer a command that returns nothing: ERR if R is negative, else {}. */
+void qmp_answer(struct qmp_call *call, int r, const struct merr *err);
 
 #endif
