@@ -129,8 +129,6 @@ static int fails(struct arch_state *a, const struct guest_tables *t, const struc
 	return r;
 }
 
-static int memfd;
-
 static void other_brand(struct kvm_cpuid2 *t, unsigned int index)
 {
 	(void)index;
@@ -146,12 +144,12 @@ static int check_between(const struct vm_options *from, const struct vm_options 
 	struct vm source;
 	int r;
 
-	vm_open(&source, memfd, from);
+	vm_open(&source, vm_memfd, from);
 	assert_int_equal(guest_config_get(source.arch, source.tables, &config, NULL), 0);
 	print_message("a description of %zu bytes\n", config.len);
 	vm_save(&source, state);
 	vm_close(&source);
-	vm_open(ret_to, memfd, to);
+	vm_open(ret_to, vm_memfd, to);
 	r = fails(ret_to->arch, ret_to->tables, &config, err);
 	buf_done(&config);
 	return r;
@@ -210,7 +208,7 @@ static void what_kvm_cannot_give_is_refused(void **state)
 	uint8_t *at;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	assert_false(entry_of(&vm, 7).ebx & 1U << 14);
 	assert_int_equal(guest_config_get(vm.arch, vm.tables, &config, NULL), 0);
 	at = memmem(config.data, config.len, leaf7, sizeof(leaf7));
@@ -234,7 +232,7 @@ static void other_tsc_and_feature_msrs_are_refused(void **state)
 	uint8_t *at;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	assert_int_equal(guest_config_get(vm.arch, vm.tables, &config, NULL), 0);
 	at = memmem(config.data, config.len, tsc, sizeof(tsc));
 	assert_non_null(at);
@@ -260,7 +258,7 @@ static void a_damaged_description_is_refused_or_taken(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	assert_int_equal(guest_config_get(vm.arch, vm.tables, &config, NULL), 0);
 	for (size_t len = 0; len < config.len; len++) {
 		uint8_t *copy = memcpy(malloc(len + 1), config.data, len);
@@ -286,19 +284,6 @@ static void a_damaged_description_is_refused_or_taken(void **state)
 	vm_close(&vm);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	memfd = vm_memory();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return close(memfd);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -312,5 +297,5 @@ int main(void)
 	};
 
 	vm_require_kvm();
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, vm_memory_setup, vm_memory_teardown);
 }

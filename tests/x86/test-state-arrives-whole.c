@@ -19,8 +19,6 @@
 #include "guest/x86/arch.h"
 #include "tests/x86/vm.h"
 
-static int memfd;
-
 static void get_cpuid(const struct vm *vm, uint32_t leaf, uint32_t index, struct kvm_cpuid_entry2 *ret)
 {
 	struct kvm_cpuid2 *t = calloc(1, sizeof(*t) + 256 * sizeof(t->entries[0]));
@@ -44,7 +42,7 @@ static void vector_registers_and_pkru(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	get_cpuid(&vm, 0xd, 0, &e);
 	mask = e.eax | (uint64_t)e.edx << 32;
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_XSAVE, area), 0);
@@ -63,8 +61,8 @@ static void vector_registers_and_pkru(void **state)
 	print_message("components set: 0x%llx\n", (unsigned long long)set);
 	store_le64(area + 512, set);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_XSAVE, area), 0);
-	vm_hop(&vm, memfd, NULL);
-	vm_hop(&vm, memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_XSAVE, after), 0);
 	assert_memory_equal(after, area, vm.arch->xsave_size);
 	vm_close(&vm);
@@ -77,11 +75,11 @@ static void xcr0(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	get_cpuid(&vm, 0xd, 0, &e);
 	x.xcrs[0].value = e.eax | (uint64_t)e.edx << 32;
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_XCRS, &x), 0);
-	vm_hop(&vm, memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
 	x.xcrs[0].value = 0;
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_XCRS, &x), 0);
 	assert_int_equal(x.xcrs[0].value, e.eax | (uint64_t)e.edx << 32);
@@ -109,7 +107,7 @@ static void msrs_listed_or_not(void **state)
 	uint64_t v;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(set); i++)
 		if (x86_msr_set(vm.vcpus[0], set[i].index, set[i].value) != 1)
 			print_message("MSR 0x%x cannot be set here\n", set[i].index);
@@ -119,7 +117,7 @@ static void msrs_listed_or_not(void **state)
 		before[i].index = x86_msr_get(vm.vcpus[0], set[i].index, &v) == 1 ? set[i].index : 0;
 		before[i].value = v;
 	}
-	vm_hop(&vm, memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(set); i++) {
 		if (!before[i].index)
 			continue;
@@ -143,7 +141,7 @@ static void registers_of_all_kinds(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_SREGS, &sregs), 0);
 	sregs.ds.base = 0x12340;
 	sregs.ds.selector = 0x1234;
@@ -157,7 +155,7 @@ static void registers_of_all_kinds(void **state)
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_SREGS, &sregs), 0);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_REGS, &regs), 0);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_DEBUGREGS, &dr), 0);
-	vm_hop(&vm, memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_REGS, &regs_after), 0);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_SREGS, &sregs_after), 0);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_DEBUGREGS, &dr_after), 0);
@@ -173,7 +171,7 @@ static void an_interrupt_on_its_way(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_VCPU_EVENTS, &ev), 0);
 	ev.interrupt.injected = 1;
 	ev.interrupt.nr = 0x31;
@@ -181,7 +179,7 @@ static void an_interrupt_on_its_way(void **state)
 	ev.nmi.pending = 1;
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_VCPU_EVENTS, &ev), 0);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_VCPU_EVENTS, &ev), 0);
-	vm_hop(&vm, memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_VCPU_EVENTS, &after), 0);
 	assert_int_equal(after.interrupt.injected, 1);
 	assert_int_equal(after.interrupt.nr, 0x31);
@@ -195,14 +193,14 @@ static void an_exception_on_its_way(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_VCPU_EVENTS, &ev), 0);
 	ev.exception.injected = 1;
 	ev.exception.nr = 13;
 	ev.exception.has_error_code = 1;
 	ev.exception.error_code = 0x58;
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_VCPU_EVENTS, &ev), 0);
-	vm_hop(&vm, memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_VCPU_EVENTS, &after), 0);
 	assert_int_equal(after.exception.injected, 1);
 	assert_int_equal(after.exception.nr, 13);
@@ -219,7 +217,7 @@ static void a_lapic_in_either_mode(void **state)
 
 	(void)state;
 	for (int x2apic = 0; x2apic < 2; x2apic++) {
-		vm_open(&vm, memfd, NULL);
+		vm_open(&vm, vm_memfd, NULL);
 		assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_SREGS, &sregs), 0);
 		sregs.apic_base |= x2apic ? 0xc00 : 0x800;
 		assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_SREGS, &sregs), 0);
@@ -233,7 +231,7 @@ static void a_lapic_in_either_mode(void **state)
 		store_le32(lapic.regs + 0x210, 1U << 17);	/* IRR: vector 0x31 */
 		assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_LAPIC, &lapic), 0);
 		assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_LAPIC, &lapic), 0);
-		vm_hop(&vm, memfd, NULL);
+		vm_hop(&vm, vm_memfd, NULL);
 		assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_LAPIC, &after), 0);
 		assert_true(load_le32(after.regs + 0x390) > 0);
 		store_le32(after.regs + 0x390, load_le32(lapic.regs + 0x390));
@@ -252,7 +250,7 @@ static void a_tsc_deadline(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_LAPIC, &lapic), 0);
 	store_le32(lapic.regs + 0xf0, 0x1ff);
 	store_le32(lapic.regs + 0x320, 0x40041);	/* TSC-deadline mode */
@@ -265,7 +263,7 @@ static void a_tsc_deadline(void **state)
 		vm_close(&vm);
 		return;
 	}
-	vm_hop(&vm, memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
 	assert_int_equal(x86_msr_get(vm.vcpus[0], X86_MSR_TSC_DEADLINE, &deadline), 1);
 	assert_int_equal(deadline, tsc + (1ULL << 40));
 	vm_close(&vm);
@@ -278,10 +276,10 @@ static void mp_states_of_two_vcpus(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, &two);
+	vm_open(&vm, vm_memfd, &two);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_MP_STATE, &halted), 0);
 	assert_int_equal(ioctl(vm.vcpus[1], KVM_SET_MP_STATE, &init), 0);
-	vm_hop(&vm, memfd, &two);
+	vm_hop(&vm, vm_memfd, &two);
 	assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_MP_STATE, &mp), 0);
 	assert_int_equal(mp.mp_state, KVM_MP_STATE_HALTED);
 	assert_int_equal(ioctl(vm.vcpus[1], KVM_GET_MP_STATE, &mp), 0);
@@ -296,7 +294,7 @@ static void chips_and_pit(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	for (uint32_t i = 0; i < 3; i++) {
 		chip[i] = (struct kvm_irqchip){ .chip_id = i };
 		assert_int_equal(ioctl(vm.fd, KVM_GET_IRQCHIP, &chip[i]), 0);
@@ -320,7 +318,7 @@ static void chips_and_pit(void **state)
 	pit.channels[2].mode = 3;
 	pit.channels[2].gate = 1;
 	assert_int_equal(ioctl(vm.fd, KVM_SET_PIT2, &pit), 0);
-	vm_hop(&vm, memfd, NULL);
+	vm_hop(&vm, vm_memfd, NULL);
 	for (uint32_t i = 0; i < 3; i++) {
 		after = (struct kvm_irqchip){ .chip_id = i };
 		assert_int_equal(ioctl(vm.fd, KVM_GET_IRQCHIP, &after), 0);
@@ -350,9 +348,9 @@ static void other_kinds_of_irqchip(void **state)
 		struct kvm_regs regs = { .rax = 0x1234, .rflags = 2 }, after;
 		struct vm vm;
 
-		vm_open(&vm, memfd, &kinds[i]);
+		vm_open(&vm, vm_memfd, &kinds[i]);
 		assert_int_equal(ioctl(vm.vcpus[0], KVM_SET_REGS, &regs), 0);
-		vm_hop(&vm, memfd, &kinds[i]);
+		vm_hop(&vm, vm_memfd, &kinds[i]);
 		assert_int_equal(ioctl(vm.vcpus[0], KVM_GET_REGS, &after), 0);
 		assert_int_equal(after.rax, 0x1234);
 		vm_close(&vm);
@@ -365,12 +363,12 @@ static void the_clock_does_not_step_back(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	before = (struct kvm_clock_data){ .clock = 3600ULL * 1000000000 };
 	assert_int_equal(ioctl(vm.fd, KVM_SET_CLOCK, &before), 0);
 	for (int i = 0; i < 5; i++) {
 		assert_int_equal(ioctl(vm.fd, KVM_GET_CLOCK, &before), 0);
-		vm_hop(&vm, memfd, NULL);
+		vm_hop(&vm, vm_memfd, NULL);
 		assert_int_equal(ioctl(vm.fd, KVM_GET_CLOCK, &after), 0);
 		assert_true(after.clock >= before.clock);
 		assert_true(after.clock - before.clock < 600ULL * 1000000000);
@@ -402,19 +400,6 @@ static void the_wall_clock_counts_only_if_it_can_be_trusted(void **state)
 	assert_int_equal(x86_clock_plan(&c, KVM_CLOCK_REALTIME, true, true).clock, 1000);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	memfd = vm_memory();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return close(memfd);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,5 +419,5 @@ int main(void)
 	};
 
 	vm_require_kvm();
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, vm_memory_setup, vm_memory_teardown);
 }

@@ -18,8 +18,6 @@
 #include "guest/x86/arch.h"
 #include "tests/x86/vm.h"
 
-static int memfd;
-
 static void tsc_frequencies_within_250_ppm_are_one(void **state)
 {
 	(void)state;
@@ -119,7 +117,7 @@ static void what_does_not_fit_is_named(void **state)
 		struct vm vm;
 		int r;
 
-		vm_open(&vm, memfd, NULL);
+		vm_open(&vm, vm_memfd, NULL);
 		assert_int_equal(arch_clock_stopped(vm.arch, NULL), 0);
 		assert_int_equal(arch_capture(vm.arch, NULL), 0);
 		vm.arch->vm.got_irqchip = vm.arch->vm.got_pit = true;
@@ -139,7 +137,7 @@ static void a_refused_msr_of_value_zero_is_noted(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	assert_int_equal(arch_clock_stopped(vm.arch, NULL), 0);
 	assert_int_equal(arch_capture(vm.arch, NULL), 0);
 	vm.arch->vm.got_irqchip = vm.arch->vm.got_pit = true;
@@ -164,7 +162,7 @@ static void damaged_state_is_refused_or_taken(void **state)
 	struct vm vm;
 
 	(void)state;
-	vm_open(&vm, memfd, NULL);
+	vm_open(&vm, vm_memfd, NULL);
 	vm_save(&vm, &good);
 	for (size_t len = 0; len < good.len; len += 1 + len / 40) {
 		struct buf part = { .data = memcpy(malloc(len + 1), good.data, len), .len = len };
@@ -211,19 +209,6 @@ static void a_kvm_without_a_capability_is_refused(void **state)
 	free(t);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	memfd = vm_memory();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return close(memfd);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,5 +220,5 @@ int main(void)
 	};
 
 	vm_require_kvm();
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, vm_memory_setup, vm_memory_teardown);
 }

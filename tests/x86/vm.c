@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
 
@@ -41,6 +42,22 @@ int vm_memory(void)
 
 	assert_true(fd >= 0);
 	return fd;
+}
+
+int vm_memfd = -1;
+
+int vm_memory_setup(void **state)
+{
+	(void)state;
+	vm_memfd = vm_memory();
+	return 0;
+}
+
+int vm_memory_teardown(void **state)
+{
+	(void)state;
+	vm_memfd = close_fd(vm_memfd);
+	return 0;
 }
 
 static void set_cpuid(struct vm *vm, unsigned int i, const struct vm_options *o)

@@ -38,6 +38,11 @@ void vm_require_kvm(void);
 /* Memory for vm_open(): a memfd of VM_MEM_LEN zeros. */
 int vm_memory(void);
 
+/* The same for all tests of a group: its fixtures. */
+extern int vm_memfd;
+int vm_memory_setup(void **state);
+int vm_memory_teardown(void **state);
+
 /* These fail the test that calls them. The memory stays the caller's. */
 void vm_open(struct vm *vm, int memfd, const struct vm_options *o);
 void vm_close(struct vm *vm);
