@@ -3,6 +3,7 @@
 #ifndef MIGD_BASE_CLEANUP_H
 #define MIGD_BASE_CLEANUP_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -38,6 +39,12 @@ static inline void cleanup_close(int *fd)
 		(void)close(*fd);
 }
 
+static inline void cleanup_closedir(DIR **d)
+{
+	if (*d)
+		(void)closedir(*d);
+}
+
 static inline void cleanup_unlock(pthread_mutex_t **m)
 {
 	if (*m)
@@ -49,6 +56,7 @@ int close_fd(int fd);
 
 #define _cleanup_free_ _cleanup_(cleanup_free)
 #define _cleanup_close_ _cleanup_(cleanup_close)
+#define _cleanup_closedir_ _cleanup_(cleanup_closedir)
 
 /* Hold M until the end of the enclosing scope. */
 #define LOCK_SCOPE(m) LOCK_SCOPE_AT(m, __LINE__)

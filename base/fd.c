@@ -97,6 +97,17 @@ int fd_accept(int fd)
 	return errno == EINTR || errno == ECONNABORTED ? -EAGAIN : -errno;
 }
 
+DIR *fd_listing(int dir)
+{
+	/* An open file of its own: a duplicate would go on where another has read. */
+	int fd = dir < 0 ? -1 : openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d)
+		close_fd(fd);
+	return d;
+}
+
 int fd_dup(int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);

@@ -3,6 +3,7 @@
 #ifndef MIGD_BASE_FD_H
 #define MIGD_BASE_FD_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,9 @@ int fd_set_cloexec(int fd, bool on);
  * none but a look later helps: descriptors or memory are used up, and the connection still waits.
  */
 int fd_accept(int fd);
+
+/* The names in the directory DIR, from the first on, however often it is asked; NULL: it cannot be read. To closedir(). */
+DIR *fd_listing(int dir);
 
 /* A close-on-exec duplicate, or -errno. */
 int fd_dup(int fd);

@@ -129,18 +129,12 @@ static void enable_controllers(const struct cgroups *c)
 /* What former daemons' workers left. Those that are there still cannot be removed. */
 static void sweep(const struct cgroups *c)
 {
-	int fd = openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_closedir_ DIR *d = fd_listing(c->fd);
 	const struct dirent *e;
 
-	if (!d) {
-		close_fd(fd);
-		return;
-	}
-	while ((e = readdir(d)))
+	while (d && (e = readdir(d)))
 		if (strncmp(e->d_name, WORKER_PREFIX, strlen(WORKER_PREFIX)) == 0)
 			(void)unlinkat(c->fd, e->d_name, AT_REMOVEDIR);
-	(void)closedir(d);
 }
 
 struct cgroups *cgroups_new(const struct config_workers *config)

@@ -149,7 +149,7 @@ int guest_sockets_prepare(struct daemon *d, struct merr *err)
 {
 	const char *path = d->config.qmp.guest_sockets;
 	const struct dirent *e;
-	DIR *dir;
+	_cleanup_closedir_ DIR *dir = NULL;
 
 	if (!path[0])
 		return 0;
@@ -160,7 +160,6 @@ int guest_sockets_prepare(struct daemon *d, struct merr *err)
 		return merr_set_errno(err, -errno, "cannot open the directory of guests' sockets '%s' ([qmp] guest-sockets)", path);
 	while ((e = readdir(dir)))
 		remove_stale(path, e->d_name);
-	(void)closedir(dir);
 	return 0;
 }
 

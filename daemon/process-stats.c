@@ -55,14 +55,12 @@ int process_stats_read(struct process_stats *ret)
 
 unsigned int process_count_fds(void)
 {
-	DIR *d = opendir("/proc/self/fd");
+	_cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
 	const struct dirent *e;
 	unsigned int n = 0;
 
 	while (d && (e = readdir(d)))
 		n += e->d_name[0] != '.';
-	if (d)
-		(void)closedir(d);
 	/* Not the one that this took. */
 	return n > 0 ? n - 1 : 0;
 }

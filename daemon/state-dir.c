@@ -289,19 +289,9 @@ static void scan_journal(struct state_dir *s, const char *name,
 	fn(opaque, &j);
 }
 
-static DIR *open_listing(int dir)
-{
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!d)
-		close_fd(fd);
-	return d;
-}
-
 static void remove_stale_sockets(struct state_dir *s)
 {
-	DIR *d = open_listing(s->workers_fd);
+	_cleanup_closedir_ DIR *d = fd_listing(s->workers_fd);
 	char id[ID_DIGITS + 1], journal[NAME_MAX_LEN];
 	const struct dirent *e;
 
@@ -312,21 +302,17 @@ static void remove_stale_sockets(struct state_dir *s)
 		if (faccessat(s->migrations_fd, journal, F_OK, 0) < 0)
 			(void)unlinkat(s->workers_fd, e->d_name, 0);
 	}
-	if (d)
-		(void)closedir(d);
 }
 
 void state_dir_scan(struct state_dir *s, void (*fn)(void *opaque, const struct journal *j),
 		    void *opaque)
 {
-	DIR *d = open_listing(s->migrations_fd);
+	_cleanup_closedir_ DIR *d = fd_listing(s->migrations_fd);
 	char id[ID_DIGITS + 1];
 	const struct dirent *e;
 
 	while (d && (e = readdir(d)))
 		if (state_dir_parse_name(e->d_name, ".json", id))
 			scan_journal(s, e->d_name, fn, opaque);
-	if (d)
-		(void)closedir(d);
 	remove_stale_sockets(s);
 }

@@ -2,13 +2,13 @@
 /* The state directory's records of migrations. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fault.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/state-dir-internal.h"
 
@@ -52,20 +52,14 @@ void state_dir_record_remove(struct state_dir *s, const char *id)
 
 void state_dir_record_scan(struct state_dir *s, void (*fn)(void *opaque, const char *id), void *opaque)
 {
-	int fd = s->records_fd < 0 ? -1 : openat(s->records_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_closedir_ DIR *d = fd_listing(s->records_fd);
 	char id[STATE_DIR_ID_LEN];
 	const struct dirent *e;
 
-	if (!d) {
-		close_fd(fd);
-		return;
-	}
-	while ((e = readdir(d))) {
+	while (d && (e = readdir(d))) {
 		if (state_dir_parse_name(e->d_name, ".json", id))
 			fn(opaque, id);
 		else if (state_dir_parse_name(e->d_name, ".new", id))
 			(void)unlinkat(s->records_fd, e->d_name, 0);
 	}
-	(void)closedir(d);
 }

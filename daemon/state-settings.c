@@ -2,7 +2,6 @@
 /* The state directory's settings: small JSON files, replaced as a whole. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,16 +66,10 @@ static void prune_one(struct state_dir *s, const char *name, bool (*fn)(void *op
 
 void state_dir_prune(struct state_dir *s, bool (*fn)(void *opaque, json_t *o), void *opaque)
 {
-	int fd = openat(s->settings_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_closedir_ DIR *d = fd_listing(s->settings_fd);
 	const struct dirent *e;
 
-	if (!d) {
-		close_fd(fd);
-		return;
-	}
-	while ((e = readdir(d)))
+	while (d && (e = readdir(d)))
 		if (strspn(e->d_name, "0123456789abcdef") == strlen(e->d_name))
 			prune_one(s, e->d_name, fn, opaque);
-	(void)closedir(d);
 }
