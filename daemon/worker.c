@@ -166,6 +166,12 @@ static void on_linger(evutil_socket_t fd, short what, void *opaque)
 	worker_kill(w, "it closed its link, and did not end");
 }
 
+static void limit_its_life(struct worker *w)
+{
+	if (!w->linger)
+		w->linger = timer_start(w->base, LINGER_MS, on_linger, w);
+}
+
 struct worker *worker_dismiss(struct worker *w)
 {
 	if (!w)
@@ -176,7 +182,7 @@ struct worker *worker_dismiss(struct worker *w)
 	TAILQ_INSERT_TAIL(&dismissed, w, dismissed_entry);
 	/* The link stays open, unread: its end would tell the worker that this daemon is gone. */
 	w->readable = timer_free(w->readable);
-	w->linger = timer_start(w->base, LINGER_MS, on_linger, w);
+	limit_its_life(w);
 	return NULL;
 }
 
@@ -216,8 +222,8 @@ static void on_link_end(struct worker *w)
 	end_link(w);
 	if (w->pidfd < 0)
 		on_exited(-1, 0, w);
-	else if (!w->linger)
-		w->linger = timer_start(w->base, LINGER_MS, on_linger, w);
+	else
+		limit_its_life(w);
 }
 
 /* What conn_recv() or a handler said is the end of W's link. */
