@@ -42,7 +42,7 @@ static const int calls[] = {
 	SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(brk), SCMP_SYS(futex),
 	SCMP_SYS(clone), SCMP_SYS(arch_prctl), SCMP_SYS(gettid), SCMP_SYS(tgkill), SCMP_SYS(tkill), SCMP_SYS(sched_yield),
 	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack),
-	SCMP_SYS(poll), SCMP_SYS(nanosleep), SCMP_SYS(getrlimit), SCMP_SYS(gettimeofday), SCMP_SYS(time),
+	SCMP_SYS(kill), SCMP_SYS(poll), SCMP_SYS(nanosleep), SCMP_SYS(getrlimit), SCMP_SYS(gettimeofday), SCMP_SYS(time),
 	/* what is mapped, and where it is from: names and line numbers of a report */
 	SCMP_SYS(open), SCMP_SYS(read), SCMP_SYS(lseek), SCMP_SYS(statx), SCMP_SYS(readlink), SCMP_SYS(getcwd),
 	SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(unlink),

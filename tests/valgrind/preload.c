@@ -34,6 +34,7 @@ static const long unknown_to_valgrind[] = {
 	SYS_seccomp,           SYS_pidfd_open,
 	SYS_pidfd_send_signal, SYS_landlock_create_ruleset,
 	SYS_landlock_add_rule, SYS_landlock_restrict_self,
+	SYS_userfaultfd,
 };
 
 static char preload[4096];
