@@ -2,8 +2,6 @@
 /* Connections to the host's shared ports: bounded, looked at, passed on or sent away. */
 #include "daemon/arrivals.h"
 
-#include <linux/vm_sockets.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -19,6 +17,7 @@
 #include "daemon/link.h"
 #include "daemon/rendezvous.h"
 #include "daemon/timer.h"
+#include "transport/origin.h"
 #include "transport/sock.h"
 
 /* The greeter's tables have room for a few that were shut down and not yet said. */
@@ -32,11 +31,6 @@
 #define LOG_MAX	   10U
 #define LOG_PERIOD (10 * NS_PER_SEC)
 #define PEER_MAX   (ADDR_HOST_MAX + ADDR_PORT_MAX + 8)
-
-/* Whom a connection comes from, as far as that tells people apart; all zero: nobody in particular. */
-struct origin {
-	uint8_t bytes[9];
-};
 
 struct arrival {
 	TAILQ_ENTRY(arrival) entry;
@@ -63,41 +57,16 @@ struct arrivals {
 	unsigned int logged, unlogged;
 };
 
-/* ---- origins ---- */
-
-static struct origin origin_of(int fd)
-{
-	struct sockaddr_storage sa = { 0 };
-	socklen_t len = sizeof(sa);
-	struct origin s = { { 0 } };
-	const uint8_t *v6;
-
-	if (getpeername(fd, (struct sockaddr *)&sa, &len) < 0)
-		return s;
-	if (sa.ss_family == AF_INET) {
-		s.bytes[0] = 4;
-		memcpy(s.bytes + 1, &((struct sockaddr_in *)(void *)&sa)->sin_addr, 4);
-	} else if (sa.ss_family == AF_INET6) {
-		v6 = ((struct sockaddr_in6 *)(void *)&sa)->sin6_addr.s6_addr;
-		s.bytes[0] = IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)v6) ? 4 : 6;
-		memcpy(s.bytes + 1, s.bytes[0] == 4 ? v6 + 12 : v6, s.bytes[0] == 4 ? 4 : 8);
-	} else if (sa.ss_family == AF_VSOCK) {
-		s.bytes[0] = AF_VSOCK;
-		memcpy(s.bytes + 1, &((struct sockaddr_vm *)(void *)&sa)->svm_cid, 4);
-	}
-	return s;
-}
-
 /* The one of ORIGIN that waits longest, if there are too many of them. */
 static struct arrival *excess_of(const struct arrivals *as, const struct origin *origin)
 {
 	struct arrival *a, *oldest = NULL;
 	unsigned int n = 0;
 
-	if (!origin->bytes[0])
+	if (!origin_is_known(origin))
 		return NULL;
 	TAILQ_FOREACH(a, &as->undecided, entry) {
-		if (memcmp(&a->origin, origin, sizeof(*origin)) != 0)
+		if (!origin_equals(&a->origin, origin))
 			continue;
 		if (!oldest)
 			oldest = a;

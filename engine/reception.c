@@ -19,8 +19,12 @@
 #include "engine/migration.h"
 #include "engine/return-path.h"
 #include "transport/greeting.h"
+#include "transport/origin.h"
 
 #define EVENTS_PER_CALL 16
+
+/* Origins that are told apart in a crowd. */
+#define CROWDS 256
 
 enum progress {
 	PROGRESS_HANDSHAKE = 0,
@@ -36,6 +40,7 @@ struct visitor {
 	bool greeted;		/* the preamble was read */
 	bool encrypted;
 	enum arrival kind;	/* PROGRESS_KNOWN */
+	struct origin origin;
 	uint64_t deadline_ns;
 };
 
@@ -214,18 +219,51 @@ static void advance(struct reception *r, struct visitor *v)
 		dismiss(r, v);
 }
 
+/* Where to count V's origin. Two origins may share a place: then they are one crowd. */
+static size_t crowd_of(const struct visitor *v)
+{
+	uint32_t hash = 0;
+
+	for (size_t i = 0; i < sizeof(v->origin.bytes); i++)
+		hash = hash * 31 + v->origin.bytes[i];
+	return hash % CROWDS;
+}
+
+/* A source says at once what it is; at the latest, the last of all has not. */
+static bool is_unknown(const struct visitor *v)
+{
+	return v->progress == PROGRESS_HANDSHAKE || v->progress == PROGRESS_HEAD;
+}
+
+/* Where most of those come from that did not say what they are. */
+static size_t largest_crowd(const struct reception *r)
+{
+	unsigned int sizes[CROWDS] = { 0 };
+	const struct visitor *v;
+	size_t largest = 0;
+
+	TAILQ_FOREACH(v, &r->visitors, entry)
+		if (is_unknown(v))
+			sizes[crowd_of(v)]++;
+	for (size_t i = 1; i < CROWDS; i++)
+		if (sizes[i] > sizes[largest])
+			largest = i;
+	return largest;
+}
+
 /*
- * Whom there is no room for: one that was refused already. Or else, since a source says what it is at once, the first that came of
- * those that did not; at the latest, the last of all.
+ * Whom there is no room for: one that was refused already; or else, of those from where most come, the first that did not say
+ * what it is. So a source keeps its place however many come from elsewhere.
  */
 static struct visitor *most_dispensable(const struct reception *r)
 {
+	size_t crowd = largest_crowd(r);
 	struct visitor *v, *unknown = NULL;
 
 	TAILQ_FOREACH(v, &r->visitors, entry) {
 		if (v->progress == PROGRESS_LEAVING)
 			return v;
-		if (!unknown && v->progress != PROGRESS_KNOWN)
+		if (!unknown && is_unknown(v) && crowd_of(v) == crowd)
 			unknown = v;
 	}
 	return unknown;
@@ -238,7 +276,7 @@ static bool make_room(struct reception *r, const struct visitor *last)
 	struct merr why = MERR_INIT;
 	bool stays = v != last;
 
-	(void)merr_set(&why, -EUSERS, "more than %u connections wait, and this one waited longest", RECEPTION_MAX);
+	(void)merr_set(&why, -EUSERS, "more than %u connections wait, and of those from its address this one waited longest", RECEPTION_MAX);
 	if (v->progress == PROGRESS_LEAVING)
 		dismiss(r, v);
 	else
@@ -257,6 +295,7 @@ static void welcome(struct reception *r, int fd)
 		return;
 	}
 	v->deadline_ns = clock_now_ns() + RECEPTION_TIMEOUT_MS * NS_PER_MS;
+	v->origin = origin_of(chan_fd(v->chan));
 	TAILQ_INSERT_TAIL(&r->visitors, v, entry);
 	r->n++;
 	if (credentials_start(r->m, v->chan, &why) < 0) {

@@ -31,7 +31,10 @@ struct reception;
 /* For reading it out. */
 #define RECEPTION_GOODBYE_MS 2000
 
-/* At most so many connections wait here: the channels of one migration, and as many others. */
+/*
+ * At most so many connections wait here: the channels of one migration, and as many others. One that is too many is made room
+ * for by where most come from (transport/origin.h).
+ */
 #define RECEPTION_MAX 512U
 
 /* Told about a connection that is dropped. WHY may be changed. */

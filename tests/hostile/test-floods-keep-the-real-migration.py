@@ -23,6 +23,7 @@ GROWTH_MAX = 48 << 20  # of a daemon's and a worker's memory
 QMP_MEMORY_MAX = 512 << 20  # docs/control-plane.md: all sessions' together
 FDS_MAX = 1536
 TOLD_A_SECOND = 32
+PLACES = 512  # of connections that a destination looks at
 
 STREAM = b"QEVM\0\0\0\3\7\0\0\0\4none"  # header and configuration; something would follow
 CLIENT_HELLO = bytes.fromhex("16030100c8010000c40303")  # the first bytes of a handshake that never goes on
@@ -109,6 +110,16 @@ class Watch:
                    f"descriptors as before: {before}, {sorted(self.daemon.fds())}", timeout=60)
 
 
+def is_closed(peer):
+    """Within its time-out."""
+    try:
+        return peer.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
 def port_of(uri):
     return int(uri.split(",")[0].rpartition(":")[2])
 
@@ -152,6 +163,21 @@ def test_streams_that_only_begin(t):
         info = t.wait_end(src)
         t.check(info["status"] == "completed", f"past all of them, not {info}")
     t.assert_only_runs(dst, src)
+
+
+def test_strangers_elsewhere(t):
+    """They take one another's places, and nobody else's, however slow that is."""
+    _, dst = t.pair(**OPTIONS)
+    port = port_of(t.listen(dst))
+    with contextlib.ExitStack() as peers:
+        slow = peers.enter_context(socket.create_connection(("127.0.0.1", port)))
+        strangers = [peers.enter_context(socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0)))
+                     for _ in range(PLACES + 50)]
+        for stranger in strangers[:50]:
+            stranger.settimeout(30 * SLOW)
+            t.check(is_closed(stranger), "the first of the strangers are sent away")
+        slow.settimeout(0.2)
+        t.check(not is_closed(slow), "who came before all of them waits on")
 
 
 def test_silent(t):
