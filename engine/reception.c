@@ -21,7 +21,9 @@
 #include "transport/greeting.h"
 #include "transport/origin.h"
 
-#define EVENTS_PER_CALL 16
+/* Of each at most: those who come without end are not to keep anybody from what else there is to do. */
+#define EVENTS_PER_CALL	 64
+#define ACCEPTS_PER_CALL 64
 
 /* Origins that are told apart in a crowd. */
 #define CROWDS 256
@@ -316,11 +318,11 @@ static void welcome(struct reception *r, int fd)
 		advance(r, v);
 }
 
-static void accept_all(struct reception *r)
+static void accept_some(struct reception *r)
 {
 	int fd;
 
-	while ((fd = fd_accept(r->m->stream_fd)) >= 0)
+	for (int i = 0; i < ACCEPTS_PER_CALL && (fd = fd_accept(r->m->stream_fd)) >= 0; i++)
 		welcome(r, fd);
 }
 
@@ -442,25 +444,22 @@ static void drop_late(struct reception *r)
 void reception_work(struct reception *r)
 {
 	struct epoll_event events[EVENTS_PER_CALL];
-	bool accepts, arrivals;
+	bool accepts = false, arrivals = false;
 	int n;
 
-	do {
-		accepts = arrivals = false;
-		n = epoll_wait(r->epoll_fd, events, EVENTS_PER_CALL, 0);
-		for (int i = 0; i < n; i++)
-			if (!events[i].data.ptr)
-				accepts = true;
-			else if (events[i].data.ptr == r)
-				arrivals = true;
-			else
-				advance(r, events[i].data.ptr);
-		/* Afterwards: new ones may crowd out some of which an event told. */
-		if (accepts)
-			accept_all(r);
-		if (arrivals)
-			take_arrivals(r);
-	} while (n == EVENTS_PER_CALL);
+	n = epoll_wait(r->epoll_fd, events, EVENTS_PER_CALL, 0);
+	for (int i = 0; i < n; i++)
+		if (!events[i].data.ptr)
+			accepts = true;
+		else if (events[i].data.ptr == r)
+			arrivals = true;
+		else
+			advance(r, events[i].data.ptr);
+	/* Afterwards: new ones may crowd out some of which an event told. */
+	if (accepts)
+		accept_some(r);
+	if (arrivals)
+		take_arrivals(r);
 	drop_late(r);
 }
 

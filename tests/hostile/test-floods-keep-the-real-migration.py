@@ -23,6 +23,9 @@ GROWTH_MAX = 48 << 20  # of a daemon's and a worker's memory
 QMP_MEMORY_MAX = 512 << 20  # docs/control-plane.md: all sessions' together
 FDS_MAX = 1536
 TOLD_A_SECOND = 32
+# Between two connections of a stranger's, in seconds. valgrind makes the destination slow, and not them: even the kernel's queue of
+# connections would always be full.
+PAUSE = 0.05 if migd_reports.VALGRIND else 0.0005
 PLACES = 512  # of connections that a destination looks at
 
 STREAM = b"QEVM\0\0\0\3\7\0\0\0\4none"  # header and configuration; something would follow
@@ -69,7 +72,7 @@ class Flood:
             self.made += 1
             if len(held) > AT_ONCE // len(self._threads):
                 held.popleft().close()
-            time.sleep(0.0005)
+            time.sleep(PAUSE)
         for peer in held:
             peer.close()
 
