@@ -166,14 +166,14 @@ class Process:
         os.kill(self.pid, sig)
 
     def fds(self):
-        """What its descriptors are, sorted: to find leaks."""
+        """What its descriptors are, sorted: to find leaks. valgrind's own are left out."""
         found = []
         for fd in os.listdir(f"/proc/{self.pid}/fd"):
             try:
                 found.append(os.readlink(f"/proc/{self.pid}/fd/{fd}").split(":")[0])
             except OSError:
                 pass
-        return sorted(found)
+        return sorted(name for name in found if not migd_reports.is_valgrinds(name))
 
 
 class Daemon(Process):

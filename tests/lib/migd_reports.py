@@ -37,6 +37,11 @@ def of_valgrind(report):
             if re.search(r"^ +at 0x", block, re.M) and not NO_FINDING.search(block)]
 
 
+def is_valgrinds(name):
+    """Whether a file that a process has open is valgrind's: its reports, and what it shows the process of /proc."""
+    return bool(VALGRIND) and (name.startswith(os.environ.get(FOLDER, "/nowhere/")) or "/valgrind_proc_" in name)
+
+
 def leave_them_in(path):
     """Processes that are started from now on leave valgrind's reports in that folder."""
     os.environ[FOLDER] = path

@@ -7,15 +7,15 @@ import signal
 
 import migdtest
 from migd_guestmem import PASSED
-from migd_process import wait_until
+from migd_process import SLOW, wait_until
 
 
 def begin(t, payload, **args):
-    """A slow migration of a guest that will do what it does in a second or so."""
+    """A slow migration of a guest that will do what it does in a while."""
     src, dst = t.pair(payload=payload, started=False, **args)
     # Something to send, so that it takes its time.
     t.fill(src, length=28 << 20)
-    t.make_slow(src, 2 << 20)
+    t.make_slow(src, (2 << 20) // SLOW)
     t.start(src, dst)
     t.wait_active(src)
     return src, dst
@@ -33,7 +33,7 @@ def test_reset_while_migrating(t):
 
 
 def test_power_off_while_migrating(t):
-    src, dst = begin(t, "poweroff", args={0: 2500})
+    src, dst = begin(t, "poweroff", args={0: 2500 * SLOW})
     t.check(src.wait_exit() == 0, "the guest powers off where it is")
     t.assert_failed(dst)
     t.assert_stopped(dst)
@@ -41,7 +41,7 @@ def test_power_off_while_migrating(t):
 
 def test_triple_fault_while_migrating(t):
     """The VMM resets the guest, as a PC would."""
-    src, dst = begin(t, "panic", args={0: 1500})
+    src, dst = begin(t, "panic", args={0: 1500 * SLOW})
     wait_until(lambda: "triple fault" in src.log_text(), "the guest crashes", alive=[src])
     t.speed_up(src)
     info = t.wait_end(src)
@@ -51,7 +51,7 @@ def test_triple_fault_while_migrating(t):
 
 def test_panic_while_migrating(t):
     """The guest says that it crashed: it stays where it is, for whoever wants to look at it."""
-    src, dst = begin(t, "panic", args={0: 1500, 1: 3})
+    src, dst = begin(t, "panic", args={0: 1500 * SLOW, 1: 3})
     info = t.wait_end(src)
     t.check(info["status"] == "failed" and "crashed" in info["error-desc"], f"the migration fails and says why: {info}")
     t.check(src.run_state() == "guest-panicked", f"the guest is {src.run_state()}")
@@ -64,7 +64,7 @@ def test_panic_while_migrating(t):
 
 def test_exit_while_migrating(t):
     """The guest ends its VMM with a status of its own."""
-    src, dst = begin(t, "panic", args={0: 2500, 1: 1, 2: 42})
+    src, dst = begin(t, "panic", args={0: 2500 * SLOW, 1: 1, 2: 42})
     t.check(src.wait_exit() == 42, "the VMM ends with the guest's status")
     t.assert_failed(dst)
     t.assert_stopped(dst)
