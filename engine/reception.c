@@ -24,6 +24,13 @@
 /* Of each at most: those who come without end are not to keep anybody from what else there is to do. */
 #define EVENTS_PER_CALL	 64
 #define ACCEPTS_PER_CALL 64
+#define READS_PER_CALL	 16
+
+/*
+ * Edge-triggered: a peer that sent one byte of four is not looked at again until it sends more. The first look is taken
+ * unasked.
+ */
+#define VISITOR_EVENTS (EPOLLIN | EPOLLOUT | EPOLLET)
 
 /* Origins that are told apart in a crowd. */
 #define CROWDS 256
@@ -82,15 +89,18 @@ static void say_goodbye(struct reception *r, struct visitor *v, struct merr *why
 }
 
 /* True: it has closed. */
-static bool read_out(const struct visitor *v)
+static bool read_out(struct reception *r, struct visitor *v)
 {
+	struct epoll_event again = { .events = VISITOR_EVENTS, .data.ptr = v };
 	uint8_t scratch[4096];
-	ssize_t n;
+	ssize_t n = 1;
 
-	do {
+	for (int i = 0; i < READS_PER_CALL && n > 0; i++)
 		n = recv(chan_fd(v->chan), scratch, sizeof(scratch), MSG_DONTWAIT);
-	} while (n > 0 && clock_now_ns() < v->deadline_ns);
-	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+	/* The edge is still to come for what was left. */
+	if (n > 0)
+		return epoll_ctl(r->epoll_fd, EPOLL_CTL_MOD, chan_fd(v->chan), &again) < 0;
+	return n == 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 static bool is_listening(int fd)
@@ -109,10 +119,6 @@ static bool is_socket(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
 }
 
-/*
- * Edge-triggered: a peer that sent one byte of four is not looked at again until it sends more. The first look is taken
- * unasked.
- */
 static int watch(struct reception *r, int fd, void *data, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = data };
@@ -217,7 +223,7 @@ static void advance(struct reception *r, struct visitor *v)
 	}
 	if (v->progress == PROGRESS_HEAD)
 		look(r, v);
-	else if (v->progress == PROGRESS_LEAVING && read_out(v))
+	else if (v->progress == PROGRESS_LEAVING && read_out(r, v))
 		dismiss(r, v);
 }
 
@@ -312,7 +318,7 @@ static void welcome(struct reception *r, int fd)
 	}
 	if (r->n > RECEPTION_MAX && !make_room(r, v))
 		return;
-	if (watch(r, chan_fd(v->chan), v, EPOLLIN | EPOLLOUT | EPOLLET) < 0)
+	if (watch(r, chan_fd(v->chan), v, VISITOR_EVENTS) < 0)
 		dismiss(r, v);
 	else
 		advance(r, v);

@@ -13,6 +13,7 @@ import threading
 import time
 
 import migd_reports
+import migd_shared
 import migd_tls
 import migdtest
 from migd_process import SLOW, wait_until
@@ -23,6 +24,7 @@ GROWTH_MAX = 48 << 20  # of a daemon's and a worker's memory
 QMP_MEMORY_MAX = 512 << 20  # docs/control-plane.md: all sessions' together
 FDS_MAX = 1536
 TOLD_A_SECOND = 32
+TALKERS = 24
 # Between two connections of a stranger's, in seconds. valgrind makes the destination slow, and not them: even the kernel's queue of
 # connections would always be full.
 PAUSE = 0.05 if migd_reports.VALGRIND else 0.0005
@@ -30,6 +32,7 @@ PLACES = 512  # of connections that a destination looks at
 
 STREAM = b"QEVM\0\0\0\3\7\0\0\0\4none"  # header and configuration; something would follow
 CLIENT_HELLO = bytes.fromhex("16030100c8010000c40303")  # the first bytes of a handshake that never goes on
+ELSEWHERE = migd_shared.preamble("other")  # of a guest that is not here
 GARBAGE = {"nothing": b"", "noise": os.urandom(4096), "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "half a handshake": CLIENT_HELLO,
            "a stream's header": b"QEVM\0\0\0\3", "a hello of noise": CLIENT_HELLO + os.urandom(500)}
 
@@ -75,6 +78,32 @@ class Flood:
             time.sleep(PAUSE)
         for peer in held:
             peer.close()
+
+
+class Talkers:
+    """Say a word, and then anything without end; whoever is sent away comes again."""
+
+    def __init__(self, port, word):
+        self.port, self.word, self.made, self._over = port, word, 0, threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(TALKERS)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self):
+        while not self._over.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as peer:
+                self.made += 1
+                peer.sendall(self.word)
+                while not self._over.is_set():
+                    peer.sendall(bytes(1 << 18))
 
 
 def resident(pid):
@@ -181,6 +210,17 @@ def test_strangers_elsewhere(t):
             t.check(is_closed(stranger), "the first of the strangers are sent away")
         slow.settimeout(0.2)
         t.check(not is_closed(slow), "who came before all of them waits on")
+
+
+def test_refused_and_never_silent(t):
+    """Strangers who are told that they are wrong, and go on sending as fast as they can."""
+    src, dst = t.pair(**OPTIONS)
+    found = t.listen(dst)
+    with Talkers(port_of(found), ELSEWHERE) as talkers:
+        wait_until(lambda: talkers.made > 2 * TALKERS, "each was refused and came again")
+        src.command("migrate", {"uri": found})
+        t.check(t.wait_end(src)["status"] == "completed", f"past all of them, not {src.migration()}")
+    t.assert_only_runs(dst, src)
 
 
 def test_silent(t):
