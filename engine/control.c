@@ -28,6 +28,9 @@
 /* Without descriptors: before a daemon that waits is looked for again. */
 #define DOOR_RESTS_NS (100 * NS_PER_MS)
 
+/* For tests: as if this thread did not get to run. */
+#define LATE_MS 20
+
 struct control {
 	struct migration *m;
 	struct conn *link;	/* NULL: no daemon */
@@ -67,6 +70,8 @@ static void send_report(struct control *c, struct report *r)
 
 	if (!c->link)
 		return;
+	if (fault_is_on("reports-late"))
+		(void)poll(NULL, 0, LATE_MS);
 	body = report_to_json(c->m, r);
 	res = link_send(c->link, r->type, body, &fd, fd >= 0 ? 1 : 0);
 	json_decref(body);
@@ -87,6 +92,7 @@ static void send_reports(struct control *c)
 		else
 			send_report(c, r);
 		free(r);
+		migration_note_told(c->m);
 	}
 }
 

@@ -18,6 +18,9 @@
 #include "engine/report.h"
 #include "transport/sock.h"
 
+/* A daemon that takes longer is not waited for: a guest is. */
+#define FLUSH_MS 1000
+
 bool migration_has_capability(const struct migration *m, enum migration_capability c)
 {
 	for (size_t i = 0; i < m->start.n_capabilities; i++)
@@ -136,6 +139,7 @@ static struct report *queue(struct migration *m, enum link_type type, uint64_t n
 	else
 		m->first = r;
 	m->last = r;
+	m->n_reports++;
 	wake_raise(m->report_fd);
 	return r;
 }
@@ -188,6 +192,28 @@ void report_peer_waits(struct migration *m)
 
 	m->peer_waits = true;
 	(void)queue(m, LINK_STATE, 0);
+}
+
+static unsigned int count_reports(struct migration *m)
+{
+	LOCK_SCOPE(&m->lock);
+
+	return m->n_reports;
+}
+
+void migration_flush_reports(struct migration *m)
+{
+	uint64_t deadline_ns = clock_now_ns() + FLUSH_MS * NS_PER_MS;
+	unsigned int n = count_reports(m);
+
+	while ((int)(atomic_load(&m->n_told) - n) < 0 && fd_wait(m->told_fd, POLLIN, -1, deadline_ns) > 0)
+		wake_drain(m->told_fd);
+}
+
+void migration_note_told(struct migration *m)
+{
+	atomic_fetch_add(&m->n_told, 1);
+	wake_raise(m->told_fd);
 }
 
 void report_pass(struct migration *m, const struct pass_begin *pass)

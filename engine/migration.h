@@ -61,6 +61,7 @@ struct migration {
 
 	int cancel_fd;		/* wake: the migration thread is to give up */
 	int report_fd;		/* wake: the control thread has something to send */
+	int told_fd;		/* wake: it has sent something */
 	int answer_fd;		/* wake: the control thread has an answer for the migration thread */
 	int pause_fd;		/* wake: migrate-pause came; drained by who gave the connection up */
 	int arrival_fd;		/* wake: there are arrivals */
@@ -87,6 +88,8 @@ struct migration {
 	/* Both threads, under `lock`. */
 	pthread_mutex_t lock;
 	struct report *first, *last;		/* to be sent */
+	unsigned int n_reports;			/* queued so far */
+	atomic_uint n_told;			/* of them */
 	enum migration_status status;
 	struct merr error;
 	bool has_handover;
@@ -135,6 +138,10 @@ void report_error(struct migration *m, enum migration_status status, const struc
 void report_handover(struct migration *m, enum handover_state state, bool in_doubt);
 /* The peer is a migd, and may wait for this side's word from now on, also if this worker dies. */
 void report_peer_waits(struct migration *m);
+/* Wait until all that was reported is on its way to the daemon, whatever becomes of this process; a second at most. */
+void migration_flush_reports(struct migration *m);
+/* Control thread: a report that was taken is on its way, or there is no daemon. */
+void migration_note_told(struct migration *m);
 /* FD's other end is the source: told from the next STATE on. Of a file there is none. */
 void migration_note_source(struct migration *m, int fd);
 void report_pass(struct migration *m, const struct pass_begin *pass);

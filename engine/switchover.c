@@ -58,8 +58,11 @@ int source_pause_guest(struct source *s, struct blackout *b)
 	struct attach_mig_pause_reply rep;
 	int r;
 
-	if (s->peer == PEER_MIGD)
+	/* Before anything can come of the switchover: if this worker dies in it, its successor has to know. */
+	if (s->peer == PEER_MIGD) {
 		report_peer_waits(s->m);
+		migration_flush_reports(s->m);
+	}
 	b->start_ns = b->mark_ns = clock_now_ns();
 	stats_set(s->m->stats, blackout_start_ns, b->start_ns);
 	r = guest_pause(&s->guest, PAUSE_DEADLINE_MS, &rep, &s->err);

@@ -56,10 +56,12 @@ static int migration_init(struct migration *m)
 				 .status = MIGRATION_STATUS_SETUP };
 	m->cancel_fd = wake_new();
 	m->report_fd = wake_new();
+	m->told_fd = wake_new();
 	m->answer_fd = wake_new();
 	m->arrival_fd = wake_new();
 	m->pause_fd = wake_new();
-	if (m->cancel_fd < 0 || m->report_fd < 0 || m->answer_fd < 0 || m->arrival_fd < 0 || m->pause_fd < 0)
+	if (m->cancel_fd < 0 || m->report_fd < 0 || m->told_fd < 0 || m->answer_fd < 0 || m->arrival_fd < 0 ||
+	    m->pause_fd < 0)
 		return -EMFILE;
 	if (rate_init(&m->rate) < 0 || rate_init(&m->background) < 0)
 		return -ENOMEM;

@@ -224,8 +224,8 @@ static void migration_begin(struct migration *m, unsigned int how)
 
 static void migration_end(struct migration *m)
 {
-	const int fds[] = { m->stats_fd,  m->cancel_fd,  m->report_fd,
-			    m->answer_fd, m->arrival_fd, m->pause_fd };
+	const int fds[] = { m->stats_fd,   m->cancel_fd, m->report_fd, m->answer_fd,
+			    m->arrival_fd, m->pause_fd,  m->told_fd };
 	struct report *r;
 
 	while ((r = report_take(m)))

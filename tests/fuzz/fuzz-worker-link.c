@@ -73,7 +73,7 @@ static void free_migration(struct migration *m)
 	const int fds[] = { m->guest_fd,      m->stream_fd,   m->direct_fd,   m->adopt_fd,
 			    m->decision_fd,   m->vmm_fd,      m->userfaultfd, m->stats_fd,
 			    m->connection_fd, m->recovery_fd, m->cancel_fd,   m->report_fd,
-			    m->answer_fd,     m->arrival_fd,  m->pause_fd };
+			    m->answer_fd,     m->arrival_fd,  m->pause_fd,    m->told_fd };
 	int fd;
 
 	while ((fd = migration_take_arrival(m)) >= 0)

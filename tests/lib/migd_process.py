@@ -311,6 +311,10 @@ class Vmm(Process):
     def run_state(self):
         return self.command("query-status")["status"]
 
+    def is_waiting(self):
+        """For its guest to come."""
+        return self.running() and self.run_state() == "inmigrate"
+
     def migration(self):
         return self.command("query-migrate")
 

@@ -45,6 +45,7 @@ DEATHS = {
     "test_source_when_all_is_sent": ("src", "stream.ended"),
     "test_source_when_the_target_is_loaded": ("src", "handover.loaded-received"),
     "test_source_just_before_release": ("src", "handover.releasing"),
+    "test_source_whose_reports_are_late": ("src", "reports-late,handover.releasing"),
     "test_target_when_the_last_pass_begins": ("dst", "stream.last-pass-received"),
     "test_target_that_loads_the_package": ("dst", "stream.state-received"),
     "test_target_that_loaded_the_devices": ("dst", "attach.state-loaded"),
