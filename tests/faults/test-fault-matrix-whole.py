@@ -7,6 +7,7 @@ The whole fault matrix: each fault at each point. The table is build/fault-matri
 
 MIGD_FAULT_MATRIX  a regular expression that chooses cells, POINT@WHO/FAULT (POINT@WHO.MIGRATION/FAULT if several get there)
 MIGD_FAULT_JOBS    how many rows are played at a time; by default as many as there are CPUs
+MIGD_FAULT_ALSO    faults that are on everywhere besides, like reports-late
 MIGD_FAULT_ROW     plays the cells of just this row, POINT@WHO, one after the other
 """
 

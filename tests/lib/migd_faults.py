@@ -110,7 +110,7 @@ class Run:
 
     def env(self, who):
         """The environment of one of WHO."""
-        asked = [self.scenario.env(self, who)]
+        asked = [self.scenario.env(self, who), os.environ.get("MIGD_FAULT_ALSO")]
         if self.scenario.before and self.scenario.before[1] == who:
             asked.append(f"{self.scenario.before[0]}=stop")
         asked = [a for a in asked if a]
