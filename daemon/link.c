@@ -408,6 +408,8 @@ int link_apply_state(struct migration *m, const struct worker_state *s, struct m
 	/* It was told to end by something else than migrate_cancel. */
 	if (m->status != MIGRATION_STATUS_CANCELLING && status == MIGRATION_STATUS_CANCELLED)
 		status = MIGRATION_STATUS_FAILED;
+	if (m->mode == WORKER_MODE_SETTLE && migration_is_postcopy(status))
+		migration_enter_postcopy(m);
 	if (migration_set_status(m, status) < 0)
 		return merr_set(err, -EBADMSG, "worker link: STATE: %s cannot follow %s",
 				migration_status_str(status), migration_status_str(m->status));

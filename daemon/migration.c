@@ -373,6 +373,17 @@ int migration_set_status(struct migration *m, enum migration_status status)
 	return 0;
 }
 
+void migration_enter_postcopy(struct migration *m)
+{
+	if (migration_in_postcopy(m))
+		return;
+	if (m->status == MIGRATION_STATUS_SETUP)
+		(void)migration_set_status(m, MIGRATION_STATUS_ACTIVE);
+	if (m->status == MIGRATION_STATUS_PRE_SWITCHOVER)
+		(void)migration_set_status(m, MIGRATION_STATUS_DEVICE);
+	(void)migration_set_status(m, MIGRATION_STATUS_POSTCOPY_DEVICE);
+}
+
 void migration_note_peer_waits(struct migration *m, bool waits)
 {
 	if (m->peer_waits == waits)

@@ -159,6 +159,8 @@ void migration_end(struct migration *m, enum migration_status status, const stru
 void migration_finish(struct migration *m, enum migration_status status, const struct merr *err);
 
 /* A successor of M's worker has a word to say to the peer, or no more; the next daemon is to know that. */
+/* It is in post-copy, which whoever was to say so did not live to say. */
+void migration_enter_postcopy(struct migration *m);
 void migration_note_peer_waits(struct migration *m, bool waits);
 
 /* The first error stays. */

@@ -183,12 +183,11 @@ static void start_successor(struct migration *m)
 	m->mode = WORKER_MODE_SETTLE;
 	m->on_started = on_successor_started;
 	/* It may have been lost before it said so. */
-	if (m->lazy && !migration_in_postcopy(m)) {
-		(void)migration_set_status(m, MIGRATION_STATUS_ACTIVE);
-		(void)migration_set_status(m, MIGRATION_STATUS_POSTCOPY_DEVICE);
-	}
-	/* The outcome is known here, only the peer has to hear it. But in post-copy pages are missing, or the successor tells. */
-	if (phase == HANDOVER_PHASE_RUNNING && !migration_in_postcopy(m))
+	if (m->lazy)
+		migration_enter_postcopy(m);
+	/* The outcome is known here, only the peer has to hear it. But where there may be post-copy, the successor tells. */
+	if (phase == HANDOVER_PHASE_RUNNING && !migration_in_postcopy(m) &&
+	    !m->guest->capabilities[MIGRATION_CAPABILITY_POSTCOPY_RAM])
 		(void)migration_set_status(m, MIGRATION_STATUS_COMPLETED);
 	if (m->direction == WORKER_DIRECTION_OUTGOING) {
 		migration_set_handover(m, m->handover_id, HANDOVER_PHASE_RELEASED, NULL, true);
