@@ -21,9 +21,12 @@
 #include "transport/greeting.h"
 #include "transport/origin.h"
 
-/* Of each at most: those who come without end are not to keep anybody from what else there is to do. */
-#define EVENTS_PER_CALL	 64
-#define ACCEPTS_PER_CALL 64
+/*
+ * Of each at most: those who come without end are not to keep anybody from what else there is to do. Each who comes makes two
+ * or three events: so many come at a time that those who left make room for them.
+ */
+#define EVENTS_PER_CALL	 128
+#define ACCEPTS_PER_CALL 16
 #define READS_PER_CALL	 16
 
 /*
