@@ -146,9 +146,9 @@ static bool is_hopeful(const struct source *s, uint64_t *refused_since_ns)
 }
 
 /* Over new connections. */
-static enum answer tell_anew(struct source *s, uint16_t command)
+static enum answer tell_anew(struct source *s, uint16_t command, uint64_t patience_ms)
 {
-	struct reconnect plan = reconnect_plan(command == WIRE_CMD_ABORT ? ABORT_PATIENCE_MS : SETTLED_PATIENCE_MS, -1);
+	struct reconnect plan = reconnect_plan(patience_ms, -1);
 	uint64_t refused_since_ns = clock_now_ns();
 	enum answer a = ANSWER_NONE;
 
@@ -163,23 +163,38 @@ static enum answer tell_anew(struct source *s, uint16_t command)
 	return a;
 }
 
-void source_tell(struct source *s, uint16_t command)
+/* False: it was not heard for PATIENCE_MS, or nobody is there. */
+static bool tell(struct source *s, uint16_t command, uint64_t patience_ms)
 {
 	enum answer a = ANSWER_NONE;
 
-	if (command == WIRE_CMD_ABORT)
-		FAULT_POINT("handover.abort-sending");
 	merr_clear(&s->err);
 	if (s->chan) {
 		chan_set_cancel(s->chan, -1);
 		a = ask(s, command);
 	}
-	if (a == ANSWER_NONE)
-		a = tell_anew(s, command);
-	if (a == ANSWER_NONE && command == WIRE_CMD_ABORT)
+	return a != ANSWER_NONE || tell_anew(s, command, patience_ms) != ANSWER_NONE;
+}
+
+void source_tell_abort(struct source *s)
+{
+	FAULT_POINT("handover.abort-sending");
+	if (!tell(s, WIRE_CMD_ABORT, ABORT_PATIENCE_MS))
 		log_warning("the destination could not be told that the guest stays here: %s; there, end it by "
 			    "migrate-resolve, outcome discard guest=\"%s\"", merr_msg(&s->err),
 			    s->m->start.guest);
+}
+
+void source_tell_last_word(struct source *s)
+{
+	if (!s->last_word || s->peer != PEER_MIGD || !migration_has_return_path(s->m))
+		return;
+	/* The library has its guest back, or none any more: it needs no worker for this. */
+	guest_link_done(&s->guest);
+	if (s->last_word == WIRE_CMD_ABORT)
+		source_tell_abort(s);
+	else
+		(void)tell(s, s->last_word, SETTLED_PATIENCE_MS);
 }
 
 void source_abort_only(struct source *s)
@@ -187,7 +202,7 @@ void source_abort_only(struct source *s)
 	/* The daemon says why, of which it knows more. */
 	(void)merr_set(&s->err, -EIO, "the migration's worker was lost");
 	report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
-	source_tell(s, WIRE_CMD_ABORT);
+	source_tell_abort(s);
 	report_done(s->m, true);
 }
 

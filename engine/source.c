@@ -394,18 +394,9 @@ static void take_back(struct source *s)
 		return;
 	/* A target that waits for COMMIT is told, as is one that waits for another connection. */
 	if (s->stream_ended)
-		source_tell(s, WIRE_CMD_ABORT);
+		source_tell_abort(s);
 	else if (s->resumes)
 		source_tell_given_up(s);
-}
-
-/* The library has its guest back, or none any more: it needs no worker for this. */
-static void tell_last_word(struct source *s)
-{
-	if (!s->last_word || s->peer != PEER_MIGD || !migration_has_return_path(s->m))
-		return;
-	guest_link_done(&s->guest);
-	source_tell(s, s->last_word);
 }
 
 static void finish(struct source *s, enum source_end end)
@@ -438,7 +429,7 @@ static void finish(struct source *s, enum source_end end)
 		report_error(s->m, MIGRATION_STATUS_FAILED, &s->err);
 		break;
 	}
-	tell_last_word(s);
+	source_tell_last_word(s);
 	report_done(s->m, end == SOURCE_REVOKED || end == SOURCE_RECLAIMED || end == SOURCE_COMPARED ||
 				  end == SOURCE_STAYS);
 }

@@ -139,11 +139,12 @@ enum source_end source_reclaim(struct source *s, const char *because);
 enum source_end source_retire(struct source *s);
 
 /*
- * WIRE_CMD_ABORT: the guest stays here, and the target may have loaded it; WIRE_CMD_SETTLED: what the target said of it has
- * arrived. Until the target has heard it, over new connections if need be, for as long as an hour, or five minutes. After all
- * has been reported: nobody here waits for this. engine/source-settle.c.
+ * The guest stays here, and the target may have loaded it (ABORT): tell it, over new connections if need be, for as long as an
+ * hour. After all has been reported: nobody here waits for this. engine/source-settle.c.
  */
-void source_tell(struct source *s, uint16_t command);
+void source_tell_abort(struct source *s);
+/* The same of `last_word`; that what the target said has arrived (SETTLED), for as long as five minutes. */
+void source_tell_last_word(struct source *s);
 /* ABORT, by a successor of the worker that was to say it. */
 void source_abort_only(struct source *s);
 

@@ -260,7 +260,7 @@ reclaim:	atomic {
 		:: else
 		fi;
 
-last_word:	/* source_tell(): until the target, which keeps its answer till then, is gone */
+last_word:	/* source_tell_last_word(): until the target, which keeps its answer till then, is gone */
 		do
 		:: !broken(mine) -> send(to_target, mine, WIRE_CMD_SETTLED); broken(mine)
 		:: broken(mine) && target_settled -> goto over
@@ -281,7 +281,7 @@ abort:		atomic {
 		:: !source_peer_waits -> goto over
 		:: else
 		fi;
-end_tell:	/* source_tell(): the target must not wait for ever */
+end_tell:	/* source_tell_abort(): the target must not wait for ever */
 		do
 		:: !broken(mine) -> break
 		:: connect(mine) -> break
