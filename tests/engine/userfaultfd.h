@@ -16,5 +16,7 @@ void userfaultfd_register(int fd, uint64_t address, uint64_t len, uint64_t mode)
 
 /* For memory of a memfd, whose pages are not there, or not shown yet. */
 int userfaultfd_for_missing(const void *memory, uint64_t len);
+/* The same for whoever waits for pages in system calls only, as valgrind has it; -1: none is to be had here. */
+int userfaultfd_for_missing_if_any(const void *memory, uint64_t len);
 
 #endif

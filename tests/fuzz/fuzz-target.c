@@ -8,17 +8,16 @@
  * else 1 MiB, or one huge page.
  */
 /* LIBS: migd_engine */
+/* SOURCES: ../engine/userfaultfd.c */
 #include <assert.h>
-#include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "attach/codec.h"
 #include "engine/report.h"
 #include "engine/target.c" /* its steps */
 #include "engine/worker.c" /* migration_init() */
 #include "messages.h"
+#include "tests/engine/userfaultfd.h"
 
 /* What a socketpair takes without a reader. */
 #define INPUT_MAX 65536
@@ -63,21 +62,6 @@ static void *vcpu(void *opaque)
 	return NULL;
 }
 
-/* Of /dev/userfaultfd, or by the system call, whichever there is. */
-static int userfaultfd_open(void)
-{
-	struct uffdio_api api = { .api = UFFD_API,
-				  .features = UFFD_FEATURE_MISSING_SHMEM |
-					      UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_THREAD_ID };
-	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC), fd;
-
-	fd = device >= 0 ? ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK)
-			 : (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	(void)close_fd(device);
-	assert(fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0);
-	return fd;
-}
-
 static void refuse(struct conn *c, const struct conn_msg *m)
 {
 	struct merr err = MERR_INIT;
@@ -88,21 +72,17 @@ static void refuse(struct conn *c, const struct conn_msg *m)
 
 static void answer_uffd_open(struct vmm *v, const struct conn_msg *m)
 {
-	struct uffdio_register reg = { .range = { (uintptr_t)v->memory, v->len },
-				       .mode = UFFDIO_REGISTER_MODE_MISSING |
-					       UFFDIO_REGISTER_MODE_MINOR };
 	struct attach_uffd_open_reply reply = { .existing = v->uffd >= 0 };
 	uint8_t bytes[32];
 	struct wcur w = wcur_of(bytes, sizeof(bytes));
 
-	if (!v->can_wait) {
-		refuse(v->conn, m);
-		return;
+	if (v->can_wait && v->uffd < 0) {
+		v->uffd = userfaultfd_for_missing_if_any(v->memory, v->len);
+		assert(v->uffd < 0 || pthread_create(&v->vcpu, NULL, vcpu, v) == 0);
 	}
 	if (v->uffd < 0) {
-		v->uffd = userfaultfd_open();
-		assert(ioctl(v->uffd, UFFDIO_REGISTER, &reg) == 0 &&
-		       pthread_create(&v->vcpu, NULL, vcpu, v) == 0);
+		refuse(v->conn, m);
+		return;
 	}
 	(void)attach_uffd_open_reply_encode(&w, &reply);
 	(void)conn_reply(v->conn, m, bytes, w.len, &v->uffd, 1);
