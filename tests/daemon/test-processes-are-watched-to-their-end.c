@@ -84,32 +84,31 @@ static void its_end_is_told_once(void **state)
 	assert_int_equal(t.exits, 1);
 }
 
-static void dismissed_while_its_link_is_there(void **state)
+/* What NAME starts, when its link has ENDED or before. */
+static void dismiss(const char *name, bool ended)
 {
 	struct watched t;
 	pid_t pid;
 
-	(void)state;
-	start(&t, JUST_ENDS);
+	start(&t, name);
 	pid = worker_pid(t.w);
+	while (ended && worker_conn(t.w))
+		assert_int_equal(event_base_loop(t.base, EVLOOP_ONCE), 0);
 	t.w = worker_dismiss(t.w);
 	see_its_end(&t, pid);
 	assert_int_equal(t.exits, 0);
 }
 
+static void dismissed_while_its_link_is_there(void **state)
+{
+	(void)state;
+	dismiss(JUST_ENDS, false);
+}
+
 static void dismissed_when_its_link_has_ended(void **state)
 {
-	struct watched t;
-	pid_t pid;
-
 	(void)state;
-	start(&t, CLOSES_ITS_LINK);
-	pid = worker_pid(t.w);
-	while (worker_conn(t.w))
-		assert_int_equal(event_base_loop(t.base, EVLOOP_ONCE), 0);
-	t.w = worker_dismiss(t.w);
-	see_its_end(&t, pid);
-	assert_int_equal(t.exits, 0);
+	dismiss(CLOSES_ITS_LINK, true);
 }
 
 int main(int argc, char *argv[])

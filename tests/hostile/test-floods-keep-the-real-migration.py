@@ -37,13 +37,12 @@ GARBAGE = {"nothing": b"", "noise": os.urandom(4096), "http": b"GET / HTTP/1.1\r
            "a stream's header": b"QEVM\0\0\0\3", "a hello of noise": CLIENT_HELLO + os.urandom(500)}
 
 
-class Flood:
-    """Connects to a TCP port and says something, again and again, holding AT_ONCE connections open."""
+class Strangers:
+    """So many threads that run _run() until _over is set, and count their connections."""
 
-    def __init__(self, port, words, address=None):
-        self.port, self.words, self.address = port, list(words), address
-        self.made, self._over = 0, threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(2)]
+    def __init__(self, port, n_threads):
+        self.port, self.made, self._over = port, 0, threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(n_threads)]
 
     def __enter__(self):
         for thread in self._threads:
@@ -54,6 +53,14 @@ class Flood:
         self._over.set()
         for thread in self._threads:
             thread.join()
+
+
+class Flood(Strangers):
+    """Connects to a TCP port and says something, again and again, holding AT_ONCE connections open."""
+
+    def __init__(self, port, words, address=None):
+        super().__init__(port, 2)
+        self.words, self.address = list(words), address
 
     def _connect(self):
         if self.address:
@@ -80,22 +87,12 @@ class Flood:
             peer.close()
 
 
-class Talkers:
+class Talkers(Strangers):
     """Say a word, and then anything without end; whoever is sent away comes again."""
 
     def __init__(self, port, word):
-        self.port, self.word, self.made, self._over = port, word, 0, threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(TALKERS)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(port, TALKERS)
+        self.word = word
 
     def _run(self):
         while not self._over.is_set():
