@@ -283,12 +283,13 @@ static void test_stop_while_waiting(void **state)
 /* Whoever made the VMM can end it, missing pages or not. */
 static void test_end_while_waiting(void **state)
 {
-	struct arrival *a = calloc(1, sizeof(*a));
+	/* Shared: this removes the directories that the child made. */
+	struct arrival *a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t child = fork();
 	int status;
 
 	(void)state;
-	assert_true(a && child >= 0);
+	assert_true(a != MAP_FAILED && child >= 0);
 	if (child == 0) {
 		arrive(a, false, -1);
 		expect_waiting(a);
@@ -297,8 +298,9 @@ static void test_end_while_waiting(void **state)
 		(void)pause();
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
+	tmp_dir_remove(a->dst.dir);
+	(void)munmap(a, sizeof(*a));
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
-	free(a);
 }
 
 static void test_what_a_successor_finds(void **state)
@@ -404,6 +406,7 @@ static void test_unprivileged(void **state)
 	(void)state;
 	assert_true(device >= 0);
 	fixture_begin(&f, &o);
+	assert_int_equal(chown(f.dir, NOBODY, NOBODY), 0); /* who removes it */
 	assert_int_equal(setresuid(NOBODY, NOBODY, NOBODY), 0);
 	peer_must_open(&f.peer, PEER_TARGET);
 	MUST(&f, peer_handover(&f.peer, ATTACH_HANDOVER_BEGIN, id_a, NULL));

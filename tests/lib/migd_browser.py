@@ -54,7 +54,7 @@ class Browser:
         argv = [program(), *OPTIONS, f"--user-data-dir={folder}", f"--window-size={width},{height}"]
         self.process = subprocess.Popen(["bash", "-c", f'exec "$@" 3<&{theirs[0]} 4>&{theirs[1]}', "bash", *argv], pass_fds=theirs,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        start_new_session=True)
+                                        env={**os.environ, "TMPDIR": folder}, start_new_session=True)
         self.cleanup.callback(self._end)
         for fd in (to_it, from_it, *theirs):
             os.close(fd)
