@@ -3,7 +3,6 @@
 #include "engine/page-server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 
@@ -13,6 +12,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/short-slice.h"
+#include "engine/page-release.h"
 #include "engine/page-requests.h"
 #include "engine/page-sender.h"
 #include "engine/postcopy-recover.h"
@@ -45,7 +45,6 @@ struct page_server {
 	struct page_sender *urgent;
 	const struct handler *ram;
 	bool in_section;		/* on the main stream, where pages may be written */
-	bool release;			/* free what was sent */
 	size_t block;			/* where the background goes on */
 	uint64_t page;
 	uint64_t unpaid_bytes;		/* of the background, not yet counted against its bandwidth */
@@ -53,6 +52,7 @@ struct page_server {
 	uint64_t busy_until_ns;		/* somebody asked a short while ago */
 	struct walk walks[WALKS];
 	struct page_requests requests;
+	struct page_release *release;	/* NULL: what was sent stays */
 };
 
 static int introduce_urgent(struct page_server *p)
@@ -86,7 +86,7 @@ static int open_urgent(struct page_server *p, bool runs)
 
 struct page_server *page_server_new(struct source *s)
 {
-	bool runs = s->features & HELLO_FEATURE_RUNS;
+	bool runs = s->features & HELLO_FEATURE_RUNS, release = migration_has_capability(s->m, MIGRATION_CAPABILITY_RELEASE_RAM);
 	struct page_server *p = calloc(1, sizeof(*p));
 
 	if (p) {
@@ -94,8 +94,9 @@ struct page_server *page_server_new(struct source *s)
 		p->requests.ram = &s->ram;
 		p->requests.holes = s->peer == PEER_QEMU;
 		p->main = page_sender_new(s->out, s->m->stats, runs);
+		p->release = release ? calloc(1, sizeof(*p->release)) : NULL;
 	}
-	if (!p || !p->main) {
+	if (!p || !p->main || (release && !p->release)) {
 		(void)merr_set_errno(&s->err, -ENOMEM, "post-copy");
 		return page_server_free(p);
 	}
@@ -111,6 +112,7 @@ struct page_server *page_server_free(struct page_server *p)
 	p->urgent_out = out_free(p->urgent_out);
 	if (p->urgent_chan)
 		p->urgent_chan = chan_free(p->urgent_chan);
+	free(p->release);
 	free(p);
 	return NULL;
 }
@@ -123,10 +125,15 @@ static void hold(const struct page_server *p, struct chan *chan)
 
 void page_server_released(struct page_server *p)
 {
-	p->release = migration_has_capability(p->s->m, MIGRATION_CAPABILITY_RELEASE_RAM);
 	hold(p, p->s->chan);
 	if (p->urgent_chan)
 		hold(p, p->urgent_chan);
+}
+
+void page_server_answered(struct page_server *p, uint32_t number)
+{
+	if (p->release)
+		page_release_answered(p->release, number);
 }
 
 bool page_server_has_room(const struct page_server *p)
@@ -160,13 +167,6 @@ static int end_section(struct page_server *p)
 	return out_flush(p->s->out);
 }
 
-/* They are not needed here any more; if the kernel cannot free them, nothing is lost but room. */
-static void free_pages(const struct ram_file *b, uint64_t page, uint64_t n)
-{
-	(void)fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			(off_t)(b->fd_offset + page * WIRE_PAGE_SIZE), (off_t)(n * WIRE_PAGE_SIZE));
-}
-
 /* Off the list first: while they are on their way, nobody asks for them a second time. */
 static int send_run(struct page_server *p, struct page_sender *to, struct ram_file *b, uint64_t page, uint64_t n)
 {
@@ -174,8 +174,8 @@ static int send_run(struct page_server *p, struct page_sender *to, struct ram_fi
 
 	bitmap_clear_range(b->todo, page, n);
 	r = page_sender_add(to, b, page, n, &p->s->err);
-	if (r == 0 && p->release)
-		free_pages(b, page, n);
+	if (r == 0 && p->release && to == p->main)
+		page_release_sent(p->release, b, page, n);
 	return r;
 }
 
@@ -358,6 +358,18 @@ static int send_background(struct page_server *p)
 	return r < 0 ? r : p->unpaid_bytes > 0;
 }
 
+/* Between two sections. */
+static int ask_what_arrived(struct page_server *p)
+{
+	int r = end_section(p);
+
+	if (r < 0)
+		return r;
+	page_release_asked(p->release, source_ask(p->s));
+	begin_section(p);
+	return out_flush(p->s->out);
+}
+
 /* 1: go on; 0: nothing is missing any more. */
 static int turn(struct page_server *p)
 {
@@ -368,6 +380,8 @@ static int turn(struct page_server *p)
 		r = source_take_input(p->s);
 	if (r == 0)
 		r = page_server_answer(p);
+	if (r == 0 && p->release && page_release_due(p->release))
+		r = ask_what_arrived(p);
 	return r < 0 ? r : send_background(p);
 }
 

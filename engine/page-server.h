@@ -28,8 +28,11 @@ struct page_server;
 struct page_server *page_server_new(struct source *s);
 struct page_server *page_server_free(struct page_server *p);
 
-/* The guest is released: nothing is cancelled any more, but paused by M's pause_fd, and with capability release-ram what was sent is freed. */
+/* The guest is released: nothing is cancelled any more, but paused by M's pause_fd. */
 void page_server_released(struct page_server *p);
+
+/* Question NUMBER (source_ask()) was answered. */
+void page_server_answered(struct page_server *p, uint32_t number);
 
 /* Whether there is room for more requests. */
 bool page_server_has_room(const struct page_server *p);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Post-copy's source without a connection. */
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 
@@ -163,53 +162,13 @@ static int take_bitmap(struct source *s, struct ram_file *b)
 	return recv_bitmap_read(s->in, b);
 }
 
-/*
- * Pages of `todo` that were not in UNSENT, and were freed since. A hole may also be memory that was never touched: who did not
- * free it himself cannot tell, nor can anybody in hugetlbfs, where no page says that it is a hole.
- */
-static uint64_t count_freed(const struct ram_file *b, const uint64_t *unsent)
-{
-	uint64_t n = 0, end = 0, page = bitmap_next_set(b->todo, b->n_pages, 0);
-	bool data = false;
-
-	for (; page < b->n_pages; page = bitmap_next_set(b->todo, b->n_pages, page + 1)) {
-		if (page >= end)
-			data = ram_is_data(b, page, &end) && !ram_is_huge(b);
-		n += !data && !bitmap_test(unsent, page);
-	}
-	return n;
-}
-
-/* Where what was sent was freed: zeros must not go in its place. Whatever fails, `todo` is as it was, for the next attempt. */
-static int take_bitmap_of_freed(struct source *s, struct ram_file *b)
-{
-	size_t size = bitmap_words(b->n_pages) * sizeof(uint64_t);
-	uint64_t *unsent = ram_bits_new(b->n_pages), lost;
-	int r;
-
-	if (!unsent)
-		return merr_set_errno(&s->err, -ENOMEM, "bitmaps");
-	memcpy(unsent, b->todo, size);
-	r = take_bitmap(s, b);
-	lost = r == 0 ? count_freed(b, unsent) : 0;
-	if (lost > 0)
-		r = merr_set(&s->err, -ENOTRECOVERABLE, "post-copy cannot go on: capability release-ram freed what was sent, and %" PRIu64
-			     " pages of RAM block '%s' did not arrive; the guest is lost: end it over there, and give it up here by "
-			     "migrate-resolve, outcome discard, fenced", lost, b->name);
-	if (r < 0)
-		memcpy(b->todo, unsent, size);
-	(void)ram_bits_free(unsent, b->n_pages);
-	return r;
-}
-
 /* One after the other: a target writes a bitmap before it reads on. */
 static int take_bitmaps(struct source *s)
 {
-	bool freed = migration_has_capability(s->m, MIGRATION_CAPABILITY_RELEASE_RAM);
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < s->ram.n_blocks; i++)
-		r = freed ? take_bitmap_of_freed(s, &s->ram.blocks[i]) : take_bitmap(s, &s->ram.blocks[i]);
+		r = take_bitmap(s, &s->ram.blocks[i]);
 	return r;
 }
 
@@ -269,11 +228,8 @@ static enum result attempt(struct recovery *r)
 	if (res != RESULT_INCOMPLETE)
 		return res;
 	r->runs = true;
-	if (resume(s) < 0) {
-		/* Only an operator can end that. */
-		r->by_hand |= s->err.code == -ENOTRECOVERABLE;
+	if (resume(s) < 0)
 		return RESULT_LOST;
-	}
 	log_info("post-copy goes on, %llu pages are missing guest=\"%s\"", (unsigned long long)ram_todo_pages(&s->ram),
 		 s->m->start.guest);
 	stats_add(s->m->stats, recoveries, 1);

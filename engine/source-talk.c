@@ -43,7 +43,7 @@ void source_command(struct source *s, uint16_t command)
 	(void)out_flush(s->out);
 }
 
-static uint32_t ask(struct source *s)
+uint32_t source_ask(struct source *s)
 {
 	s->asked++;
 	command_begin(s->out, WIRE_CMD_PING, 4);
@@ -62,6 +62,8 @@ static int take_pong(struct source *s, const struct rp_msg *m)
 	if (number - s->answered - 1 < s->asked - s->answered) {
 		s->answered = number;
 		unacked_answered(&s->unacked, number, number == s->drained);
+		if (s->server)
+			page_server_answered(s->server, number);
 	}
 	return 0;
 }
@@ -147,7 +149,7 @@ int source_drain(struct source *s, uint64_t timeout_ms)
 
 	if (s->peer == PEER_NONE)
 		return out_flush(s->out);
-	s->drained = ask(s);
+	s->drained = source_ask(s);
 	r = out_flush(s->out);
 	while (r == 0 && s->answered != s->drained) {
 		r = source_await(s, WIRE_RP_PONG, timeout_ms, &pong);
@@ -164,6 +166,6 @@ int source_keep_alive(struct source *s)
 	if (s->peer == PEER_NONE || now - s->last_alive_ns < KEEP_ALIVE_NS)
 		return 0;
 	s->last_alive_ns = now;
-	(void)ask(s);
+	(void)source_ask(s);
 	return out_flush(s->out);
 }

@@ -81,6 +81,9 @@ int source_open_stream(struct source *s);
 /* How to speak to the peer, once it is known what it is. */
 const struct dialect *source_dialect(const struct source *s);
 
+/* Ask, by PING, whether all that was sent so far has arrived; the question's number. source_take_message() takes the answer. Not flushed. */
+uint32_t source_ask(struct source *s);
+
 /*
  * Wait until the destination has taken, and loaded, everything sent so far; TIMEOUT_MS 0: for ever. Megabytes fit into the
  * sockets' buffers: a guest stopped before they are drained waits for them, and a pass that seems to end when its last byte

@@ -95,6 +95,16 @@ def requested(t, version, tls=False, **capabilities):
     completed(t, src, dst, before)
 
 
+def freed(t, version):
+    """Capability release-ram: QEMU says what it has, and that is freed."""
+    src, dst = sides(t, version, release_ram=True)
+    before, allocated = migd_pattern.digest(src.memory_file), src.allocated()
+    switch(t, src, dst, max_postcopy_bandwidth=2 << 20)
+    wait_until(lambda: src.allocated() < allocated - (2 << 20), "something is freed", alive=[src, dst])
+    src.set(max_postcopy_bandwidth=0)
+    completed(t, src, dst, before)
+
+
 def test_7_2(t):
     at_once(t, "7.2")
 
@@ -103,12 +113,20 @@ def test_7_2_requests(t):
     requested(t, "7.2")
 
 
+def test_7_2_release_ram(t):
+    freed(t, "7.2")
+
+
 def test_10_0_over_unix(t):
     at_once(t, "10.0", uri=f"unix:{t.dir}/there")
 
 
 def test_10_0_requests(t):
     requested(t, "10.0")
+
+
+def test_10_0_release_ram(t):
+    freed(t, "10.0")
 
 
 def test_10_0_requests_on_a_channel_of_their_own(t):

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Getting two guests' daemons into post-copy, holding them there, and seeing it through."""
 
+import os
+import signal
+
 from migd_process import SLOW, wait_until
 
 MEMORY = {"memory": "64M", "working_set": "8M"}
@@ -58,6 +61,23 @@ def finish(t, src, dst):
     t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
     t.assert_only_runs(dst, src)
     t.check(dst.mem.map[32 << 20:40 << 20] == b"x" * (8 << 20), "what was filled in arrived")
+
+
+def succeed_when_freed(t, runs=True, **options):
+    """Capability release-ram: the source's worker is killed when something was freed; its successor goes on to the end."""
+    src, dst, _, uri = prepare(t, "release-ram", via_proxy=False, **options)
+    before = src.allocated()
+    if not runs:
+        src.command("stop")
+    enter_postcopy_as_is(t, src, dst, uri, 8 << 20)
+    wait_until(lambda: src.allocated() < before - (2 << 20), "something is freed", alive=[src.daemon])
+    worker, = src.daemon.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: "a successor of the lost worker" in src.daemon.log_text(), "a successor", alive=[src.daemon])
+    wait_status(t, src, "postcopy-active")
+    if not runs:
+        dst.command("cont")
+    finish(t, src, dst)
 
 
 def states(vmm):

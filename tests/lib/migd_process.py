@@ -340,7 +340,7 @@ class Vmm(Process):
 
     def allocated(self):
         """Bytes of the guest's memory file that exist."""
-        return os.stat(self.memory_file).st_blocks * 512
+        return os.stat(self._memfd() if self.memfd else self.memory_file).st_blocks * 512
 
     def serial_text(self):
         try:

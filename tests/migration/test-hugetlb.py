@@ -6,6 +6,7 @@
 
 import migd_multifd
 import migdtest
+from migd_postcopy import succeed_when_freed
 from migd_process import wait_until
 from migd_snapshot import passes
 
@@ -95,7 +96,13 @@ def test_background_snapshot(t):
     t.assert_memory_verified(dst, rounds=2 * dst.mem.detail(1))
 
 
-def test_postcopy(t):
+def test_postcopy_release_ram(t):
+    """Freed as a whole, too; no page says that it is a hole."""
+    need_huge_pages(t, 80)
+    succeed_when_freed(t, hugetlb=True)
+
+
+def test_postcopy_preempt(t):
     """Huge pages travel, and are waited for, as a whole; on either of two connections."""
     need_huge_pages(t, 80)
     src, dst = t.pair(memory="64M", working_set="8M", hugetlb=True)
