@@ -29,7 +29,7 @@
 #define WORKER_BACKLOG    4
 
 /* 20 ms apart. */
-#define LOCK_TRIES 25
+#define LOCK_TRIES 150
 
 static int open_dir(int parent, const char *name, int *ret, struct merr *err)
 {
@@ -46,8 +46,8 @@ static int open_dir(int parent, const char *name, int *ret, struct merr *err)
 }
 
 /*
- * A daemon that was killed while it started a worker: that one has the lock, and all the sockets, until its exec. Whoever has it
- * for longer is another daemon.
+ * A daemon that was killed while it started a worker: that one has the lock, and all the sockets, until its exec, which may take
+ * a while on a host without a free CPU. Whoever has it for longer is another daemon.
  */
 static int wait_lock(int fd)
 {
