@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from lib import base, memory, migd, pair, proc, qmp
+from lib import base, memory, pair, proc, qmp
 
 GUESTS = 500
 MIGRATIONS = 50

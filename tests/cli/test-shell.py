@@ -4,8 +4,6 @@
 """migctl shell, typed at on a real terminal, and fed from a pipe."""
 
 import os
-import re
-import time
 
 import migd_ctl
 import migd_fakeqmp

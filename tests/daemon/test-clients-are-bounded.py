@@ -10,11 +10,11 @@ import socket
 import time
 
 import attach_peer
-import migd_qmp
 import migd_reports
 import migdtest
 import qmp_clients
 from migd_process import SLOW, wait_until
+from migd_qmp import QmpClosed
 
 
 def status(client):
@@ -62,7 +62,7 @@ def connects(daemon):
     try:
         daemon.connect().close()
         return True
-    except (KeyError, migdtest.QmpClosed, OSError, AssertionError):
+    except (KeyError, QmpClosed, OSError, AssertionError):
         return False
 
 

@@ -84,7 +84,7 @@ def test_quit_ends_the_guest(t):
     try:
         while True:
             client.receive()
-    except migdtest.QmpClosed:
+    except migd_qmp.QmpClosed:
         pass
     wait_until(lambda: os.listdir(daemon.sockets) == ["two.qmp"], "the socket vanishes")
     t.check(daemon.running() and daemon.guest("two")["attached"], "the host goes on")

@@ -49,7 +49,7 @@ def test_migration(t):
     try:
         while True:
             target.receive()
-    except migdtest.QmpClosed:
+    except migd_qmp.QmpClosed:
         pass
     # Its migration's outcome can still be asked for.
     t.check(status_of(monitor(t, b, "vm")) == "completed", "the record")

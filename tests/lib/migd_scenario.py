@@ -22,7 +22,7 @@ import time
 import migd_process
 import migd_qmp
 import migdtest
-from migd_process import SLOW, wait_until
+from migd_process import wait_until
 
 # Where the guest counts, and how much of it: vmm/payloads/touch.c.
 REGION_START = 16 << 20

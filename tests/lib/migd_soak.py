@@ -20,7 +20,7 @@ import migd_reports
 import migd_shared
 import migd_soak_plan
 import migdtest
-from migd_process import SLOW, is_running, wait_until
+from migd_process import is_running, wait_until
 
 MIB = 1 << 20
 MEMORY = {"memory": "48M", "payload": "soak", "working_set": "1M", "args": {"0": 16}}

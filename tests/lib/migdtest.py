@@ -31,7 +31,7 @@ import migd_process
 import migd_proxy
 import migd_reports
 from migd_process import SLOW, wait_until  # noqa: F401 (for the tests)
-from migd_qmp import QmpClosed, QmpError  # noqa: F401
+from migd_qmp import QmpError
 
 ENDED = ("completed", "failed", "cancelled")
 LOG_TAIL_LINES = 60

@@ -84,7 +84,7 @@ def test_while_it_moves(t):
 
 
 def test_failures_and_deaths(t):
-    (a, at_a), (b, at_b) = host(t, "a"), host(t, "b")
+    (a, at_a), (b, _) = host(t, "a"), host(t, "b")
     src = t.vmm(a)
     dst = t.incoming(b, {})
     t.assert_runs(src)
