@@ -126,7 +126,7 @@ def settle(run):
         raise AssertionError(f"{e}: {({s: status_of(run, s) for s in run.vmms})}") from None
     if status_of(run, "target")[0] == "setup":
         run.vmms["target"].command("migrate_cancel")
-        wait_until(lambda: status_of(run, "target")[0] in ENDED, "the target waits no more")
+    wait_until(lambda: status_of(run, "target")[0] in ENDED, "the target waits no more", SETTLE_SECONDS)
     return word
 
 
