@@ -138,8 +138,7 @@ def make(seed, number):
     way = WAYS[name]
     capabilities, parameters = _capabilities(dice, way)
     disturbance = _pick(dice, {**DISTURBANCES[way.kind], **(CUTS if way.proxied else {})})
-    # With it a connection that breaks is the end of the guest: docs/postcopy.md.
-    if disturbance == "nothing" and "postcopy-ram" in capabilities and dice.random() < 0.3:
+    if "postcopy-ram" in capabilities and dice.random() < 0.3:
         capabilities.append("release-ram")
     slow = disturbance != "nothing" and dice.random() < 0.6
     plan = Plan(number, name, disturbance, capabilities, {**DEFAULTS, **parameters}, slow,

@@ -8,6 +8,7 @@
  * - valgrind loses argv[0], by which a daemon's children know what they are, and the daemon tells
  *   them next to nothing of its environment: fexecve() says the name twice, and who preloads; the
  *   constructor puts it back.
+ * - It looks for leaks before a process may kill itself.
  * - Some descriptors are valgrind's: their number is no limit that can be lowered for good.
  */
 #include <errno.h>
@@ -98,6 +99,16 @@ INTERPOSES int pidfd_open(pid_t pid, unsigned int flags)
 INTERPOSES int pidfd_send_signal(int fd, int sig, siginfo_t *info, unsigned int flags)
 {
 	return (int)syscall(SYS_pidfd_send_signal, fd, sig, info, flags);
+}
+
+/* Who kills itself, at a fault point, has nothing to tell of its memory; valgrind would look for leaks first. */
+INTERPOSES int raise(int sig)
+{
+	const long a[7] = { SYS_kill, getpid(), sig };
+
+	if (RUNNING_ON_VALGRIND && sig == SIGKILL)
+		return (int)VALGRIND_NON_SIMD_CALL1(make, a);
+	return (int)syscall(SYS_tgkill, getpid(), gettid(), sig);
 }
 
 /* Between fork() and this nothing but system calls is allowed: no allocation. */
