@@ -14,9 +14,7 @@ void page_release_sent(struct page_release *p, const struct ram_file *b, uint64_
 	if (p->n > p->n_asked && p->runs[last].block == b && p->runs[last].page + p->runs[last].n == page) {
 		p->runs[last].n += n;
 	} else if (p->n < PAGE_RELEASE_RUNS) {
-		p->runs[p->n].block = b;
-		p->runs[p->n].page = page;
-		p->runs[p->n++].n = n;
+		p->runs[p->n++] = (struct page_run){ b, page, n };
 	}
 }
 
@@ -32,6 +30,11 @@ void page_release_asked(struct page_release *p, uint32_t number)
 	p->bytes = 0;
 }
 
+void page_release_answered(struct page_release *p, uint32_t number)
+{
+	p->arrived |= p->n_asked && number == p->number;
+}
+
 /* If the kernel cannot, nothing is lost but room. */
 static void free_pages(const struct ram_file *b, uint64_t page, uint64_t n)
 {
@@ -39,13 +42,37 @@ static void free_pages(const struct ram_file *b, uint64_t page, uint64_t n)
 			(off_t)(b->fd_offset + page * WIRE_PAGE_SIZE), (off_t)(n * WIRE_PAGE_SIZE));
 }
 
-void page_release_answered(struct page_release *p, uint32_t number)
+/* Off the front of the run; how many pages. */
+static uint64_t free_some(struct page_run *run, uint64_t most)
 {
-	if (!p->n_asked || number != p->number)
-		return;
-	for (size_t i = 0; i < p->n_asked; i++)
-		free_pages(p->runs[i].block, p->runs[i].page, p->runs[i].n);
+	uint64_t n = ram_is_huge(run->block) ? run->n : min_u64(run->n, most);
+
+	free_pages(run->block, run->page, n);
+	run->page += n;
+	run->n -= n;
+	return n;
+}
+
+static void forget_freed(struct page_release *p)
+{
 	p->n -= p->n_asked;
 	memmove(p->runs, p->runs + p->n_asked, p->n * sizeof(p->runs[0]));
-	p->n_asked = 0;
+	p->n_asked = p->n_freed = 0;
+	p->arrived = false;
+}
+
+void page_release_piece(struct page_release *p)
+{
+	uint64_t done = 0;
+
+	if (!p->arrived)
+		return;
+	while (done < PAGE_RELEASE_PIECE_PAGES && p->n_freed < p->n_asked) {
+		struct page_run *run = &p->runs[p->n_freed];
+
+		done += free_some(run, PAGE_RELEASE_PIECE_PAGES - done);
+		p->n_freed += run->n == 0;
+	}
+	if (p->n_freed == p->n_asked)
+		forget_freed(p);
 }

@@ -358,11 +358,15 @@ static int send_background(struct page_server *p)
 	return r < 0 ? r : p->unpaid_bytes > 0;
 }
 
-/* Between two sections. */
-static int ask_what_arrived(struct page_server *p)
+/* What the target has is freed; asking is between two sections. */
+static int release_pages(struct page_server *p)
 {
-	int r = end_section(p);
+	int r;
 
+	page_release_piece(p->release);
+	if (!page_release_due(p->release))
+		return 0;
+	r = end_section(p);
 	if (r < 0)
 		return r;
 	page_release_asked(p->release, source_ask(p->s));
@@ -380,8 +384,8 @@ static int turn(struct page_server *p)
 		r = source_take_input(p->s);
 	if (r == 0)
 		r = page_server_answer(p);
-	if (r == 0 && p->release && page_release_due(p->release))
-		r = ask_what_arrived(p);
+	if (r == 0 && p->release)
+		r = release_pages(p);
 	return r < 0 ? r : send_background(p);
 }
 

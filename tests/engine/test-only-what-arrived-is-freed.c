@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -39,7 +40,8 @@ static void begin(struct model *m, unsigned int seed)
 {
 	memset(m, 0, sizeof(*m));
 	m->seed = seed;
-	m->block = (struct ram_file){ .fd = memfd_create("block", MFD_CLOEXEC), .fd_offset = FILE_OFFSET, .n_pages = N_PAGES };
+	m->block = (struct ram_file){ .fd = memfd_create("block", MFD_CLOEXEC), .fd_offset = FILE_OFFSET, .n_pages = N_PAGES,
+				     .page_size = WIRE_PAGE_SIZE };
 	assert_int_equal(ftruncate(m->block.fd, (off_t)(FILE_OFFSET + N_PAGES * WIRE_PAGE_SIZE)), 0);
 	m->map = mmap(NULL, FILE_OFFSET + N_PAGES * WIRE_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->block.fd, 0);
 	assert_true(m->map != MAP_FAILED);
@@ -64,12 +66,28 @@ static void expect_holes(const struct model *m)
 			fail_msg("seed %u: page %llu is %d", m->seed, (unsigned long long)p, block[p * WIRE_PAGE_SIZE]);
 }
 
+/* In pieces; nothing is asked before the last. */
+static void free_all(struct model *m)
+{
+	struct stat before, after;
+
+	assert_true(m->release.arrived);
+	while (m->release.arrived) {
+		assert_false(page_release_due(&m->release));
+		assert_int_equal(fstat(m->block.fd, &before), 0);
+		page_release_piece(&m->release);
+		assert_int_equal(fstat(m->block.fd, &after), 0);
+		assert_true(before.st_blocks - after.st_blocks <= (off_t)(PAGE_RELEASE_PIECE_PAGES * WIRE_PAGE_SIZE / 512));
+	}
+}
+
 static void answer(struct model *m)
 {
 	page_release_answered(&m->release, m->number - 1);
 	page_release_answered(&m->release, m->number + 1);
 	page_release_answered(&m->release, m->number);
 	page_release_answered(&m->release, m->number);
+	free_all(m);
 	m->open = false;
 	for (uint64_t p = 0; p < N_PAGES; p++)
 		m->arrived[p] |= m->asked[p];
@@ -134,6 +152,7 @@ static void test_little_is_not_asked_for(void **state)
 	send_run(&m, 0, PAGE_RELEASE_BYTES / WIRE_PAGE_SIZE - 1);
 	assert_false(page_release_due(&m.release));
 	page_release_answered(&m.release, 0); /* nobody asked */
+	page_release_piece(&m.release);
 	expect_holes(&m);
 	send_run(&m, 8000, 1);
 	assert_true(page_release_due(&m.release));

@@ -136,7 +136,7 @@ def test_stopped_for_a_look_before(t):
 
 def test_what_was_sent_is_freed(t):
     src, dst = sides(t, "release_ram", memory="64M")
-    t.fill(src)
+    t.fill(src, length=24 << 20)
     before = src.allocated()
     postcopy(t, src, dst, max_postcopy_bandwidth=4 << 20)
     wait_until(lambda: src.allocated() < before - (2 << 20), "the source's memory shrinks", alive=[src, dst])
