@@ -205,7 +205,10 @@ class Test:
             first = vmm.mem.heartbeat
             time.sleep(seconds * SLOW)
             return vmm.mem.heartbeat == first
-        self.check(still() or (vmm.is_waiting() and still()), f"the guest in {vmm.label} runs, but must not")
+        if still():
+            return
+        self.check(vmm.is_waiting(), f"the guest in {vmm.label} runs, but must not")
+        wait_until(still, f"no more memory arrives in {vmm.label}, whose guest must not run", alive=[vmm])
 
     def assert_memory_verified(self, vmm, rounds=1, timeout=60):
         """The guest checked more of its memory since now, and found nothing wrong."""
