@@ -35,7 +35,7 @@ def die_at(t, side, point, **options):
         vmm.set(reconnect_timeout=LONGER)
     t.start(src, dst)
     victim = src if side == "src" else dst
-    wait_until(lambda: DIED in victim.daemon.log_text(), f"a worker dies at {point}", 60, alive=[src, dst])
+    wait_until(lambda: DIED in victim.daemon.log_text(), f"a worker dies at {point}", 60, alive=[src.daemon, dst.daemon])
     return src, dst
 
 
