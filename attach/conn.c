@@ -20,6 +20,9 @@
  */
 #define GAVE_UP_MAX 16
 
+/* A millisecond apart. */
+#define CROWDED_TRIES 500U
+
 struct conn {
 	int fd;
 	uint32_t epoch;
@@ -127,13 +130,22 @@ static void attach_fds(struct msghdr *msg, union control *control, const int *fd
 	memcpy(CMSG_DATA(cmsg), fds, len);
 }
 
+/*
+ * ETOOMANYREFS: all processes of this user together have more descriptors on their way than this one may have open (unix(7)), and a
+ * sandboxed one may have few. Others are about to receive theirs.
+ */
 static int send_datagram(int fd, const struct msghdr *msg)
 {
-	for (;;) {
+	for (unsigned int crowded = 0;;) {
 		if (sendmsg(fd, msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
 			return 0;
 		switch (errno) {
 		case EINTR:
+			continue;
+		case ETOOMANYREFS:
+			if (crowded++ == CROWDED_TRIES)
+				return -ETOOMANYREFS;
+			(void)fd_wait(-1, 0, -1, clock_now_ns() + NS_PER_MS);
 			continue;
 		case EAGAIN:
 		case ENOBUFS:

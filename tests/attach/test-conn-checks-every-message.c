@@ -13,7 +13,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -427,6 +429,81 @@ static void test_peer_credentials(void **state)
 	free_pair(&p);
 }
 
+#define SOMEBODY 64999 /* nobody else has descriptors on their way as this user */
+#define FEW 32
+#define AT_ONCE 10
+
+/* AT_ONCE descriptors, which stay on their way until they are received. */
+static int crowd(int fd)
+{
+	int fds[AT_ONCE], r;
+	char one = 1;
+	struct iovec iov = { &one, 1 };
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(fds))];
+	} control = { 0 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	for (size_t i = 0; i < AT_ONCE; i++)
+		fds[i] = fd;
+	*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(fds)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(c), fds, sizeof(fds));
+	r = (int)sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return r < 0 ? -errno : 0;
+}
+
+/* What was on its way goes, a moment later. */
+static void *disperse(void *opaque)
+{
+	int *crowded = opaque;
+
+	(void)usleep(50000);
+	(void)close(crowded[0]);
+	(void)close(crowded[1]);
+	return NULL;
+}
+
+static int send_in_a_crowd(void)
+{
+	const struct rlimit few = { FEW, FEW };
+	int crowded[2], fd = open("/dev/null", O_RDONLY | O_CLOEXEC), r;
+	pthread_t thread;
+	struct pair p;
+
+	make_pair(&p, false);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, crowded) < 0 || setrlimit(RLIMIT_NOFILE, &few) < 0 ||
+	    setresuid(SOMEBODY, SOMEBODY, SOMEBODY) < 0)
+		return 2;
+	for (r = 0; r == 0;)
+		r = crowd(crowded[0]);
+	if (r != -ETOOMANYREFS || pthread_create(&thread, NULL, disperse, crowded) != 0)
+		return 3;
+	r = conn_send(p.a, ATTACH_HEARTBEAT, NULL, 0, &fd, 1, NULL);
+	(void)pthread_join(thread, NULL);
+	return r == 0 ? 0 : 4;
+}
+
+/* A process that may have few descriptors, while others of its user have many on their way. */
+static void test_a_crowd_of_descriptors(void **state)
+{
+	int status;
+	pid_t child;
+
+	(void)state;
+	if (getuid() != 0) {
+		(void)printf("SKIP: test_a_crowd_of_descriptors needs root\n");
+		skip();
+	}
+	child = fork();
+	if (child == 0)
+		_exit(send_in_a_crowd());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -443,6 +520,7 @@ int main(void)
 		cmocka_unit_test(test_refuses_surplus_descriptors),
 		cmocka_unit_test(test_refuses_a_datagram_that_is_too_long),
 		cmocka_unit_test(test_peer_credentials),
+		cmocka_unit_test(test_a_crowd_of_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
