@@ -2,8 +2,9 @@
 /* Freeing what the destination has. */
 #include "engine/page-release.h"
 
-#include <fcntl.h>
 #include <string.h>
+
+#include "engine/ram-fill.h"
 
 void page_release_sent(struct page_release *p, const struct ram_file *b, uint64_t page, uint64_t n)
 {
@@ -35,19 +36,13 @@ void page_release_answered(struct page_release *p, uint32_t number)
 	p->arrived |= p->n_asked && number == p->number;
 }
 
-/* If the kernel cannot, nothing is lost but room. */
-static void free_pages(const struct ram_file *b, uint64_t page, uint64_t n)
-{
-	(void)fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			(off_t)(b->fd_offset + page * WIRE_PAGE_SIZE), (off_t)(n * WIRE_PAGE_SIZE));
-}
-
 /* Off the front of the run; how many pages. */
 static uint64_t free_some(struct page_run *run, uint64_t most)
 {
 	uint64_t n = ram_is_huge(run->block) ? run->n : min_u64(run->n, most);
 
-	free_pages(run->block, run->page, n);
+	/* If the kernel cannot, nothing is lost but room. */
+	(void)ram_fill_punch(run->block, run->page * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE);
 	run->page += n;
 	run->n -= n;
 	return n;

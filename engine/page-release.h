@@ -12,14 +12,15 @@
 #define MIGD_ENGINE_PAGE_RELEASE_H
 
 #include "base/bytes.h"
+#include "engine/page-sender.h"
 #include "engine/ram.h"
 
 /* Sent between two questions. */
 #define PAGE_RELEASE_BYTES (4 * MIB)
 /* Runs of pages that wait for an answer; what is sent while there are as many is not freed. */
 #define PAGE_RELEASE_RUNS 4096U
-/* Freed at a time; huge pages as a whole. */
-#define PAGE_RELEASE_PIECE_PAGES 32U
+/* Freed at a time, huge pages as a whole: twice what a write sends, so that freeing keeps up. */
+#define PAGE_RELEASE_PIECE_PAGES (2 * PAGE_SENDER_PAGES)
 
 struct page_run {
 	const struct ram_file *block;
