@@ -30,7 +30,7 @@ import migd_netns
 import migd_process
 import migd_proxy
 import migd_reports
-from migd_process import SLOW, wait_until  # noqa: F401 (for the tests)
+from migd_process import SLOW, wait_until
 from migd_qmp import QmpError
 
 ENDED = ("completed", "failed", "cancelled")
