@@ -3,8 +3,8 @@
  * One end of an attach connection: headers, sequence numbers, descriptors. Used by the library, the
  * worker, the daemon (control connections and, with other message types, the worker link).
  *
- * A conn is used by one thread at a time. It never blocks in send and recv: conn_call() does, for those who
- * may. Every byte from the other side is checked here or in the codec; a message that breaks the rules
+ * A conn is used by one thread at a time. It does not wait in send and recv, but for one case: conn_call() does,
+ * for those who may. Every byte from the other side is checked here or in the codec; a message that breaks the rules
  * (magic, lengths, MSG_CTRUNC, more descriptors than announced) is -EBADMSG and the caller closes.
  */
 #ifndef MIGD_ATTACH_CONN_H
@@ -45,7 +45,8 @@ int conn_peer(const struct conn *c, int *ret_pid, unsigned int *ret_uid, unsigne
 /*
  * Send a request or event of TYPE with an encoded BODY (LEN bytes, at most ATTACH_BODY_MAX) and N_FDS
  * descriptors (borrowed). *ret_seq may be NULL. -EAGAIN: the other side does not read; -EPIPE:
- * gone; -EMSGSIZE.
+ * gone; -EMSGSIZE; -ETOOMANYREFS: for half a second, which this waited, processes of this user had more
+ * descriptors on their way than this one may open (unix(7)).
  */
 int conn_send(struct conn *c, uint16_t type, const void *body, size_t len, const int *fds, size_t n_fds,
 	      uint32_t *ret_seq);

@@ -431,54 +431,39 @@ static void test_peer_credentials(void **state)
 
 #define SOMEBODY 64999 /* nobody else has descriptors on their way as this user */
 #define FEW 32
-#define AT_ONCE 10
 
-/* AT_ONCE descriptors, which stay on their way until they are received. */
-static int crowd(int fd)
+/* Descriptors stay on their way until they are received; how it ended. */
+static int crowd(const struct pair *p, int fd)
 {
-	int fds[AT_ONCE], r;
-	char one = 1;
-	struct iovec iov = { &one, 1 };
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(fds))];
-	} control = { 0 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	const int fds[] = { fd, fd, fd, fd };
+	int r;
 
-	for (size_t i = 0; i < AT_ONCE; i++)
-		fds[i] = fd;
-	*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(fds)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(c), fds, sizeof(fds));
-	r = (int)sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return r < 0 ? -errno : 0;
+	do
+		r = conn_send(p->a, ATTACH_HEARTBEAT, NULL, 0, fds, sizeof(fds) / sizeof(fds[0]), NULL);
+	while (r == 0);
+	return r;
 }
 
 /* What was on its way goes, a moment later. */
 static void *disperse(void *opaque)
 {
-	int *crowded = opaque;
-
 	(void)usleep(50000);
-	(void)close(crowded[0]);
-	(void)close(crowded[1]);
+	free_pair(opaque);
 	return NULL;
 }
 
 static int send_in_a_crowd(void)
 {
 	const struct rlimit few = { FEW, FEW };
-	int crowded[2], fd = open("/dev/null", O_RDONLY | O_CLOEXEC), r;
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), r;
+	struct pair p, crowded;
 	pthread_t thread;
-	struct pair p;
 
 	make_pair(&p, false);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, crowded) < 0 || setrlimit(RLIMIT_NOFILE, &few) < 0 ||
-	    setresuid(SOMEBODY, SOMEBODY, SOMEBODY) < 0)
+	make_pair(&crowded, false);
+	if (setrlimit(RLIMIT_NOFILE, &few) < 0 || setresuid(SOMEBODY, SOMEBODY, SOMEBODY) < 0)
 		return 2;
-	for (r = 0; r == 0;)
-		r = crowd(crowded[0]);
-	if (r != -ETOOMANYREFS || pthread_create(&thread, NULL, disperse, crowded) != 0)
+	if (crowd(&crowded, fd) != -ETOOMANYREFS || pthread_create(&thread, NULL, disperse, &crowded) != 0)
 		return 3;
 	r = conn_send(p.a, ATTACH_HEARTBEAT, NULL, 0, &fd, 1, NULL);
 	(void)pthread_join(thread, NULL);
