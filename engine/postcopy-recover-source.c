@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <string.h>
 
-#include "base/bitmap.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
@@ -258,7 +257,10 @@ static bool obey(struct recovery *r, enum source_end *ret)
 			return true;
 		}
 		merr_clear(&s->err);
-		(void)merr_set(&s->err, -ENODATA, "the guest cannot run here: capability release-ram freed what was sent");
+		(void)merr_set(&s->err, -ENODATA,
+			       "the guest cannot run here any more, capability release-ram freed what was sent: migrate with resume "
+			       "goes on, migrate-resolve with discard gives it up");
+		log_warning("%s guest=\"%s\"", merr_msg(&s->err), s->m->start.guest);
 		report_error(s->m, MIGRATION_STATUS_POSTCOPY_PAUSED, &s->err);
 		return false;
 	default:

@@ -57,6 +57,33 @@ def test_nothing_is_lost_with_a_silent_connection(t):
     finish(t, src, dst)
 
 
+def test_the_operator_cannot_have_the_guest_back(t):
+    src, dst, _, uri = prepare(t, "release-ram", via_proxy=False)
+    before = src.allocated()
+    enter_postcopy_as_is(t, src, dst, uri, 8 << 20)
+    wait_until(lambda: src.allocated() < before - (2 << 20), "something is freed", alive=[src.daemon])
+    src.command("migrate-pause")
+    wait_status(t, src, "postcopy-paused")
+    src.command("migrate-resolve", {"outcome": "run", "fenced": True})
+    wait_until(lambda: "release-ram freed what was sent: migrate with resume" in src.migration().get("error-desc", ""),
+               "it says why not, and what to do", alive=[src.daemon])
+    t.assert_stopped(src)
+    src.command("migrate", {"uri": uri, "resume": True})
+    wait_status(t, src, "postcopy-active")
+    finish(t, src, dst)
+
+
+def test_the_operator_gives_it_up(t):
+    src, dst, _, uri = prepare(t, "release-ram", via_proxy=False)
+    enter_postcopy_as_is(t, src, dst, uri, 8 << 20)
+    dst.kill()
+    wait_status(t, src, "postcopy-paused")
+    t.assert_refused(src, "migrate-resolve", {"outcome": "discard"}, "fenced")
+    src.command("migrate-resolve", {"outcome": "discard", "fenced": True})
+    t.wait_end(src)
+    t.assert_stopped(src)
+
+
 def test_the_worker_is_killed(t):
     succeed_when_freed(t)
 
