@@ -8,6 +8,7 @@
 
 #define MEMO_MAGIC 0x4d504331U	/* "MPC1" */
 #define MEMO_VERSION 1
+#define MEMO_VERSION_RELEASE_RAM 2	/* the same, with release_ram; an older migd refuses it */
 #define MEMO_LEN 18
 
 int postcopy_memo_set(struct guest_link *g, const struct postcopy_memo *memo, struct merr *err)
@@ -15,7 +16,7 @@ int postcopy_memo_set(struct guest_link *g, const struct postcopy_memo *memo, st
 	uint8_t b[MEMO_LEN];
 
 	store_be32(b, MEMO_MAGIC);
-	b[4] = MEMO_VERSION;
+	b[4] = memo->release_ram ? MEMO_VERSION_RELEASE_RAM : MEMO_VERSION;
 	b[5] = (uint8_t)memo->peer;
 	store_be64(b + 6, memo->features);
 	store_be32(b + 14, memo->ram_section);
@@ -37,13 +38,14 @@ int postcopy_memo_get(struct guest_link *g, struct postcopy_memo *ret, struct me
 		return r;
 	if (len == 0)
 		return -ENOENT;
-	if (len != MEMO_LEN || load_be32(b) != MEMO_MAGIC || b[4] != MEMO_VERSION ||
+	if (len != MEMO_LEN || load_be32(b) != MEMO_MAGIC || b[4] < MEMO_VERSION || b[4] > MEMO_VERSION_RELEASE_RAM ||
 	    (b[5] != PEER_MIGD && b[5] != PEER_QEMU))
 		return merr_set(err, -EBADMSG, "the lost worker's memo, of %zu bytes, is none that this migd understands", len);
 	*ret = (struct postcopy_memo){
 		.peer = (enum peer_kind)b[5],
 		.features = load_be64(b + 6),
 		.ram_section = load_be32(b + 14),
+		.release_ram = b[4] == MEMO_VERSION_RELEASE_RAM,
 	};
 	return 0;
 }

@@ -6,6 +6,7 @@
 #ifndef MIGD_ENGINE_POSTCOPY_MEMO_H
 #define MIGD_ENGINE_POSTCOPY_MEMO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/guest-link.h"
@@ -15,6 +16,7 @@ struct postcopy_memo {
 	enum peer_kind peer;
 	uint64_t features;	/* enum hello_feature, of both sides */
 	uint32_t ram_section;	/* the id that the stream's sections `ram` have */
+	bool release_ram;	/* a source that frees pages, and only such as have arrived: older ones freed what they sent */
 };
 
 int postcopy_memo_set(struct guest_link *g, const struct postcopy_memo *memo, struct merr *err);

@@ -195,6 +195,7 @@ static int leave_memo(struct source *s)
 		.peer = s->peer,
 		.features = s->features,
 		.ram_section = handlers_find(&s->handlers, WIRE_RAM_IDSTR, 0)->section_id,
+		.release_ram = migration_has_capability(s->m, MIGRATION_CAPABILITY_RELEASE_RAM),
 	};
 
 	return postcopy_memo_set(&s->guest, &memo, &s->err);

@@ -19,6 +19,10 @@ int postcopy_succeed_source(struct source *s)
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
+	if (migration_has_capability(s->m, MIGRATION_CAPABILITY_RELEASE_RAM) && !memo.release_ram)
+		return merr_set(&s->err, -ENODATA,
+			       "the lost worker was an older migd's, which with capability release-ram freed what it sent, arrived "
+			       "or not: what did not arrive is lost; end the guest at the destination, and start it from its disks");
 	r = guest_ram_table(&s->guest, &s->ram, &s->err);
 	if (r == 0 && (r = ram_source_init(&s->ram)) < 0)
 		r = merr_set_errno(&s->err, r, "bitmaps");

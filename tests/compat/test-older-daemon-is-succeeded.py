@@ -4,6 +4,7 @@
 # TIMEOUT: 900
 """What a daemon of the older build began (migrations, a queue, settings) this one goes on with, be it killed or told to end."""
 
+import os
 import signal
 
 import migd_older
@@ -74,6 +75,21 @@ def test_postcopy(t):
         wait_status(t, vmm, "postcopy-active")
     t.assert_only_runs(dst, src)
     finish(t, src, dst)
+
+
+def test_postcopy_that_freed_what_it_sent(t):
+    """The older worker freed pages that may not have arrived (release-ram): zeros never go in their place."""
+    old = migd_older.build()
+    src, dst, _, uri = prepare(t, "release-ram", via_proxy=False, builds=(old, old), vmm_builds=(old, old))
+    enter_postcopy(t, src, dst, uri)
+    succeed(t, src, None)
+    went_on(src)
+    os.kill(src.worker(), signal.SIGKILL)
+    info = t.wait_end(src)
+    t.check(info["status"] == "failed" and "an older migd's" in info["error-desc"], f"it says why: {info}")
+    info = wait_status(t, dst, "postcopy-paused")
+    t.check(info["postcopy"]["missing"] > 0, f"the destination says what is missing: {info}")
+    t.assert_stopped(src)
 
 
 def test_outcome_while_there_was_no_daemon(t):
