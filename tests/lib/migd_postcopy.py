@@ -71,8 +71,7 @@ def succeed_when_freed(t, runs=True, **options):
         src.command("stop")
     enter_postcopy_as_is(t, src, dst, uri, 8 << 20)
     wait_until(lambda: src.allocated() < before - (2 << 20), "something is freed", alive=[src.daemon])
-    worker, = src.daemon.workers()
-    os.kill(worker, signal.SIGKILL)
+    os.kill(src.worker(), signal.SIGKILL)
     wait_until(lambda: "a successor of the lost worker" in src.daemon.log_text(), "a successor", alive=[src.daemon])
     wait_status(t, src, "postcopy-active")
     if not runs:
