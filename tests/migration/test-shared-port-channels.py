@@ -112,7 +112,7 @@ def test_tls_required(t):
 
 
 def test_daemons_die_while_it_is_encrypted(t):
-    src, dst = pair(t, working_set="16M")
+    src, dst = pair(t, working_set="16M", rate=2000)
     migd_tls.psk(t, src, dst)
     wait_for_it(dst)
     t.make_slow(src)
