@@ -77,7 +77,7 @@ int source_pause_guest(struct source *s, struct blackout *b)
 }
 
 /* Capability pause-before-switchover: stopped, and waiting for migrate-continue. */
-static int wait_for_continue(struct source *s)
+static int wait_for_continue(struct source *s, struct blackout *b)
 {
 	int r;
 
@@ -96,6 +96,7 @@ static int wait_for_continue(struct source *s)
 		if (r < 0)
 			return r;
 	}
+	stats_set(s->m->stats, blackout_hold_us, blackout_lap_us(b));
 	return 0;
 }
 
@@ -105,11 +106,10 @@ int switchover_pause(struct source *s, struct blackout *b)
 
 	r = source_pause_guest(s, b);
 	if (r == 0)
-		r = wait_for_continue(s);
+		r = wait_for_continue(s, b);
 	if (r < 0)
 		return r;
 	report_status(s->m, MIGRATION_STATUS_DEVICE);
-	stats_set(s->m->stats, blackout_hold_us, blackout_lap_us(b));
 	return 0;
 }
 
