@@ -15,7 +15,7 @@ import socket
 
 import migd_fault_checks
 import migd_fault_link
-from migd_process import wait_until
+from migd_process import SLOW, wait_until
 from migd_qmp import QmpClosed, QmpError
 
 DISK_BYTES = 1 << 20
@@ -117,6 +117,16 @@ class DaemonSucceeds(DaemonRestarts):
 
     def env(self, run, who):
         return None if who == "source" and "source" not in run.orphans else run.asked(who)
+
+    def meanwhile(self, run, pid):
+        """The VMM looks for its daemon now and then: the migration does not end before it has found the successor."""
+        def is_there():
+            log = run.daemons["source"].log_text()
+            return len(run.stopped()) > 1 or f"fault point {run.point}," in log or log.count("guest attached") > 1
+
+        super().meanwhile(run, pid)
+        with contextlib.suppress(AssertionError):  # a fault may keep it away
+            wait_until(is_there, "the VMM is attached", 5 / SLOW)
 
 
 SCENARIOS = {
