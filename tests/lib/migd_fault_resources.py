@@ -53,12 +53,17 @@ class Limit(Lack):
             return int(f.read().split()[0]) * resource.getpagesize() + SPARE_BYTES
 
     def apply(self, run, pid):
-        self.was = pid, resource.prlimit(pid, self.kind)
-        resource.prlimit(pid, self.kind, (self.now(pid), self.was[1][1]))
+        soft, hard = resource.prlimit(pid, self.kind)
+        self.was = pid, soft
+        resource.prlimit(pid, self.kind, (self.now(pid), hard))
 
     def undo(self, run):
+        pid, soft = self.was
         with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(self.was[0], self.kind, self.was[1])
+            hard = resource.prlimit(pid, self.kind)[1]  # a worker lowers its own when it is locked in
+            if hard != resource.RLIM_INFINITY and (soft == resource.RLIM_INFINITY or soft > hard):
+                soft = hard
+            resource.prlimit(pid, self.kind, (soft, hard))
 
 
 class FullDisk(Lack):
