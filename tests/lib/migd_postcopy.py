@@ -63,6 +63,11 @@ def finish(t, src, dst):
     t.check(dst.mem.map[32 << 20:40 << 20] == b"x" * (8 << 20), "what was filled in arrived")
 
 
+def wait_freed(src, before):
+    """Until it has released some of what it had allocated then."""
+    wait_until(lambda: src.allocated() < before - (2 << 20), "something is freed", alive=[src.daemon])
+
+
 def succeed_when_freed(t, runs=True, **options):
     """Capability release-ram: the source's worker is killed when something was freed; its successor goes on to the end."""
     src, dst, _, uri = prepare(t, "release-ram", via_proxy=False, **options)
@@ -70,7 +75,7 @@ def succeed_when_freed(t, runs=True, **options):
     if not runs:
         src.command("stop")
     enter_postcopy_as_is(t, src, dst, uri, 8 << 20)
-    wait_until(lambda: src.allocated() < before - (2 << 20), "something is freed", alive=[src.daemon])
+    wait_freed(src, before)
     os.kill(src.worker(), signal.SIGKILL)
     wait_until(lambda: "a successor of the lost worker" in src.daemon.log_text(), "a successor", alive=[src.daemon])
     wait_status(t, src, "postcopy-active")
