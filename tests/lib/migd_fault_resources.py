@@ -38,7 +38,7 @@ class Limit(Lack):
     def __init__(self, name, kind):
         super().__init__(name)
         self.kind = kind
-        self.was = None
+        self.pid = None
 
     def prepare(self, run):
         if self.kind == resource.RLIMIT_AS and migd_reports.INSTRUMENTED:
@@ -53,17 +53,16 @@ class Limit(Lack):
             return int(f.read().split()[0]) * resource.getpagesize() + SPARE_BYTES
 
     def apply(self, run, pid):
-        soft, hard = resource.prlimit(pid, self.kind)
-        self.was = pid, soft
-        resource.prlimit(pid, self.kind, (self.now(pid), hard))
+        self.pid = pid
+        self.set(self.now(pid))
 
     def undo(self, run):
-        pid, soft = self.was
         with contextlib.suppress(ProcessLookupError):
-            hard = resource.prlimit(pid, self.kind)[1]  # a worker lowers its own when it is locked in
-            if hard != resource.RLIM_INFINITY and (soft == resource.RLIM_INFINITY or soft > hard):
-                soft = hard
-            resource.prlimit(pid, self.kind, (soft, hard))
+            self.set(resource.prlimit(self.pid, self.kind)[1])
+
+    def set(self, soft):
+        """The hard limit stays: a worker lowers its own when it is locked in, and who may not raise it again tests as well."""
+        resource.prlimit(self.pid, self.kind, (soft, resource.prlimit(self.pid, self.kind)[1]))
 
 
 class FullDisk(Lack):

@@ -125,7 +125,7 @@ class DaemonSucceeds(DaemonRestarts):
             return len(run.stopped()) > 1 or f"fault point {run.point}," in log or log.count("guest attached") > 1
 
         super().meanwhile(run, pid)
-        with contextlib.suppress(AssertionError):  # a fault may keep it away
+        with contextlib.suppress(AssertionError):  # a fault may keep it away; the library's lease is 10 s
             wait_until(is_there, "the VMM is attached", 5 / SLOW)
 
 
