@@ -40,6 +40,7 @@ def test_completed(t):
     t.check(any(d.startswith("switchover: ") for d in events(r, "decision")), f"{r['events']}")
     t.check(len(r["samples"]) >= 4 and r["samples"][-1]["transferred"] == info["ram"]["transferred"], f"{r['samples']}")
     t.check(abs(time.time() - (r["started"] + r["duration"]) / 1e6) < 60, "by the host's clock")
+    t.check(r["blackout"]["hold"] == 0, f"nobody held it: {r['blackout']}")
     check_arrival(t, r, record_of(dst))
 
 
